@@ -1,0 +1,1 @@
+"""Sound as arrays: decoding and spectrograms."""

@@ -1,0 +1,358 @@
+"""The catalogue: which recordings a folder holds, and what is known about each of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+
+from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.errors import GtzanKerasError
+
+__all__ = ["AUDIO_SUFFIXES", "GENRES", "describe", "facts", "genre_names", "load_tracks", "verify"]
+
+GENRES = (
+    "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
+)  # fmt: skip
+"""The ten genres of GTZAN, in the order of their folders, which is the class order."""
+
+AUDIO_SUFFIXES = (".wav", ".au", ".flac", ".ogg", ".mp3")
+"""What counts as a track; where one track lies there twice, the earlier suffix is taken."""
+
+COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]
+FACT_COLUMNS = [
+    "track_id",
+    "genre",
+    "artist",
+    "title",
+    "wav_md5",
+    "fault_filtered",
+    "exact_duplicate_of",
+]
+
+# Where the common releases put their genre folders: Kaggle's archive, its inner folder, the original.
+_LAYOUTS = ("Data/genres_original", "genres_original", "genres", ".")
+_GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})")
+
+
+@functools.cache
+def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """What is known about each track, indexed by track id.
+
+    Parameters
+    ----------
+    path : str or os.PathLike, optional
+        A table of facts; the packaged one about GTZAN when left out. Artists and titles in it come
+        from Sturm's index (arXiv:1306.1461), the MD5 of the WAV files from mirdata's index, the
+        fault-filtered parts from Kereliuk, Sturm and Larsen, "Deep learning and music adversaries"
+        (IEEE Transactions on Multimedia, 2015, doi:10.1109/TMM.2015.2478068).
+
+    Returns
+    -------
+    pd.DataFrame [shape=(n, 6)]
+        Columns ``genre, artist, title, wav_md5, fault_filtered, exact_duplicate_of``, all text, ""
+        where nothing is known.
+
+    Raises
+    ------
+    GtzanKerasError
+        A column is missing or a track id stands there twice.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import facts
+    >>> facts().loc["rock.00016", ["artist", "title"]].tolist()
+    ['Queen', 'Tie Your Mother Down']
+    >>> facts()["fault_filtered"].value_counts().to_dict()
+    {'train': 443, 'test': 290, 'valid': 197, 'excluded': 70}
+    """
+    if path is None:
+        with resources.as_file(resources.files("gtzan_keras.tracks") / "tracks.csv") as packaged:
+            return facts(packaged)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [column for column in FACT_COLUMNS if column not in table]
+    if missing:
+        raise GtzanKerasError(
+            f"{path}: column(s) {', '.join(missing)} missing; a table of facts has the columns "
+            f"{', '.join(FACT_COLUMNS)}"
+        )
+    twice = table["track_id"][table["track_id"].duplicated()]
+    if len(twice):
+        raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} stands there more than once")
+    return table[FACT_COLUMNS].set_index("track_id")
+
+
+def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """List the tracks in a folder, one row a track, with the facts known about them.
+
+    Genre folders are looked for in ``Data/genres_original``, ``genres_original``, ``genres`` and
+    the folder itself, then one level down where an archive's top folder is the only one there.
+    A file is a GTZAN track when its name says so (``blues.00000.wav``, ``blues00000.au``) and it
+    lies in that genre's folder; other sound files are kept with empty facts, under the track id
+    ``genre/name``. A ``tracks.csv`` beside the genre folders, in the columns of `facts`, overrides
+    the packaged facts. Nothing is opened: `verify` does that.
+
+    Parameters
+    ----------
+    root : str or os.PathLike
+        The folder.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(tracks, 8)]
+        Columns ``track_id, genre, path, artist, title, fault_filtered, duplicates, status``, in
+        class order, then by track id. ``fault_filtered`` is train, valid, test, excluded or "";
+        ``duplicates`` is a tuple of the ids of exact copies; ``status`` is "" (not verified).
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no such folder, or no sound file in a genre folder below it.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from gtzan_keras import load_tracks
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("rock/rock.00016.wav", "metal/metal00058.au", "rock/my song.ogg"):
+    ...     (root / "genres" / name).parent.mkdir(parents=True, exist_ok=True)
+    ...     (root / "genres" / name).touch()
+    >>> load_tracks(root)[["track_id", "artist", "duplicates"]].values.tolist()
+    [['metal.00058', 'Queen', ('rock.00016',)], ['rock.00016', 'Queen', ('metal.00058',)], ['rock/my song', '', ()]]
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise GtzanKerasError(f"{root}: no such folder; name the one that holds the genre folders")
+    base = _find_base(root)
+    if base is None:
+        raise GtzanKerasError(
+            f"{root}: no sound files in genre folders; expected for example "
+            f"{root}/genres/blues/blues.00000.wav ({', '.join(AUDIO_SUFFIXES)})"
+        )
+    paths: dict[str, Path] = {}
+    genres: dict[str, str] = {}
+    for file in sorted(
+        _sound_files(base), key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p)
+    ):
+        genre = _genre_of_folder(file.parent.name)
+        track_id = _track_id(file, genre)
+        if track_id not in paths:
+            paths[track_id], genres[track_id] = file, genre
+    own_facts = base / "tracks.csv"
+    return describe(genres, paths, facts(own_facts) if own_facts.is_file() else None)
+
+
+def describe(
+    genres: Mapping[str, str],
+    paths: Mapping[str, Path] | None = None,
+    known: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Make the table of tracks from ids and genres alone.
+
+    Parameters
+    ----------
+    genres : mapping of track id to genre
+        The tracks.
+    paths : mapping of track id to path, optional
+        Their files; "" for tracks that are known by id only.
+    known : pd.DataFrame, optional
+        Facts in the layout of `facts`; the packaged ones when left out.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(tracks, 8)]
+        As from `load_tracks`.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import describe
+    >>> describe({"pop.00000": "pop"}).loc[0, "fault_filtered"]
+    'test'
+    """
+    known = facts() if known is None else known
+    ids = list(genres)
+    table = pd.DataFrame({"track_id": ids, "genre": list(genres.values())}, dtype=object)
+    table["path"] = [str((paths or {}).get(track_id, "")) for track_id in ids]
+    aligned = known.reindex(ids).fillna("")
+    for column in ("artist", "title", "fault_filtered"):
+        table[column] = aligned[column].to_numpy(dtype=object)
+    # Both copies name each other in the facts; those whose copy is not here have none to mind.
+    table["duplicates"] = [
+        tuple(other for other in cell.split() if other in genres)
+        for cell in aligned["exact_duplicate_of"]
+    ]
+    table["status"] = ""
+    order = {genre: index for index, genre in enumerate(genre_names(table["genre"]))}
+    position = table["genre"].map(order)
+    return (
+        table.assign(_position=position)
+        .sort_values(["_position", "track_id"], kind="stable")
+        .drop(columns="_position")
+        .reset_index(drop=True)[COLUMNS]
+    )
+
+
+def genre_names(genres: Iterable[str]) -> list[str]:
+    """Class order: GTZAN's own for its ten genres, sorted when there is any other among them.
+
+    Parameters
+    ----------
+    genres : iterable of str
+        One name a track, say, or one a folder.
+
+    Returns
+    -------
+    list of str
+        Each name once.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import genre_names
+    >>> genre_names(["rock", "blues", "rock"])
+    ['blues', 'rock']
+    """
+    found = set(genres)
+    return [genre for genre in GENRES if genre in found] if found <= set(GENRES) else sorted(found)
+
+
+def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
+    """Open every track and say what is wrong with it.
+
+    Each file is read whole and its MD5 compared with the facts (for WAV files: the facts are about
+    those). Exact copies found by MD5 are added to ``duplicates``.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`.
+    jobs : int
+        Worker processes as joblib counts them; -1 uses every core.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy with ``status`` filled: ``ok``, ``missing``, ``unreadable: <reason>``, ``too short:
+        <seconds>``, or ``checksum differs``.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from gtzan_keras import load_tracks, verify
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> (root / "jazz").mkdir()
+    >>> _ = (root / "jazz" / "jazz.00054.wav").write_bytes(b"this is no music")
+    >>> verify(load_tracks(root), jobs=1).loc[0, "status"]
+    'unreadable: not readable as sound (Format not recognised)'
+    """
+    import joblib
+    from tqdm.auto import tqdm
+
+    known = _facts_of(tracks)
+    expected = known["wav_md5"].reindex(tracks["track_id"]).fillna("")
+    work = zip(tracks["path"], expected, strict=True)
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(
+        joblib.delayed(_check)(path, md5) for path, md5 in work
+    )
+    checked = list(tqdm(results, total=len(tracks), desc="verify", unit="track", disable=None))
+    verified = tracks.copy()
+    verified["status"] = [status for status, _ in checked]
+
+    by_md5: dict[str, list[str]] = {}
+    for track_id, (_, md5) in zip(tracks["track_id"], checked, strict=True):
+        if md5:
+            by_md5.setdefault(md5, []).append(track_id)
+    verified["duplicates"] = [
+        tuple(sorted({*duplicates, *by_md5.get(md5, [])} - {track_id}))
+        for track_id, duplicates, (_, md5) in zip(
+            tracks["track_id"], tracks["duplicates"], checked, strict=True
+        )
+    ]
+    return verified
+
+
+def _check(path: str, expected_md5: str) -> tuple[str, str]:
+    """Status and MD5 of one file; MD5 "" where there is no sound in it."""
+    if not Path(path).is_file():
+        return "missing", ""
+    md5 = file_md5(path)
+    try:
+        load_audio(path, sample_rate=22050)
+    except AudioError as error:
+        reason = error.reason
+        return (reason if reason.startswith("too short") else f"unreadable: {reason}"), ""
+    if expected_md5 and Path(path).suffix.lower() == ".wav" and md5 != expected_md5:
+        return "checksum differs", md5
+    return "ok", md5
+
+
+def file_md5(path: str | os.PathLike[str]) -> str:
+    """MD5 of a file, as GTZAN's published index gives it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _facts_of(tracks: pd.DataFrame) -> pd.DataFrame:
+    """The facts that apply to a table: those beside its genre folders, else the packaged ones."""
+    for path in tracks["path"]:
+        own = Path(path).parent.parent / "tracks.csv" if path else None
+        return facts(own) if own is not None and own.is_file() else facts()
+    return facts()
+
+
+def _find_base(root: Path) -> Path | None:
+    for layout in _LAYOUTS:
+        base = root / layout
+        if base.is_dir() and any(_sound_files(base)):
+            return base
+    inner = _folders(root)
+    return _find_base(inner[0]) if len(inner) == 1 else None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _sound_files(base: Path) -> Iterable[Path]:
+    """Sound files that lie directly in a folder below `base`; a Mac's ``._`` shadows are none."""
+    for folder in _folders(base):
+        for file in folder.iterdir():
+            if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith("."):
+                yield file
+
+
+def _genre_of_folder(name: str) -> str:
+    genre = name.lower()
+    return "hiphop" if re.fullmatch(r"hip[-_ ]?hop", genre) else genre
+
+
+def _track_id(file: Path, genre: str) -> str:
+    match = _GTZAN_NAME.fullmatch(file.stem.lower())
+    if match and match[1] == genre:
+        return f"{match[1]}.{match[2]}"
+    return f"{genre}/{file.stem}"
+
+
+def duplicate_groups(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Sets of tracks that are the same recording byte for byte, each sorted, in order of id."""
+    return sorted(
+        {
+            tuple(sorted((track_id, *duplicates)))
+            for track_id, duplicates in zip(tracks["track_id"], tracks["duplicates"], strict=True)
+            if duplicates
+        }
+    )
+
+
+def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a table that lacks one of `columns`."""
+    missing = [column for column in columns if column not in tracks]
+    if missing:
+        raise GtzanKerasError(
+            f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
+        )

@@ -1,0 +1,347 @@
+"""Splits: which track stands in training, validation and test. Always by track, never by segment.
+
+Every choice hangs on SHA-256 of the seed and the track id, not on a random generator, so that a
+split is the same on every machine and with every version of pandas and scikit-learn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import check_columns, duplicate_groups
+
+__all__ = ["PRESETS", "Split", "fault_filtered", "folds", "stratified"]
+
+PRESETS: Mapping[str, tuple[float, float, float]] = {
+    "70/15/15": (0.70, 0.15, 0.15),
+    "80/20": (0.80, 0.00, 0.20),
+    "700-100-200": (0.70, 0.10, 0.20),
+    "800-100-100": (0.80, 0.10, 0.10),
+}
+"""Named shares of training, validation and test (Malvezzi; Zhang and Uncu; Arrigo twice)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who is in training, validation and test.
+
+    Parameters
+    ----------
+    name : str
+        How tables and figures call it.
+    train, validation, test : tuple of str
+        Track ids, sorted. ``validation`` may be empty.
+    leaky : bool
+        Known to have one recording on two sides; only to reproduce a published figure. Every table
+        and figure made from such a split carries the word.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.splits import Split
+    >>> Split("by hand", ("rock.00000",), (), ("rock.00001",)).parts()["test"]
+    ('rock.00001',)
+    """
+
+    name: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    leaky: bool = False
+
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """The three parts by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def check(self, tracks: pd.DataFrame) -> None:
+        """Refuse a split in which a recording stands on two sides.
+
+        Parameters
+        ----------
+        tracks : pd.DataFrame
+            The table whose ``duplicates`` say which tracks are exact copies.
+
+        Raises
+        ------
+        GtzanKerasError
+            A track, or one of its exact copies, stands in two parts, and the split is not marked
+            as leaky.
+        """
+        if self.leaky:
+            return
+        part_of: dict[str, str] = {}
+        for part, ids in self.parts().items():
+            for track_id in ids:
+                if track_id in part_of:
+                    raise GtzanKerasError(
+                        f"split {self.name!r}: track {track_id} stands in {part_of[track_id]} and in "
+                        f"{part}; put it in one, or mark the split leaky=True to reproduce a leak"
+                    )
+                part_of[track_id] = part
+        for group in duplicate_groups(tracks):
+            placed = {track_id: part_of[track_id] for track_id in group if track_id in part_of}
+            if len(set(placed.values())) > 1:
+                where = ", ".join(f"{track_id} in {part}" for track_id, part in placed.items())
+                raise GtzanKerasError(
+                    f"split {self.name!r}: copies of one recording stand on two sides ({where}); put "
+                    "them in one part, or mark the split leaky=True to reproduce a leak"
+                )
+
+
+def stratified(
+    tracks: pd.DataFrame,
+    shares: str | tuple[float, float, float] = "70/15/15",
+    seed: int = 0,
+) -> Split:
+    """Random tracks, the same share of each genre in every part.
+
+    Copies of one recording always fall on one side; artists may stand on both, which flatters the
+    figures (see `fault_filtered` and `folds` with ``group="artist"``).
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`.
+    shares : str or (float, float, float)
+        One of `PRESETS`, or the shares of training, validation and test; they add up to 1.
+    seed : int
+        Another seed gives another split.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    GtzanKerasError
+        An unknown preset, or shares that do not add up to 1.
+
+    Examples
+    --------
+    >>> from gtzan_keras import splits
+    >>> from gtzan_keras.tracks.catalogue import describe, facts
+    >>> gtzan = describe(facts()["genre"].to_dict())
+    >>> split = splits.stratified(gtzan, "700-100-200")
+    >>> len(split.train), len(split.validation), len(split.test)
+    (700, 100, 200)
+    """
+    if isinstance(shares, str):
+        if shares not in PRESETS:
+            raise GtzanKerasError(
+                f"split {shares!r} is not known; choose one of {', '.join(PRESETS)}"
+            )
+        name, shares = shares, PRESETS[shares]
+    else:
+        name = "/".join(f"{100 * share:g}" for share in shares)
+        if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise GtzanKerasError(
+                f"split shares {shares}: expected three numbers >= 0 that add up to 1 "
+                "(training, validation, test)"
+            )
+    if seed:
+        name += f" (seed {seed})"
+    placed = _place(_units(tracks, None), np.asarray(shares), seed)
+    return Split(name, *(tuple(sorted(ids)) for ids in placed))
+
+
+def fault_filtered(tracks: pd.DataFrame) -> Split:
+    """GTZAN's faults taken out, no artist on two sides: the honest split.
+
+    443 tracks in training, 197 in validation, 290 in test (442 in training with the common release,
+    whose ``jazz.00054`` is broken); 70 are left out.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`; its ``fault_filtered`` column decides.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    GtzanKerasError
+        No track of the table has a fault-filtered part.
+
+    References
+    ----------
+    Kereliuk, Sturm, Larsen: "Deep learning and music adversaries", IEEE Transactions on Multimedia
+    17(11), 2015. Sturm: "The state of the art ten years after a state of the art", 2014.
+
+    Examples
+    --------
+    >>> from gtzan_keras import splits
+    >>> from gtzan_keras.tracks.catalogue import describe, facts
+    >>> split = splits.fault_filtered(describe(facts()["genre"].to_dict()))
+    >>> len(split.train), len(split.validation), len(split.test)
+    (443, 197, 290)
+    """
+    check_columns(tracks, ["track_id", "fault_filtered"])
+    train, validation, test = (
+        tuple(sorted(tracks.loc[tracks["fault_filtered"] == part, "track_id"]))
+        for part in ("train", "valid", "test")
+    )
+    if not train or not test:
+        raise GtzanKerasError(
+            "split 'fault-filtered': these tracks have no fault-filtered parts, which are known for "
+            "GTZAN only; use a stratified split, or folds, or a tracks.csv beside the genre folders"
+        )
+    return Split("fault-filtered", train, validation, test)
+
+
+def folds(
+    tracks: pd.DataFrame,
+    k: int = 5,
+    group: Literal["artist"] | None = None,
+    seed: int = 0,
+    validation: float = 0.0,
+) -> list[Split]:
+    """Cut the tracks into k parts of like size and like genres; each is the test part once.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`.
+    k : int >= 2
+        How many folds.
+    group : "artist" or None
+        Keep every artist's tracks in one fold. Tracks without a known artist are each their own
+        group. Copies of one recording stay together in any case.
+    seed : int
+        Another seed gives other folds.
+    validation : float in [0, 1)
+        Share of each fold's training tracks set apart for validation, under the same grouping.
+
+    Returns
+    -------
+    list of Split [length k]
+
+    Raises
+    ------
+    GtzanKerasError
+        `k` is below 2 or above the number of groups, or `group` or `validation` is none of the above.
+
+    Examples
+    --------
+    >>> from gtzan_keras import splits
+    >>> from gtzan_keras.tracks.catalogue import describe, facts
+    >>> gtzan = describe(facts()["genre"].to_dict())
+    >>> [len(fold.test) for fold in splits.folds(gtzan, k=5)]
+    [200, 200, 200, 200, 200]
+    """
+    if group not in (None, "artist"):
+        raise GtzanKerasError(f"folds: group {group!r} is not known; use 'artist' or None")
+    if not 0 <= validation < 1:
+        raise GtzanKerasError(f"folds: validation {validation} is no share; use 0 up to below 1")
+    units = _units(tracks, group)
+    if not 2 <= k <= len(units):
+        raise GtzanKerasError(
+            f"folds: k={k}; use 2 up to the number of {group or 'track'} groups, here {len(units)}"
+        )
+    parts = _place(units, np.full(k, 1 / k), seed)
+    kind = "artist-grouped" if group else "stratified"
+    seeded = f", seed {seed}" if seed else ""
+    result = []
+    for index, test in enumerate(parts):
+        rest = [unit for unit in units if unit.ids[0] not in set(test)]
+        train, valid = _place(rest, np.array([1 - validation, validation]), seed + index)
+        name = f"{kind} fold {index + 1} of {k}{seeded}"
+        result.append(Split(name, tuple(sorted(train)), tuple(sorted(valid)), tuple(sorted(test))))
+    return result
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Tracks that must stay together, and how many of each genre they are."""
+
+    ids: tuple[str, ...]
+    genres: tuple[int, ...]
+
+
+def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
+    """Connected sets: exact copies, and with `group` all tracks of one value of that column."""
+    check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
+    parent = {track_id: track_id for track_id in tracks["track_id"]}
+
+    def root(track_id: str) -> str:
+        while parent[track_id] != track_id:
+            track_id = parent[track_id]
+        return track_id
+
+    together = [list(ids) for ids in duplicate_groups(tracks)]
+    if group:
+        known = tracks[tracks[group] != ""]
+        together += [list(ids) for ids in known.groupby(group)["track_id"].apply(list)]
+    for first, *others in together:
+        for other in others:
+            if other in parent and first in parent:
+                parent[root(other)] = root(first)
+
+    names = sorted(set(tracks["genre"]))
+    genre = dict(zip(tracks["track_id"], (names.index(g) for g in tracks["genre"]), strict=True))
+    members: dict[str, list[str]] = {}
+    for track_id in sorted(parent):
+        members.setdefault(root(track_id), []).append(track_id)
+    return [
+        _Unit(
+            tuple(ids),
+            tuple(np.bincount([genre[i] for i in ids], minlength=len(names)).tolist()),
+        )
+        for ids in members.values()
+    ]
+
+
+def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[str]]:
+    """Deal units to parts so that each part gets its share of every genre, large units first.
+
+    A unit goes where its genres are most short of their targets; ties, and the order among units
+    of one size, come from the hash.
+    """
+    parts: list[list[str]] = [[] for _ in shares]
+    if not units:
+        return parts
+    sizes = np.array([unit.genres for unit in units])  # (unit, genre)
+    missing = _targets(sizes.sum(axis=0), shares).astype(float)  # (part, genre)
+    totals = missing.sum(axis=1)
+    order = sorted(range(len(units)), key=lambda u: (-sizes[u].sum(), _hash(seed, units[u].ids[0])))
+    for u in order:
+        # How much nearer to its targets the part comes: |missing| before minus after.
+        gain = (np.abs(missing) - np.abs(missing - sizes[u])).sum(axis=1)
+        best = np.flatnonzero(gain >= gain.max() - 1e-9)
+        # Among equals, by a weighted draw, so that no part gets the first of each genre.
+        weight = np.maximum(missing[best] @ (sizes[u] > 0), 1e-9)
+        draw = int(_hash(seed, "draw " + units[u].ids[0])[:12], 16) / 16**12
+        part = best[np.searchsorted(np.cumsum(weight) / weight.sum(), draw, side="right")]
+        parts[part].extend(units[u].ids)
+        missing[part] -= sizes[u]
+    assert sum(map(len, parts)) == sizes.sum() and len(totals) == len(parts)
+    return parts
+
+
+def _targets(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """How many tracks of each genre each part should get; whole numbers that add up (part, genre).
+
+    Largest remainders within a genre; which part gets the odd one alternates over genres, so that
+    the parts' totals stay near their shares too.
+    """
+    targets = np.zeros((len(shares), len(counts)), dtype=int)
+    owed = np.zeros(len(shares))
+    for genre, count in enumerate(counts):
+        exact = count * shares + owed
+        whole = np.floor(count * shares + 1e-9).astype(int)
+        for _ in range(count - whole.sum()):
+            whole[np.argmax(np.where(shares > 0, exact - whole, -np.inf))] += 1
+        owed = exact - whole
+        targets[:, genre] = whole
+    return targets
+
+
+def _hash(seed: int, text: str) -> str:
+    return hashlib.sha256(f"{seed} {text}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""A model and a split make a run; a run makes scores."""

@@ -102,9 +102,7 @@ def load_audio(
         raise AudioError(path, "holds NaN or infinite samples")
     if len(samples) < MINIMUM_SECONDS * native_rate:
         seconds = len(samples) / native_rate
-        raise AudioError(
-            path, f"too short: {seconds:.2f} s of sound, at least {MINIMUM_SECONDS:g} s needed"
-        )
+        raise AudioError(path, f"too short: {seconds:.2f} s of sound, at least {MINIMUM_SECONDS:g} s needed")
     if native_rate != sample_rate:
         import soxr
 
@@ -112,9 +110,7 @@ def load_audio(
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-def _decode(
-    path: Path, duration: float | None, offset: float
-) -> tuple[npt.NDArray[np.float32], int]:
+def _decode(path: Path, duration: float | None, offset: float) -> tuple[npt.NDArray[np.float32], int]:
     """Samples as (frames,) or (frames, channels) float32, and their native rate in Hz."""
     import soundfile
 
@@ -132,9 +128,7 @@ def _decode(
         raise AudioError(path, f"not readable as sound ({first_reason})") from error
 
 
-def _audioread(
-    path: Path, duration: float | None, offset: float
-) -> tuple[npt.NDArray[np.float32], int]:
+def _audioread(path: Path, duration: float | None, offset: float) -> tuple[npt.NDArray[np.float32], int]:
     """Decode with whatever audioread finds (ffmpeg, GStreamer, Core Audio), for M4A and the like."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # audioread imports aifc and sunau
@@ -147,9 +141,7 @@ def _audioread(
         position, pieces = 0, []
         for buffer in file:
             block = np.frombuffer(buffer, dtype="<i2")
-            pieces.append(
-                block[max(0, start - position) : None if stop is None else max(0, stop - position)]
-            )
+            pieces.append(block[max(0, start - position) : None if stop is None else max(0, stop - position)])
             position += len(block)
             if stop is not None and position >= stop:
                 break

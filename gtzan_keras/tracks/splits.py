@@ -133,9 +133,7 @@ def stratified(
     """
     if isinstance(shares, str):
         if shares not in PRESETS:
-            raise GtzanKerasError(
-                f"split {shares!r} is not known; choose one of {', '.join(PRESETS)}"
-            )
+            raise GtzanKerasError(f"split {shares!r} is not known; choose one of {', '.join(PRESETS)}")
         name, shares = shares, PRESETS[shares]
     else:
         name = "/".join(f"{100 * share:g}" for share in shares)
@@ -147,7 +145,8 @@ def stratified(
     if seed:
         name += f" (seed {seed})"
     placed = _place(_units(tracks, None), np.asarray(shares), seed)
-    return Split(name, *(tuple(sorted(ids)) for ids in placed))
+    train, validation, test = (tuple(sorted(ids)) for ids in placed)
+    return Split(name, train, validation, test)
 
 
 def fault_filtered(tracks: pd.DataFrame) -> Split:
@@ -309,7 +308,6 @@ def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[s
         return parts
     sizes = np.array([unit.genres for unit in units])  # (unit, genre)
     missing = _targets(sizes.sum(axis=0), shares).astype(float)  # (part, genre)
-    totals = missing.sum(axis=1)
     order = sorted(range(len(units)), key=lambda u: (-sizes[u].sum(), _hash(seed, units[u].ids[0])))
     for u in order:
         # How much nearer to its targets the part comes: |missing| before minus after.
@@ -321,7 +319,6 @@ def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[s
         part = best[np.searchsorted(np.cumsum(weight) / weight.sum(), draw, side="right")]
         parts[part].extend(units[u].ids)
         missing[part] -= sizes[u]
-    assert sum(map(len, parts)) == sizes.sum() and len(totals) == len(parts)
     return parts
 
 

@@ -1,0 +1,131 @@
+"""A plain convolutional network, which the five sources' own CNNs are cases of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_input, classifier, dropout_layer, normalize
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["CNN_ARGUMENTS", "cnn"]
+
+CNN_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "malvezzi": {"filters": (32, 64, 128, 128), "dense_units": (512,), "dropout": 0.4},
+    "arrigo": {"filters": (32, 64, 128, 256), "dense_units": (128,), "dropout": 0.0},
+    "zhang": {
+        "filters": (32, 64),
+        "dense_units": (128,),
+        "dropout": 0.5,
+        "dropout_before_head": 0.25,
+        "padding": "valid",
+    },
+    "uncu": {"filters": (32, 64, 128), "dense_units": (128,), "dropout": 0.3},
+}
+"""Arguments of `cnn` for the sources' networks. Malvezzi, Arrigo (model 1): the filters and units
+they state or imply; Zhang and Uncu leave the dropout rates (0.25 and 0.5) and the number of filters
+(32-64-128, dense 128) open: those are ours."""
+
+
+def cnn(
+    input_shape: Sequence[int] = (224, 224, 3),
+    num_classes: int = 10,
+    *,
+    filters: Sequence[int] = (32, 64, 128, 128),
+    kernel_size: int = 3,
+    dense_units: Sequence[int] = (512,),
+    dropout: float = 0.4,
+    dropout_before_head: float = 0.0,
+    normalization: str | None = None,
+    pooling: str = "flatten",
+    padding: str = "same",
+    name: str = "cnn",
+) -> keras.Model:
+    """Build a plain CNN: convolution, ReLU and 2x2 max pooling, repeated; then a dense head.
+
+    The defaults are Malvezzi's basic CNN on 224x224 colour pictures. `CNN_ARGUMENTS` holds the other
+    sources' networks: ``cnn((416, 416, 1), **CNN_ARGUMENTS["arrigo"])``.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Height, width and channels of a picture with values 0..1.
+    num_classes : int >= 2
+        Genres.
+    filters : sequence of int
+        One convolution block each.
+    kernel_size : int
+        Side of the square kernels.
+    dense_units : sequence of int
+        Hidden layers of the head.
+    dropout : float in [0, 1)
+        After each hidden layer of the head.
+    dropout_before_head : float in [0, 1)
+        Between the convolutions and the head.
+    normalization : "batch", "layer" or None
+        Before each ReLU, in blocks and head.
+    pooling : "flatten", "avg" or "max"
+        How the last feature maps become a vector.
+    padding : "same" or "valid"
+        Of the convolutions.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, height, width, channels), output probabilities
+        (batch, num_classes). Layers are called ``block1_conv``, ``block1_pool``, ..., ``dense_1``,
+        ``predictions``.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or the picture is too small for that many poolings.
+
+    References
+    ----------
+    Malvezzi, course project, University of Milan-Bicocca; Zhang, "Music Genre Classification Based on
+    Deep Learning", 2025; Arrigo, "Using CNN Networks for Music Genre Classification", 2025, model 1.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> model = models.cnn((128, 128, 1), **models.CNN_ARGUMENTS["zhang"])
+    >>> model.get_layer("block2_conv").filters, model.count_params()
+    (64, 7393034)
+    """
+    import keras
+
+    check_input(input_shape, num_classes, rank=3)
+    heads = {
+        "flatten": keras.layers.Flatten,
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+    }
+    if pooling not in heads:
+        raise GtzanKerasError(f"pooling is {pooling!r}; expected 'flatten', 'avg' or 'max'")
+    if padding not in ("same", "valid"):
+        raise GtzanKerasError(f"padding is {padding!r}; expected 'same' or 'valid'")
+
+    inputs = keras.Input(tuple(input_shape), name="input")
+    x = inputs
+    for number, width in enumerate(filters, start=1):
+        smallest = min(x.shape[1:3]) - (kernel_size - 1 if padding == "valid" else 0)
+        if smallest < 2:
+            raise GtzanKerasError(
+                f"input_shape {tuple(input_shape)} is too small for {len(filters)} blocks: nothing is left "
+                f"to pool in block {number}; use larger pictures or fewer filters"
+            )
+        block = f"block{number}"
+        x = keras.layers.Conv2D(width, kernel_size, padding=padding, name=f"{block}_conv")(x)
+        x = normalize(x, normalization, f"{block}_norm")
+        x = keras.layers.Activation("relu", name=f"{block}_relu")(x)
+        x = keras.layers.MaxPooling2D(name=f"{block}_pool")(x)
+    x = heads[pooling](name="flatten" if pooling == "flatten" else "pooling")(x)
+    x = dropout_layer(x, dropout_before_head, "head_dropout")
+    outputs = classifier(x, num_classes, dense_units, dropout, normalization)
+    return keras.Model(inputs, outputs, name=name)

@@ -1,0 +1,71 @@
+"""A feed-forward network of dense layers: the baseline that convolutions are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gtzan_keras.models.head import check_input, classifier
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["dense"]
+
+
+def dense(
+    input_shape: Sequence[int] = (224, 224, 3),
+    num_classes: int = 10,
+    *,
+    units: Sequence[int] = (512, 256),
+    dropout: float = 0.4,
+    normalization: str | None = None,
+    name: str = "dense",
+) -> keras.Model:
+    """Build a feed-forward network: flatten, dense layers with ReLU, softmax.
+
+    Malvezzi's course project reports 10.36 % for such a network on 224x224 pictures: chance, with
+    the loss of ln 10. It does train when its input is normalised (``normalization="batch"``).
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        Shape of one picture (height, width, channels), values 0..1, or of one feature vector (n,).
+    num_classes : int >= 2
+        Genres.
+    units : sequence of int
+        Width of each hidden layer.
+    dropout : float in [0, 1)
+        After each hidden layer.
+    normalization : "batch", "layer" or None
+        Of the flattened input and before each ReLU.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, *input_shape), output probabilities (batch, num_classes).
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> model = models.dense((57,), units=(64,))
+    >>> model.output_shape, model.count_params()
+    ((None, 10), 4362)
+    """
+    import keras
+
+    from gtzan_keras.models.head import normalize
+
+    check_input(input_shape, num_classes)
+    inputs = keras.Input(tuple(input_shape), name="input")
+    x = keras.layers.Flatten(name="flatten")(inputs)
+    x = normalize(x, normalization, "input_norm")
+    outputs = classifier(x, num_classes, units, dropout, normalization)
+    return keras.Model(inputs, outputs, name=name)

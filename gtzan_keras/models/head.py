@@ -1,0 +1,68 @@
+"""What builders share: argument checks, normalisation by name, and the dense head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gtzan_keras.errors import GtzanKerasError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["check_input", "classifier", "normalize"]
+
+
+def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None = None) -> None:
+    """Refuse an input shape that no network fits, or fewer than two classes."""
+    if rank is not None and len(input_shape) != rank:
+        raise GtzanKerasError(
+            f"input_shape is {tuple(input_shape)}; expected {rank} numbers, (height, width, channels)"
+        )
+    if any(not isinstance(size, int) or size < 1 for size in input_shape):
+        raise GtzanKerasError(f"input_shape is {tuple(input_shape)}; expected whole numbers above 0")
+    if num_classes < 2:
+        raise GtzanKerasError(f"num_classes is {num_classes}; expected at least 2")
+
+
+def normalize(x: keras.KerasTensor, kind: str | None, name: str) -> keras.KerasTensor:
+    """Batch or layer normalisation by name; None leaves `x` as it is."""
+    import keras
+
+    if kind is None:
+        return x
+    layers = {"batch": keras.layers.BatchNormalization, "layer": keras.layers.LayerNormalization}
+    if kind not in layers:
+        raise GtzanKerasError(f"normalization is {kind!r}; expected 'batch', 'layer' or None")
+    return layers[kind](name=name)(x)
+
+
+def dropout_layer(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
+    """Dropout; a rate of 0 adds no layer."""
+    import keras
+
+    if not 0 <= rate < 1:
+        raise GtzanKerasError(f"dropout is {rate}; expected a share from 0 to below 1")
+    return keras.layers.Dropout(rate, name=name)(x) if rate else x
+
+
+def classifier(
+    x: keras.KerasTensor,
+    num_classes: int,
+    units: Sequence[int],
+    dropout: float,
+    normalization: str | None = None,
+) -> keras.KerasTensor:
+    """Dense layers with ReLU and dropout, then softmax, on a vector (batch, n).
+
+    Layers are called ``dense_1``, ``dense_2``, ... and ``predictions``. The softmax is float32
+    under every precision policy.
+    """
+    import keras
+
+    for number, width in enumerate(units, start=1):
+        x = keras.layers.Dense(width, name=f"dense_{number}")(x)
+        x = normalize(x, normalization, f"dense_{number}_norm")
+        x = keras.layers.Activation("relu", name=f"dense_{number}_relu")(x)
+        x = dropout_layer(x, dropout, f"dense_{number}_dropout")
+    return keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)

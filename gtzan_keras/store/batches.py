@@ -1,0 +1,107 @@
+"""Batches of a store for Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.hdf5 import IN_MEMORY_BYTES
+
+if TYPE_CHECKING:
+    from gtzan_keras.store.hdf5 import SpectrogramStore
+
+__all__ = ["Batches"]
+
+
+class Batches(keras.utils.PyDataset):
+    """Images and one-hot labels of some tracks, a batch at a time.
+
+    Small stores are held in memory as uint8; larger ones are read from the file as they are needed,
+    so that memory stays flat.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        Where the pictures are.
+    track_ids : sequence of str
+        Whose samples.
+    batch_size : int > 0
+        The last batch may be smaller.
+    shuffle : bool
+        A new order each epoch.
+    seed : int
+        For the order.
+    in_memory : bool, optional
+        Hold the pictures in memory; decided by their size when left out.
+    **options
+        ``workers``, ``use_multiprocessing``, ``max_queue_size`` of `keras.utils.PyDataset`.
+
+    Raises
+    ------
+    GtzanKerasError
+        A track is not in the store, or there is none at all, or `batch_size` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+    >>> ids = ["pop.00000", "rock.00000", "rock.00001"]
+    >>> store = SpectrogramStore.from_arrays(path, np.full((3, 8, 8), 255, "uint8"), ids, spec)
+    >>> batches = store.batches(ids, batch_size=2)
+    >>> images, labels = batches[0]
+    >>> len(batches), images.shape, float(images.max()), labels.tolist()
+    (2, (2, 8, 8, 1), 1.0, [[1.0, 0.0], [0.0, 1.0]])
+    """
+
+    def __init__(
+        self,
+        store: SpectrogramStore,
+        track_ids: Sequence[str],
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        in_memory: bool | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if batch_size < 1:
+            raise GtzanKerasError(f"batch_size is {batch_size}; expected a whole number above 0")
+        self.store, self.batch_size, self.shuffle, self.seed = store, batch_size, shuffle, seed
+        self.rows = store.rows(track_ids)
+        if not len(self.rows):
+            raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} tracks asked for")
+        codes = {genre: code for code, genre in enumerate(store.genres)}
+        self.labels = np.array([codes[genre] for genre in store.genre[self.rows]])
+        size = len(self.rows) * int(np.prod(store.spec.shape))
+        hold = size <= IN_MEMORY_BYTES if in_memory is None else in_memory
+        self._held: npt.NDArray[np.uint8] | None = store.read(self.rows) if hold else None
+        self._one_hot = np.eye(len(store.genres), dtype=np.float32)
+        self.epoch = 0
+        self._order = self._draw_order()
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        pictures = self.store.read(self.rows[places]) if self._held is None else self._held[places]
+        images = np.multiply(pictures, np.float32(1 / 255), dtype=np.float32)
+        return images, self._one_hot[self.labels[places]]
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order."""
+        self.epoch += 1
+        self._order = self._draw_order()
+
+    def _draw_order(self) -> npt.NDArray[np.int64]:
+        if not self.shuffle:
+            return np.arange(len(self.rows))
+        return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows))

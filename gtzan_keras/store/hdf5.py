@@ -1,0 +1,467 @@
+"""The store: spectrogram pictures of one spec, with their tracks, in one HDF5 file.
+
+Layout: ``spectrograms`` is uint8 (sample, height, width, channel), one sample a chunk, deflated;
+``track_id`` and ``segment`` lie beside it, a row a sample; ``genre`` too. The table of tracks (with
+what was left out, and why, and each file's MD5) is JSON in ``tracks``; spec, genre names, format and
+library version are attributes. A store is written to a temporary name and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import gtzan_keras
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, genre_names
+
+if TYPE_CHECKING:
+    from gtzan_keras.store.batches import Batches
+
+__all__ = ["SpectrogramStore", "open_store"]
+
+_FORMAT = 1
+_DEFLATE_LEVEL = 1  # level 4 takes half as long again for under 1 % less
+IN_MEMORY_BYTES = 2**30
+"""Stores up to this size (unpacked) are held in memory by `SpectrogramStore.batches`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One track's pictures, packed as they lie in the store, or why there are none."""
+
+    track_id: str
+    chunks: tuple[bytes, ...]
+    md5: str = ""
+    refused: str = ""
+
+
+def pack(images: Iterable[npt.NDArray[np.uint8]]) -> tuple[bytes, ...]:
+    """Deflate pictures as HDF5 keeps them, so that worker processes do the work, not the writer."""
+    return tuple(zlib.compress(image.tobytes(), _DEFLATE_LEVEL) for image in images)
+
+
+class SpectrogramStore:
+    """A complete store, open for reading. Make one with `preprocess` or `from_arrays`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The HDF5 file.
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no such file, it is no store, or it was made by a later version.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    >>> images = np.zeros((2, 8, 8), dtype="uint8")
+    >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+    >>> store = SpectrogramStore.from_arrays(path, images, ["rock.00000", "pop.00000"], spec)
+    >>> store.shape, store.genres, store.genre.tolist()
+    ((2, 8, 8, 1), ['pop', 'rock'], ['rock', 'pop'])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import h5py
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise GtzanKerasError(f"{path}: no such store; make it with `gtzan-keras preprocess`")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise GtzanKerasError(f"{path}: not an HDF5 file ({error})") from error
+        attributes = self._file.attrs
+        if "gtzan_keras_format" not in attributes or "spectrograms" not in self._file:
+            raise GtzanKerasError(
+                f"{path}: an HDF5 file, but not a store of gtzan_keras; make one from its arrays with "
+                "SpectrogramStore.from_arrays()"
+            )
+        if attributes["gtzan_keras_format"] > _FORMAT:
+            raise GtzanKerasError(
+                f"{path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
+                f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
+            )
+        self._images = self._file["spectrograms"]
+        self.spec = SpectrogramSpec.from_dict(json.loads(attributes["spec"]))
+        self.genres: list[str] = json.loads(attributes["genres"])
+        self.track_id: npt.NDArray[np.object_] = self._file["track_id"].asstr()[:]
+        self.genre: npt.NDArray[np.object_] = self._file["genre"].asstr()[:]
+        self.segment: npt.NDArray[np.int32] = self._file["segment"][:]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __repr__(self) -> str:
+        return f"<SpectrogramStore {self.path.name}: {len(self)} x {self.spec.shape}, spec {self.spec.name}>"
+
+    def __enter__(self) -> SpectrogramStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> str:
+        return str(self.path)  # an open file can not travel to another process; its name can
+
+    def __setstate__(self, path: str) -> None:
+        self.__init__(path)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(samples, height, width, channels)."""
+        return self._images.shape
+
+    @cached_property
+    def _table(self) -> dict[str, Any]:
+        return json.loads(self._file["tracks"].asstr()[()])
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """The tracks the store was made from, as `load_tracks` gives them, those left out too."""
+        table = pd.DataFrame(self._table["rows"], columns=COLUMNS)
+        table["duplicates"] = [tuple(ids) for ids in table["duplicates"]]
+        return table
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Track ids that were left out, with the reason."""
+        return dict(self._table["refused"])
+
+    @property
+    def source_md5(self) -> dict[str, str]:
+        """MD5 of each source file by track id; empty for stores made from arrays."""
+        return dict(self._table["md5"])
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over spec, track ids and packed pictures, for caches made from this store."""
+        digest = hashlib.sha256(json.dumps(self.spec.to_dict(), sort_keys=True).encode())
+        for row in range(len(self)):
+            digest.update(f"{self.track_id[row]} {self.segment[row]}".encode())
+            digest.update(self.chunk(row))
+        return digest.hexdigest()
+
+    def chunk(self, row: int) -> bytes:
+        """One sample as it lies in the file, deflated."""
+        return self._images.id.read_direct_chunk((row, 0, 0, 0))[1]
+
+    def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Row numbers of the samples of these tracks, in the order of the store.
+
+        Raises
+        ------
+        GtzanKerasError
+            A track is neither in the store nor among those it left out.
+        """
+        wanted = set(track_ids)
+        unknown = sorted(wanted - set(self.track_id) - set(self.refused))
+        if unknown:
+            raise GtzanKerasError(
+                f"{self.path}: {len(unknown)} track(s) of the split are not in this store, e.g. "
+                f"{', '.join(unknown[:3])}; make split and store from the same folder"
+            )
+        return np.flatnonzero([track_id in wanted for track_id in self.track_id])
+
+    def read(self, rows: npt.ArrayLike | slice = slice(None)) -> npt.NDArray[np.uint8]:
+        """Pictures by row number, in the order asked for.
+
+        Parameters
+        ----------
+        rows : array of int, or slice
+            All when left out.
+
+        Returns
+        -------
+        np.ndarray [shape=(rows, height, width, channels), dtype=uint8]
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os
+        >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+        >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+        >>> images = np.arange(3, dtype="uint8")[:, None, None] + np.zeros((3, 8, 8), "uint8")
+        >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+        >>> ids = ["pop.00000", "pop.00001", "pop.00002"]
+        >>> store = SpectrogramStore.from_arrays(path, images, ids, spec)
+        >>> store.read([2, 0])[:, 0, 0, 0].tolist()
+        [2, 0]
+        """
+        if isinstance(rows, slice):
+            return self._images[rows]
+        numbers = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(numbers), *self.spec.shape), dtype=np.uint8)
+        # Past HDF5's filter pipeline and its global lock: inflating one chunk costs under 1 ms.
+        for place, row in enumerate(numbers):
+            out[place] = np.frombuffer(zlib.decompress(self.chunk(int(row))), np.uint8).reshape(
+                self.spec.shape
+            )
+        return out
+
+    def batches(
+        self,
+        track_ids: Sequence[str],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+        **options: Any,
+    ) -> Batches:
+        """Batches for ``fit``, ``evaluate`` and ``predict``; see `gtzan_keras.store.batches.Batches`.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Whose samples; the order is the store's unless shuffled.
+        batch_size : int > 0
+            The last batch may be smaller.
+        shuffle : bool
+            A new order each epoch, the same for the same seed.
+        seed : int
+            For the order, and for whatever `options` draw.
+        options
+            ``in_memory``, ``augmentation``, ``workers``: handed on.
+
+        Returns
+        -------
+        keras.utils.PyDataset
+            Of ``(images, labels)``: float32 0..1 (batch, height, width, channels) and one-hot float32
+            (batch, genres).
+        """
+        from gtzan_keras.store.batches import Batches
+
+        return Batches(self, track_ids, batch_size, shuffle=shuffle, seed=seed, **options)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        path: str | os.PathLike[str],
+        images: Iterable[npt.NDArray[np.uint8]],
+        track_ids: Sequence[str],
+        spec: SpectrogramSpec,
+        genres: Sequence[str] | None = None,
+    ) -> SpectrogramStore:
+        """Make a store from pictures that are there already.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to write; an existing one is replaced.
+        images : iterable of np.ndarray [shape=(height, width) or (height, width, channels), dtype=uint8]
+            One a sample, the lowest band in the bottom row: an array, an HDF5 dataset or a generator,
+            read one at a time.
+        track_ids : sequence of str
+            One a sample. The samples of one track stand together, in order of segment.
+        spec : SpectrogramSpec
+            How the pictures were made.
+        genres : sequence of str, optional
+            One a sample; from GTZAN's facts when left out.
+
+        Returns
+        -------
+        SpectrogramStore
+
+        Raises
+        ------
+        GtzanKerasError
+            Counts or shapes do not agree, a picture is not uint8, a genre is not known, or a track's
+            samples do not stand together.
+
+        Examples
+        --------
+        The 999 pictures of GTZAN in this project's spec, whose file has the bands low to high::
+
+            with h5py.File("gtzan_mel_128x387.h5") as file:
+                SpectrogramStore.from_arrays(
+                    "gtzan.h5",
+                    (mel[::-1] for mel in file["mel"]),
+                    list(file["track_id"].asstr()),
+                    SPECTROGRAM_SPECS["librosa-128x387"],
+                )
+        """
+        ids = [str(track_id) for track_id in track_ids]
+        if genres is None:
+            from gtzan_keras.tracks.catalogue import facts
+
+            strangers = [track_id for track_id in ids if track_id not in facts().index]
+            if strangers:
+                raise GtzanKerasError(
+                    f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
+                )
+            genres = facts()["genre"].reindex(ids).tolist()
+        if len(genres) != len(ids):
+            raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; one each is needed")
+        table = describe(dict(zip(ids, genres, strict=True)))
+        with StoreWriter(path, spec, table) as writer:
+            writer.append_all(_by_track(ids, images, spec))
+        return cls(path)
+
+
+def _by_track(
+    ids: Sequence[str], images: Iterable[npt.NDArray[np.uint8]], spec: SpectrogramSpec
+) -> Iterator[Sample]:
+    seen: set[str] = set()
+    pending: list[bytes] = []
+    source = iter(images)
+    for row, track_id in enumerate(ids):
+        image = next(source, None)
+        if image is None:
+            raise GtzanKerasError(f"{len(ids)} track ids, but only {row} images; one each is needed")
+        image = np.asarray(image)
+        image = image[..., None] if image.ndim == 2 else image
+        if image.dtype != np.uint8 or image.shape != spec.shape:
+            raise GtzanKerasError(
+                f"image {row} ({track_id}): {image.dtype} {image.shape}; expected uint8 {spec.shape}, "
+                f"the shape of spec {spec.name!r}"
+            )
+        if not pending and track_id in seen:
+            raise GtzanKerasError(
+                f"image {row}: samples of {track_id} do not stand together; sort images by track"
+            )
+        pending += pack([image])
+        if row + 1 == len(ids) or ids[row + 1] != track_id:
+            seen.add(track_id)
+            yield Sample(track_id, tuple(pending))
+            pending = []
+    if next(source, None) is not None:
+        raise GtzanKerasError(f"more images than the {len(ids)} track ids; one each is needed")
+
+
+class StoreWriter:
+    """Writes a store in one go, under a temporary name until it is complete.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; replaced when the ``with`` block ends well, left alone when it does not.
+    spec : SpectrogramSpec
+        What the pictures are.
+    tracks : pd.DataFrame
+        The table the store will carry.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], spec: SpectrogramSpec, tracks: pd.DataFrame) -> None:
+        check_columns(tracks, COLUMNS)
+        self.path, self.spec, self.tracks = Path(path), spec, tracks
+        self.temporary = self.path.with_name(self.path.name + ".writing")
+        self.refused: dict[str, str] = {}
+        self.md5: dict[str, str] = {}
+        self._genre_of = dict(zip(tracks["track_id"], tracks["genre"], strict=True))
+        self.rows: list[tuple[str, str, int]] = []
+
+    def __enter__(self) -> StoreWriter:
+        import h5py
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # No times in the file: the same contents give the same bytes.
+        self._file = h5py.File(self.temporary, "w", libver="latest", track_order=True)
+        self._images = self._file.create_dataset(
+            "spectrograms",
+            shape=(0, *self.spec.shape),
+            maxshape=(None, *self.spec.shape),
+            chunks=(1, *self.spec.shape),
+            dtype="uint8",
+            compression="gzip",
+            compression_opts=_DEFLATE_LEVEL,
+        )
+        return self
+
+    def append(self, sample: Sample) -> None:
+        """Add one track's pictures, or note that it was refused."""
+        if sample.md5:
+            self.md5[sample.track_id] = sample.md5
+        if sample.refused:
+            self.refused[sample.track_id] = sample.refused
+            return
+        first = len(self.rows)
+        self._images.resize(first + len(sample.chunks), axis=0)
+        for segment, chunk in enumerate(sample.chunks):
+            self._images.id.write_direct_chunk((first + segment, 0, 0, 0), chunk)
+            self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
+
+    def append_all(self, samples: Iterable[Sample]) -> None:
+        """Add many."""
+        for sample in samples:
+            self.append(sample)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._file.close()
+            if kind is not None:
+                self.temporary.unlink(missing_ok=True)
+        if kind is None:
+            os.replace(self.temporary, self.path)
+
+    def _finish(self) -> None:
+        import h5py
+
+        text = h5py.string_dtype()
+        for column, name in enumerate(("track_id", "genre")):
+            self._file.create_dataset(name, data=[row[column] for row in self.rows], dtype=text)
+        self._file.create_dataset("segment", data=np.array([row[2] for row in self.rows], np.int32))
+        table = {
+            "rows": self.tracks[COLUMNS].to_numpy(dtype=object).tolist(),
+            "refused": self.refused,
+            "md5": self.md5,
+        }
+        self._file.create_dataset("tracks", data=json.dumps(table), dtype=text)
+        self._file.attrs.update(
+            {
+                "gtzan_keras_format": _FORMAT,
+                "gtzan_keras_version": gtzan_keras.__version__,
+                "spec": json.dumps(self.spec.to_dict()),
+                "db_range": self.spec.db_range,
+                # All genres of the table, also one whose every track was refused: labels stay put.
+                "genres": json.dumps(genre_names(self.tracks["genre"])),
+            }
+        )
+
+
+def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
+    """Open a store for reading.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The HDF5 file.
+
+    Returns
+    -------
+    SpectrogramStore
+
+    Raises
+    ------
+    GtzanKerasError
+        As `SpectrogramStore`.
+
+    Examples
+    --------
+    >>> from gtzan_keras import open_store
+    >>> open_store("nowhere.h5")
+    Traceback (most recent call last):
+    gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make it with `gtzan-keras preprocess`
+    """
+    return SpectrogramStore(path)

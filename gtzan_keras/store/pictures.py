@@ -1,0 +1,108 @@
+"""A folder of spectrogram pictures to a store, for releases that hold pictures and no sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.tracks.catalogue import genre_names, genre_of_folder, track_id_of
+
+__all__ = ["import_images"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def import_images(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    height: int = 224,
+    width: int = 224,
+    channels: int = 3,
+) -> SpectrogramStore:
+    """Make a store from pictures in genre folders, such as Kaggle's ``images_original``.
+
+    White or transparent margins are cut off, then the picture is resized. How the pictures were
+    analysed is not known, so a model trained on the store can not be given sound.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds ``<genre>/<picture>.png`` (or JPEG); ``blues00000.png`` is known as track blues.00000.
+    path : str or os.PathLike
+        The HDF5 file to write.
+    height, width : int > 0 [pixels]
+        Size to resize to.
+    channels : 1 or 3
+        Grey or colour.
+
+    Returns
+    -------
+    SpectrogramStore
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no picture in a genre folder, or one can not be read.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np
+    >>> from PIL import Image
+    >>> from gtzan_keras.store.pictures import import_images
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> (root / "blues").mkdir()
+    >>> Image.fromarray(np.zeros((288, 432, 3), "uint8")).save(root / "blues" / "blues00000.png")
+    >>> store = import_images(root, root / "pictures.h5")
+    >>> store.shape, store.track_id.tolist()
+    ((1, 224, 224, 3), ['blues.00000'])
+    """
+    folder = Path(folder)
+    spec = SpectrogramSpec(
+        name=f"pictures-{height}x{width}",
+        clip_seconds=None,
+        height=height,
+        width=width,
+        channels=channels,
+        from_audio=False,
+    )
+    files = [file for file in sorted(folder.glob("*/*")) if file.suffix.lower() in _SUFFIXES]
+    if not files:
+        raise GtzanKerasError(
+            f"{folder}: no pictures in genre folders; expected for example {folder}/blues/blues00000.png"
+        )
+    by_id = {track_id_of(file): file for file in files}
+    genre = {track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()}
+    order = genre_names(genre.values())
+    ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))
+
+    def images() -> Iterator[npt.NDArray[np.uint8]]:
+        for track_id in ids:
+            yield _read(by_id[track_id], spec)
+
+    return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
+
+
+def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            paper = Image.new("RGBA", opened.size, "white")
+            picture = Image.alpha_composite(paper, opened.convert("RGBA")).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise GtzanKerasError(f"{file}: not a readable picture ({error}); mend or remove it") from error
+    ink = np.asarray(picture).min(axis=2) < 255
+    if not ink.any():
+        raise GtzanKerasError(f"{file}: an empty (all white) picture; mend or remove it")
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    mode = "L" if spec.channels == 1 else "RGB"
+    resized = picture.convert(mode).resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, dtype=np.uint8).reshape(spec.shape)

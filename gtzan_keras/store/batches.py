@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +16,80 @@ from gtzan_keras.store.hdf5 import IN_MEMORY_BYTES
 if TYPE_CHECKING:
     from gtzan_keras.store.hdf5 import SpectrogramStore
 
-__all__ = ["Batches"]
+__all__ = ["Augmentation", "Batches"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to training pictures, drawn anew for each sample each time.
+
+    Parameters
+    ----------
+    time_shift : bool
+        Turn the picture round in time by any amount: what leaves on the right comes in on the left.
+    masks : int >= 0
+        SpecAugment: so many blocks of bands and as many of frames take the picture's mean.
+    mask_share : float in [0, 1]
+        Each block is up to this share of the picture high or wide.
+    mixup : float >= 0
+        Mix each sample and its label with another of the batch, by a share drawn from
+        Beta(mixup, mixup); 0 for none.
+
+    References
+    ----------
+    Park et al., "SpecAugment", Interspeech 2019 (arXiv:1904.08779). Zhang et al., "mixup: Beyond
+    Empirical Risk Minimization", ICLR 2018 (arXiv:1710.09412).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.store.batches import Augmentation
+    >>> images, labels = np.ones((2, 4, 6, 1), "float32"), np.eye(2, dtype="float32")
+    >>> mixed = Augmentation(mixup=0.3)(images, labels, np.random.default_rng(0))[1]
+    >>> mixed.sum(axis=1).tolist()
+    [1.0, 1.0]
+    """
+
+    time_shift: bool = False
+    masks: int = 0
+    mask_share: float = 0.15
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field, good in (
+            ("masks", self.masks >= 0),
+            ("mask_share", 0 <= self.mask_share <= 1),
+            ("mixup", self.mixup >= 0),
+        ):
+            if not good:
+                raise GtzanKerasError(f"augmentation: {field} is {getattr(self, field)}, out of range")
+
+    def __call__(
+        self,
+        images: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.float32],
+        random: np.random.Generator,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Augment one batch (batch, height, width, channels) with its labels (batch, classes)."""
+        height, width = images.shape[1:3]
+        images = images.copy()
+        for image in images:
+            if self.time_shift:
+                image[:] = np.roll(image, random.integers(width), axis=1)
+            mean = image.mean(axis=(0, 1))
+            for _ in range(self.masks):
+                bands = random.integers(int(height * self.mask_share) + 1)
+                frames = random.integers(int(width * self.mask_share) + 1)
+                band, frame = random.integers(height - bands + 1), random.integers(width - frames + 1)
+                image[band : band + bands] = mean
+                image[:, frame : frame + frames] = mean
+        if self.mixup:
+            share = random.beta(self.mixup, self.mixup, size=len(images)).astype(np.float32)
+            other = random.permutation(len(images))
+            weight = share[:, None, None, None]
+            images = weight * images + (1 - weight) * images[other]
+            labels = share[:, None] * labels + (1 - share[:, None]) * labels[other]
+        return images, labels
 
 
 class Batches(keras.utils.PyDataset):
@@ -36,6 +110,8 @@ class Batches(keras.utils.PyDataset):
         A new order each epoch.
     seed : int
         For the order.
+    augmentation : Augmentation, optional
+        What is done to the pictures; the same for the same seed and epoch.
     in_memory : bool, optional
         Hold the pictures in memory; decided by their size when left out.
     **options
@@ -68,6 +144,7 @@ class Batches(keras.utils.PyDataset):
         *,
         shuffle: bool = False,
         seed: int = 0,
+        augmentation: Augmentation | None = None,
         in_memory: bool | None = None,
         **options: Any,
     ) -> None:
@@ -75,6 +152,7 @@ class Batches(keras.utils.PyDataset):
         if batch_size < 1:
             raise GtzanKerasError(f"batch_size is {batch_size}; expected a whole number above 0")
         self.store, self.batch_size, self.shuffle, self.seed = store, batch_size, shuffle, seed
+        self.augmentation = augmentation
         self.rows = store.rows(track_ids)
         if not len(self.rows):
             raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} tracks asked for")
@@ -94,7 +172,11 @@ class Batches(keras.utils.PyDataset):
         places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         pictures = self.store.read(self.rows[places]) if self._held is None else self._held[places]
         images = np.multiply(pictures, np.float32(1 / 255), dtype=np.float32)
-        return images, self._one_hot[self.labels[places]]
+        labels = self._one_hot[self.labels[places]]
+        if self.augmentation is None:
+            return images, labels
+        random = np.random.default_rng((self.seed, self.epoch, index))
+        return self.augmentation(images, labels, random)
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""

@@ -1,0 +1,75 @@
+# What can be done here. Each target does its own set-up; python3 (3.11 or later) and make are enough.
+#
+#   make report                 demo set -> preprocess -> train -> evaluate -> a page with pictures
+#   make report DATA=path       the same on a folder of real tracks, such as GTZAN
+#   make test                   lint, type-check, run the tests
+#   make bench DATA=path        speed and memory, on a folder of real tracks
+#   make lint | format | clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+GK     := $(BIN)/gtzan-keras
+SPEC   ?= malvezzi-rgb224
+EPOCHS ?= 40
+
+DATA ?=
+FOLDER := $(if $(DATA),$(DATA),data/demo)
+NAME   := $(notdir $(patsubst %/,%,$(FOLDER)))
+STORE  := data/stores/$(NAME)-$(SPEC).h5
+OUT    := reports/local
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export MPLBACKEND ?= agg
+
+.PHONY: help install report test lint format bench clean
+
+help:
+	@sed -n '2,9s/^# \{0,2\}//p' Makefile
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than 3.11; run make with PYTHON=python3.11 or later"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+install: $(VENV)/installed
+
+report: $(VENV)/installed
+ifeq ($(DATA),)
+	$(GK) demo $(FOLDER)
+endif
+	$(GK) tracks $(FOLDER) --verify
+	$(GK) preprocess $(FOLDER) $(STORE) --spec $(SPEC)
+	$(GK) train $(STORE) --out $(OUT)/$(NAME)-cnn --epochs $(EPOCHS)
+	@echo "All runs so far: $$($(GK) report $(OUT))"
+	@echo "This run's page: $(CURDIR)/$(OUT)/$(NAME)-cnn/index.html"
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbqa mypy notebooks)
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-test
+	@test -n "$(DATA)" || { echo "error: name a folder of real tracks: make bench DATA=path"; exit 1; }
+	$(BIN)/python -m tests.benchmarks $(DATA)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

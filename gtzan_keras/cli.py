@@ -1,0 +1,248 @@
+"""The command line: it parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gtzan_keras.errors import GtzanKerasError
+
+app = typer.Typer(
+    help="Music genre classification on GTZAN with Keras.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on standard error and exit status 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings help nobody here
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("gtzan_keras").setLevel(logging.INFO)
+    try:
+        app()
+    except GtzanKerasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def tracks(
+    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
+    jobs: Jobs = -1,
+) -> None:
+    """List the tracks in a folder by genre, and with --verify their faults."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gtzan_keras.tracks import catalogue
+
+    found = catalogue.load_tracks(folder)
+    if verify:
+        found = catalogue.verify(found, jobs=jobs)
+    table = Table(title=f"{folder}: {catalogue.data_name(found)}")
+    for column in ("genre", "tracks", "known artists", "train", "valid", "test", "faults"):
+        table.add_column(column, justify="left" if column == "genre" else "right")
+    faulty = ~found["status"].isin(["", "ok"])
+    for genre in [*catalogue.genre_names(found["genre"]), "all"]:
+        rows = found if genre == "all" else found[found["genre"] == genre]
+        parts = [str((rows["fault_filtered"] == part).sum()) for part in ("train", "valid", "test")]
+        faults = str(faulty[rows.index].sum()) if verify else "not looked for"
+        table.add_row(genre, str(len(rows)), str((rows["artist"] != "").sum()), *parts, faults)
+    console = Console()
+    console.print(table)
+    console.print("train, valid, test: the fault-filtered parts.", style="dim")
+    for row in found[faulty].itertuples():
+        console.print(f"{row.track_id}: {row.status}", highlight=False)
+    for group in catalogue.duplicate_groups(found):
+        console.print(f"exact copies: {' = '.join(group)}", highlight=False)
+
+
+@app.command()
+def download(
+    folder: Annotated[Path, typer.Argument(help="Where to put GTZAN.")],
+    mini: Annotated[bool, typer.Option("--mini", help="100 tracks instead of 1000.")] = False,
+    mirror: Annotated[str | None, typer.Option(help="Archive to use instead: a URL or a file.")] = None,
+) -> None:
+    """Download GTZAN from its public mirrors and check it."""
+    from gtzan_keras.tracks.download import download as fetch
+
+    print(fetch(folder, mini=mini, mirror=mirror))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put the demo set.")],
+    tracks_per_genre: Annotated[int, typer.Option(help="Tracks of each of ten genres.")] = 20,
+    seconds: Annotated[float, typer.Option(help="Length of a track.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
+    jobs: Jobs = -1,
+) -> None:
+    """Synthesise the demo set: ten genre-like kinds of sound with a few planted faults. Not GTZAN."""
+    from gtzan_keras.tracks.demo import make
+
+    print(make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs))
+
+
+@app.command()
+def preprocess(
+    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
+    jobs: Jobs = -1,
+) -> None:
+    """Turn the tracks of a folder into a store of spectrogram pictures."""
+    from gtzan_keras.store.preprocess import preprocess as run
+    from gtzan_keras.tracks.catalogue import load_tracks
+
+    report = run(load_tracks(folder), store, spec, jobs=jobs)
+    print(
+        f"{report.path}: {report.samples} pictures of {report.written} tracks"
+        f" ({report.resumed} were there already), {len(report.refused)} left out, {report.seconds:.1f} s"
+    )
+
+
+@app.command()
+def import_images(
+    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<picture>.png in it.")],
+    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    height: Annotated[int, typer.Option(help="Pixels.")] = 224,
+    width: Annotated[int, typer.Option(help="Pixels.")] = 224,
+    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
+) -> None:
+    """Turn a folder of spectrogram pictures into a store."""
+    from gtzan_keras.store.pictures import import_images as run
+
+    made = run(folder, store, height, width, channels)
+    print(f"{made.path}: {len(made)} pictures")
+
+
+@app.command()
+def train(
+    store: Annotated[Path, typer.Argument(help="Store to train on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    model: Annotated[str, typer.Option(help="cnn, cnn-arrigo, cnn-zhang, cnn-uncu or dense.")] = "cnn",
+    arguments: Annotated[str, typer.Option(help="Further arguments of the builder, as JSON.")] = "{}",
+    split: Annotated[
+        str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
+    ] = "70/15/15",
+    epochs: Annotated[int, typer.Option(help="At most.")] = 50,
+    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 32,
+    optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
+    learning_rate: Annotated[float, typer.Option(help="To begin with.")] = 1e-4,
+    schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
+    monitor: Annotated[str, typer.Option(help="What decides on the best epoch.")] = "val_loss",
+    patience: Annotated[int, typer.Option(help="Epochs without improvement before it stops.")] = 10,
+    class_weights: Annotated[bool, typer.Option("--class-weights", help="Balance the genres.")] = False,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Time shift, SpecAugment and mixup on the training pictures.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Drives everything that is drawn.")] = 0,
+    data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
+) -> None:
+    """Train a model, score it, and write the report page of the run."""
+    from gtzan_keras.report.page import report_run
+    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.store.hdf5 import open_store
+    from gtzan_keras.tracks import splits
+    from gtzan_keras.tracks.catalogue import data_name as name_of
+    from gtzan_keras.training.evaluate import evaluate
+    from gtzan_keras.training.fit import train as fit
+    from gtzan_keras.training.precision import use_precision
+
+    opened = open_store(store)
+    parts = (
+        splits.fault_filtered(opened.tracks)
+        if split == "fault-filtered"
+        else splits.stratified(opened.tracks, split)
+    )
+    use_precision(precision)
+    built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
+    run = fit(
+        built,
+        opened,
+        parts,
+        out=out,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,  # type: ignore[arg-type]  # train() itself refuses other words
+        learning_rate=learning_rate,
+        schedule=schedule,  # type: ignore[arg-type]
+        monitor=monitor,
+        patience=patience,
+        class_weights=class_weights,
+        augmentation=Augmentation(time_shift=True, masks=2, mixup=0.3) if augment else None,
+        seed=seed,
+        tensorboard=tensorboard,
+        settings={
+            "data": data_name or name_of(opened.tracks),
+            "builder": built.name,
+            "arguments": keywords,
+            "command": shlex.join(["gtzan-keras", *sys.argv[1:]]),
+        },
+    )
+    evaluate(run)
+    print(report_run(run))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs below it.")] = Path(
+        "reports"
+    ),
+) -> None:
+    """Write the pages of all runs below a folder anew, and the page that lists them."""
+    from gtzan_keras.report.page import index_page, run_page
+
+    if (folder / "result.json").is_file():
+        print(run_page(folder).resolve())
+        return
+    for path in sorted(folder.rglob("result.json")):
+        run_page(path.parent)
+    print(index_page(folder).resolve())
+
+
+def _build(
+    name: str, input_shape: tuple[int, int, int], num_classes: int, arguments: str, seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """A model by its name on the command line, and the builder's keyword arguments."""
+    import keras
+
+    from gtzan_keras import models
+
+    try:
+        keywords = json.loads(arguments)
+    except json.JSONDecodeError as error:
+        raise GtzanKerasError(
+            f"--arguments is {arguments!r}, not JSON ({error}); for example '{{\"dropout\": 0.3}}'"
+        ) from error
+    kind, _, variant = name.partition("-")
+    if kind == "cnn" and (not variant or variant in models.CNN_ARGUMENTS):
+        keywords = {**models.CNN_ARGUMENTS.get(variant, {}), **keywords}
+        builder = models.cnn
+    elif name == "dense":
+        builder = models.dense
+    else:
+        known = ["cnn", *(f"cnn-{variant}" for variant in models.CNN_ARGUMENTS), "dense"]
+        raise GtzanKerasError(f"--model is {name!r}; expected one of {', '.join(known)}")
+    keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
+    try:
+        return builder(input_shape, num_classes, name=name, **keywords), keywords
+    except TypeError as error:
+        raise GtzanKerasError(f"--arguments {arguments}: {error}") from error

@@ -1,0 +1,119 @@
+"""A model file that knows its input: `.keras`, with spec and genre names inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["SavedModel", "load_model", "save_model"]
+
+_MEMBER = "gtzan_keras.json"  # Keras reads its own members of the archive and leaves others alone
+
+
+class SavedModel(NamedTuple):
+    """A model with what it needs to be used: the spec of its input and the names of its outputs."""
+
+    model: keras.Model
+    spec: SpectrogramSpec
+    genres: list[str]
+
+
+def save_model(
+    model: keras.Model, path: str | os.PathLike[str], spec: SpectrogramSpec, genres: list[str]
+) -> Path:
+    """Save a model as `.keras` together with its spec and genre names.
+
+    `keras.saving.load_model` opens the file as any other. It is written to a temporary name first.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes pictures of ``spec.shape`` and gives one probability a genre.
+    path : str or os.PathLike
+        Ends in ``.keras``.
+    spec : SpectrogramSpec
+        What its input is made by.
+    genres : list of str
+        In class order.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    GtzanKerasError
+        The model's input or output does not fit spec or genres, or the name does not end in .keras.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from gtzan_keras import SPECTROGRAM_SPECS, models
+    >>> from gtzan_keras.models.saving import load_model, save_model
+    >>> spec = SPECTROGRAM_SPECS["zhang-128"]
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.keras"
+    >>> _ = save_model(models.cnn(spec.shape, 2, filters=(4,)), path, spec, ["jazz", "rock"])
+    >>> load_model(path).genres
+    ['jazz', 'rock']
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise GtzanKerasError(f"{path}: a model's file name ends in .keras")
+    if model.input_shape[1:] != spec.shape or model.output_shape[-1] != len(genres):
+        raise GtzanKerasError(
+            f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
+            f"spec {spec.name!r} makes {spec.shape} and there are {len(genres)} genres"
+        )
+    temporary = path.with_name(f".{path.stem}.writing.keras")
+    model.save(temporary)
+    with zipfile.ZipFile(temporary, "a") as archive:
+        archive.writestr(_MEMBER, json.dumps({"format": 1, "spec": spec.to_dict(), "genres": genres}))
+    os.replace(temporary, path)
+    return path
+
+
+def load_model(path: str | os.PathLike[str]) -> SavedModel:
+    """Load a model that `save_model` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The ``.keras`` file.
+
+    Returns
+    -------
+    SavedModel
+        ``(model, spec, genres)``.
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no such file, it is no Keras model, or it does not carry spec and genres.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise GtzanKerasError(f"{path}: no such model")
+    if not zipfile.is_zipfile(path):
+        raise GtzanKerasError(f"{path}: not a .keras file")
+    with zipfile.ZipFile(path) as archive:
+        if _MEMBER not in archive.namelist():
+            raise GtzanKerasError(
+                f"{path}: this model does not say what its input is (no spec and genre names inside); save "
+                "it with gtzan_keras.models.saving.save_model(model, path, spec, genres)"
+            )
+        card = json.loads(archive.read(_MEMBER))
+    import keras
+
+    import gtzan_keras.metrics  # noqa: F401 (registers the metrics that a compiled model may name)
+
+    spec = SpectrogramSpec.from_dict(card["spec"])
+    return SavedModel(keras.saving.load_model(path), spec, list(card["genres"]))

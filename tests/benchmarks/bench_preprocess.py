@@ -1,0 +1,106 @@
+"""Preprocessing: against a bare librosa loop, one job against two, and peak memory as tracks grow.
+
+python tests/benchmarks/bench_preprocess.py FOLDER [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+from gtzan_keras import load_tracks, preprocess
+
+SPEC = "arrigo-v1"
+
+
+def bare_loop(tracks: pd.DataFrame) -> None:
+    """What anyone would write first: read, mel, decibels; no picture, nothing written."""
+    import librosa
+    import numpy as np
+    import soundfile
+
+    for path in tracks["path"]:
+        samples, rate = soundfile.read(path, dtype="float32")
+        mel = librosa.feature.melspectrogram(
+            y=samples[: 30 * rate], sr=rate, n_fft=4096, win_length=1024, hop_length=512, n_mels=64
+        )
+        librosa.power_to_db(mel, ref=np.max)
+
+
+def preprocess_with(tracks: pd.DataFrame, jobs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        preprocess(tracks, Path(folder) / "store.h5", SPEC, jobs=jobs, progress=False)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def speed(tracks: pd.DataFrame, rounds: int) -> None:
+    ways: dict[str, Callable[[], None]] = {
+        "bare loop": lambda: bare_loop(tracks),
+        "1 job": lambda: preprocess_with(tracks, 1),
+        "2 jobs": lambda: preprocess_with(tracks, 2),
+    }
+    bare_loop(tracks[:2])
+    preprocess_with(tracks[:2], 1)
+    joblib.Parallel(n_jobs=2)(joblib.delayed(preprocess_with)(tracks[:2], 1) for _ in range(4))
+    times = {way: [] for way in ways}
+    for _ in range(rounds):  # in turn, so that a slow minute of the machine falls on all of them
+        for way, work in ways.items():
+            times[way].append(seconds(work))
+    for way, values in times.items():
+        print(f"{way:>10}: median {statistics.median(values):6.2f} s for {len(tracks)} tracks")
+    pairs = {
+        "1 job / bare loop (at most 1.25)": ("1 job", "bare loop"),
+        "1 job / 2 jobs (at least 1.7)": ("1 job", "2 jobs"),
+    }
+    for title, (above, below) in pairs.items():
+        ratios = [a / b for a, b in zip(times[above], times[below], strict=True)]
+        print(f"{title}: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+def memory(folder: str, counts: tuple[int, ...]) -> None:
+    """Peak resident memory of the writer and of its largest worker, each in a process of its own."""
+    for count in counts:
+        command = [sys.executable, __file__, folder, "--memory", str(count)]
+        answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(
+            f"{count:5d} tracks, 2 jobs: writer {answer['writer']:.0f} MB, worker {answer['worker']:.0f} MB"
+        )
+
+
+def memory_of(folder: str, count: int) -> None:
+    tracks = load_tracks(folder)
+    many = pd.concat([tracks] * -(-count // len(tracks)), ignore_index=True)[:count]
+    many["track_id"] = [f"{track_id} copy {copy}" for copy, track_id in enumerate(many["track_id"])]
+    many["duplicates"] = [()] * len(many)
+    preprocess_with(many, 2)
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown()  # its workers count once they have ended
+    peak = {
+        "writer": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+    }
+    print(json.dumps(peak))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 3 and sys.argv[2] == "--memory":
+        memory_of(sys.argv[1], int(sys.argv[3]))
+    else:
+        speed(load_tracks(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+        memory(sys.argv[1], (50, 100, 400))

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib
+import io
+import logging
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import load_tracks
+
+# by name, because the package may offer the function under the module's name
+module = importlib.import_module("gtzan_keras.tracks.download")
+download = module.download
+
+# A "GTZAN" of six tracks, two of which make up the mini set. The bytes are no sound: it is their
+# MD5 that is looked at.
+WAVS = {
+    f"{track_id}": f"sound of {track_id}".encode() * 50
+    for track_id in (
+        "blues.00000", "blues.00001", "jazz.00000", "jazz.00054", "rock.00000", "rock.00001",
+    )
+}  # fmt: skip
+MINI_IDS = ("blues.00000", "rock.00000")
+
+
+def as_members(track_ids=WAVS, top: str = "genres") -> dict[str, bytes]:
+    return {f"{top}/{i.split('.')[0]}/{i}.wav": WAVS[i] for i in track_ids}
+
+
+def tar_gz(members: dict[str, bytes], special: tarfile.TarInfo | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        if special is not None:
+            archive.addfile(special)
+    return buffer.getvalue()
+
+
+def zipped(members: dict[str, bytes], modes: dict[str, int] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (modes or {}).get(name, stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+GOOD = tar_gz({"genres/README": b"hello", **as_members()})
+
+
+@pytest.fixture
+def server() -> Iterator[SimpleNamespace]:
+    """A web server whose `pages` answer with (status, body, bytes sent before it breaks off)."""
+    state = SimpleNamespace(pages={}, requests=[])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requests.append(self.path)
+            answers = state.pages.get(self.path, [(404, b"nothing here", None)])
+            status, body, sent = answers.pop(0) if len(answers) > 1 else answers[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:sent])
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        state.url = f"http://127.0.0.1:{http.server_port}"
+
+        def serve(path: str, *answers: bytes | int | tuple[bytes, int]) -> str:
+            """Answer with a body, a status, or a body that breaks off; the last one for ever."""
+            state.pages[path] = [
+                (answer, b"no", None)
+                if isinstance(answer, int)
+                else (200, answer, None)
+                if isinstance(answer, bytes)
+                else (200, *answer)
+                for answer in answers
+            ]
+            return state.url + path
+
+        state.serve = serve
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def small_gtzan(monkeypatch: pytest.MonkeyPatch, server: SimpleNamespace) -> None:
+    md5s = {track_id: hashlib.md5(content).hexdigest() for track_id, content in WAVS.items()}
+    mirror = module.Mirror
+    full = (
+        mirror("first", f"{server.url}/full.tar.gz", tracks=len(WAVS)),
+        mirror("second", f"{server.url}/old.tar.gz", hashlib.md5(GOOD).hexdigest(), len(WAVS)),
+    )
+    mini = (mirror("mini", f"{server.url}/main.zip", tracks=len(MINI_IDS)),)
+    monkeypatch.setattr(module, "_track_md5s", lambda: md5s)
+    monkeypatch.setattr(module, "FULL_MIRRORS", full)
+    monkeypatch.setattr(module, "MINI_MIRRORS", mini)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "gtzan"
+
+
+@pytest.fixture
+def refuses(folder: Path, tmp_path: Path) -> Callable[..., str]:
+    """Download, expect an error, and see that it left nothing where nothing was."""
+
+    def check(**arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(GtzanKerasError) as caught:
+            download(folder, **arguments)
+        assert sorted(tmp_path.rglob("*")) == before
+        return str(caught.value)
+
+    return check
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_full_set_lands_in_genres_and_nowhere_else(server, folder):
+    server.serve("/full.tar.gz", GOOD)
+    assert download(folder) == folder
+    assert contents(folder) == as_members()
+    assert [path.name for path in folder.iterdir()] == ["genres"]
+
+
+def test_load_tracks_reads_what_was_downloaded(server, folder):
+    server.serve("/full.tar.gz", GOOD)
+    assert set(load_tracks(download(folder))["track_id"]) == set(WAVS)
+
+
+def test_mini_set_comes_out_of_a_zip_with_a_top_folder(server, folder):
+    server.serve("/main.zip", zipped(as_members(MINI_IDS, top="gtzan_mini-main")))
+    download(folder, mini=True)
+    assert contents(folder) == as_members(MINI_IDS)
+
+
+def test_mac_shadow_files_and_others_are_left_out(server, folder):
+    extra = {
+        "genres/blues/._blues.00000.wav": b"x",
+        "__MACOSX/genres/blues/._blues.00001.wav": b"x",
+        "genres/bextract_single.mf": b"x",
+        "genres/blues/notes.txt": b"x",
+        "elsewhere/blues.00000.wav": b"x",
+    }
+    server.serve("/full.tar.gz", tar_gz(as_members() | extra))
+    assert contents(download(folder)) == as_members()
+
+
+def test_other_files_in_the_folder_stay(server, folder):
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    server.serve("/full.tar.gz", GOOD)
+    assert contents(download(folder)) == as_members() | {"notes.txt": b"mine"}
+
+
+def test_complete_folder_is_not_downloaded_again(server, folder, caplog):
+    server.serve("/full.tar.gz", GOOD)
+    download(folder)
+    server.requests.clear()
+    with caplog.at_level(logging.INFO, module.__name__):
+        assert download(folder) == folder
+    assert not server.requests
+    assert "holds 6 tracks already" in caplog.text
+
+
+def test_full_set_serves_as_the_mini_one(server, folder):
+    server.serve("/full.tar.gz", GOOD)
+    download(folder)
+    server.requests.clear()
+    download(folder, mini=True)
+    assert not server.requests
+
+
+def test_folder_with_a_part_of_the_tracks_is_refused_untouched(server, folder, refuses):
+    server.serve("/main.zip", zipped(as_members(MINI_IDS)))
+    download(folder, mini=True)
+    server.requests.clear()
+    assert "holds 2 of 6 tracks" in refuses()
+    assert not server.requests
+
+
+def test_file_in_the_place_of_the_folder_is_refused(folder, refuses):
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    assert "not a folder" in refuses()
+
+
+def test_what_a_killed_run_left_is_cleared(server, folder):
+    (folder / module.WORK_FOLDER / "genres" / "blues").mkdir(parents=True)
+    (folder / module.WORK_FOLDER / "genres" / "blues" / "blues.00000.wav").write_bytes(b"half")
+    server.serve("/full.tar.gz", GOOD)
+    assert contents(download(folder)) == as_members()
+
+
+def test_second_mirror_is_used_when_the_first_is_gone(server, folder):
+    server.serve("/old.tar.gz", GOOD)
+    assert contents(download(folder)) == as_members()
+    assert server.requests == ["/full.tar.gz", "/old.tar.gz"]
+
+
+def test_second_mirror_is_used_when_the_first_has_changed(server, folder):
+    server.serve("/full.tar.gz", tar_gz(as_members() | {"genres/rock/rock.00000.wav": b"changed"}))
+    server.serve("/old.tar.gz", GOOD)
+    assert contents(download(folder)) == as_members()
+
+
+def test_error_names_every_mirror_with_its_reason_and_a_remedy(server, refuses):
+    server.serve("/old.tar.gz", 410)
+    message = refuses()
+    assert f"{server.url}/full.tar.gz: HTTP 404" in message
+    assert f"{server.url}/old.tar.gz: HTTP 410" in message
+    assert "with a browser" in message
+
+
+def test_missing_page_is_asked_for_once(server, refuses):
+    refuses(mirror=f"{server.url}/missing.zip")
+    assert server.requests == ["/missing.zip"]
+
+
+def test_transfer_that_breaks_off_once_is_begun_again(server, folder):
+    server.serve("/full.tar.gz", (GOOD, len(GOOD) // 2), GOOD)
+    assert contents(download(folder)) == as_members()
+    assert server.requests == ["/full.tar.gz"] * 2
+
+
+def test_server_error_is_tried_again(server, folder):
+    server.serve("/full.tar.gz", 503, GOOD)
+    assert contents(download(folder)) == as_members()
+
+
+def test_transfer_that_always_breaks_off_is_an_error(server, refuses):
+    url = server.serve("/a.tar.gz", (GOOD, len(GOOD) // 2))
+    assert refuses(mirror=url).startswith(f"{url}: Connection broken: IncompleteRead")
+    assert server.requests == ["/a.tar.gz"] * module.ATTEMPTS
+
+
+def test_unreachable_server_is_an_error(server, refuses):
+    url = "http://127.0.0.1:1/a.zip"  # nobody listens there
+    message = refuses(mirror=url)
+    assert message.startswith(f"{url}: Failed to establish a new connection")
+
+
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+def test_truncated_archive_is_an_error(server, refuses, pack):
+    archive = pack(as_members())
+    url = server.serve("/a", archive[: len(archive) * 2 // 3])
+    assert "cut short or not a .tar.gz or .zip archive" in refuses(mirror=url)
+
+
+def test_corrupt_zip_member_is_an_error(server, refuses):
+    archive = bytearray(zipped(as_members()))
+    archive[archive.index(b"blues.00000.wav") + 20] ^= 0xFF
+    assert "cut short" in refuses(mirror=server.serve("/a.zip", bytes(archive)))
+
+
+def test_web_page_in_the_place_of_the_archive_is_an_error(server, refuses):
+    url = server.serve("/a.zip", b"<html>please log in</html>")
+    assert "not a .tar.gz or .zip archive" in refuses(mirror=url)
+
+
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+def test_track_that_changed_is_an_error(server, refuses, pack):
+    url = server.serve("/a", pack(as_members() | {"genres/blues/blues.00001.wav": b"changed"}))
+    message = refuses(mirror=url)
+    assert "1 of 6 tracks differ by their MD5 from GTZAN's (blues.00001)" in message
+
+
+def test_archive_with_another_md5_than_known_is_an_error(server, refuses):
+    server.serve("/old.tar.gz", gzip.compress(gzip.decompress(GOOD), compresslevel=1))
+    assert "old.tar.gz: has changed, its MD5 is" in refuses()
+
+
+def test_missing_track_is_an_error_that_names_it(server, refuses):
+    server.serve("/full.tar.gz", tar_gz(as_members(set(WAVS) - {"rock.00001"})))
+    assert "holds 5 tracks, expected 6 (not there: rock.00001)" in refuses()
+
+
+def test_mini_set_with_too_few_tracks_is_an_error(server, refuses):
+    server.serve("/main.zip", zipped(as_members(["blues.00000"])))
+    assert "holds 1 tracks, expected 2" in refuses(mini=True)
+
+
+@pytest.mark.parametrize("content", [None, b"mended"])
+def test_jazz_54_may_differ_or_be_left_out(server, folder, caplog, content):
+    members = as_members(set(WAVS) - {"jazz.00054"})
+    if content:
+        members["genres/jazz/jazz.00054.wav"] = content
+    server.serve("/full.tar.gz", tar_gz(members))
+    assert contents(download(folder)) == members
+    assert "jazz.00054" in caplog.text
+    server.requests.clear()
+    download(folder)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../blues/blues.00009.wav",
+        "genres/../../blues/blues.00009.wav",
+        "genres/blues/../README",
+        "/blues/blues.00009.wav",
+        "..\\blues\\blues.00009.wav",
+        "C:\\blues\\blues.00009.wav",
+    ],
+)
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+def test_member_that_points_out_of_the_folder_is_refused(server, refuses, pack, name):
+    url = server.serve("/a", pack(as_members() | {name: b"evil"}))
+    message = refuses(mirror=url)
+    assert repr(name) in message
+    assert "points out of the folder" in message
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_tar_member_that_is_a_link_or_device_is_refused(server, refuses, kind):
+    special = tarfile.TarInfo("genres/blues/blues.00009.wav")
+    special.type = kind
+    special.linkname = "genres/blues/blues.00000.wav"
+    url = server.serve("/a.tar.gz", tar_gz(as_members(), special))
+    assert "'genres/blues/blues.00009.wav' is a link or a device" in refuses(mirror=url)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_zip_member_that_is_a_link_or_device_is_refused(server, refuses, kind):
+    name = "genres/blues/link"
+    url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: kind | 0o644}))
+    assert "'genres/blues/link' is a link or a device" in refuses(mirror=url)
+
+
+def test_given_mirror_may_hold_any_number_of_tracks(server, folder):
+    url = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3])))
+    assert contents(download(folder, mirror=url)) == as_members(list(WAVS)[:3])
+    assert server.requests == ["/three.zip"]
+
+
+def test_given_mirror_without_a_track_is_an_error(server, refuses):
+    url = server.serve("/a.zip", zipped({"genres/blues/my song.wav": b"la"}))
+    assert "holds 0 tracks, expected at least 1" in refuses(mirror=url)
+
+
+def test_sound_files_of_other_names_are_kept_and_told(server, folder, caplog):
+    members = as_members() | {"genres/blues/my song.wav": b"la"}
+    download(folder, mirror=server.serve("/a.tar.gz", tar_gz(members)))
+    assert contents(folder) == members
+    assert "1 further sound files" in caplog.text
+
+
+def test_au_files_are_taken_unchecked_and_told(server, folder, caplog):
+    members = {f"genres/{i.split('.')[0]}/{i.replace('.', '')}.au": b"au" for i in WAVS}
+    server.serve("/full.tar.gz", tar_gz(members))
+    assert contents(download(folder)) == members
+    assert "6 AU files taken unchecked" in caplog.text
+
+
+@pytest.mark.parametrize("locate", [os.fspath, Path.as_uri])
+def test_archive_on_this_machine_serves_as_mirror_and_stays(server, tmp_path, folder, locate):
+    archive = tmp_path / "my genres.tar.gz"
+    archive.write_bytes(GOOD)
+    assert contents(download(folder, mirror=locate(archive))) == as_members()
+    assert archive.read_bytes() == GOOD
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("mirror", "reason"),
+    [("no/such.zip", "no such file"), ("tests", "not a file"), ("ftp://a/b.zip", "expected an http")],
+)
+def test_mirror_that_can_not_be_one_is_refused(refuses, monkeypatch, mirror, reason):
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    message = refuses(mirror=mirror)
+    assert mirror in message
+    assert reason in message
+
+
+@pytest.mark.parametrize("step", ["_fetch", "_judge"])
+def test_interrupt_leaves_nothing(server, folder, tmp_path, monkeypatch, step):
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    server.serve("/full.tar.gz", GOOD)
+    monkeypatch.setattr(module, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        download(folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_during_extraction_leaves_nothing(server, folder, tmp_path, monkeypatch):
+    copied = []
+
+    def copy_one_then_stop(source, sink) -> None:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(sink.write(source.read()))
+
+    server.serve("/full.tar.gz", GOOD)
+    monkeypatch.setattr(module.shutil, "copyfileobj", copy_one_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        download(folder)
+    assert copied
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_is_an_error_and_no_reason_to_try_the_next_mirror(server, refuses, monkeypatch):
+    def full(source, sink) -> None:
+        raise OSError(28, "No space left on device")
+
+    server.serve("/full.tar.gz", GOOD)
+    monkeypatch.setattr(module.shutil, "copyfileobj", full)
+    assert "No space left on device" in refuses()
+    assert server.requests == ["/full.tar.gz"]
+
+
+def test_table_of_mirrors_and_facts_name_all_tracks(monkeypatch):
+    monkeypatch.undo()
+    assert len(module._track_md5s()) == 1000
+    assert {mirror.tracks for mirror in module.FULL_MIRRORS} == {1000}
+
+
+def test_real_mini_set_passes_when_packed(real_data, folder, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    archive = tmp_path / "main.tar"
+    with tarfile.open(archive, "w") as packed:
+        packed.add(real_data / "gtzan_mini", "gtzan_mini-main")
+    mirror = module.Mirror("packed", os.fspath(archive), tracks=100)
+    monkeypatch.setattr(module, "MINI_MIRRORS", (mirror,))
+    download(folder, mini=True)
+    assert len(list(folder.glob("genres/*/*.wav"))) == 100

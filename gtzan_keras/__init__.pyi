@@ -1,6 +1,5 @@
 from . import metrics as metrics
 from . import models as models
-
 from .audio.decode import AudioError as AudioError
 from .audio.decode import load_audio as load_audio
 from .audio.spectrogram import SPECTROGRAM_SPECS as SPECTROGRAM_SPECS

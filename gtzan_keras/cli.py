@@ -157,6 +157,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
+    _import_tensorflow()
     from gtzan_keras.report.page import report_run
     from gtzan_keras.store.batches import Augmentation
     from gtzan_keras.store.hdf5 import open_store
@@ -218,6 +219,18 @@ def report(
     print(index_page(folder).resolve())
 
 
+def _import_tensorflow() -> None:
+    """Import TensorFlow without the lines its C++ side writes before any setting can silence them."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def _build(
     name: str, input_shape: tuple[int, int, int], num_classes: int, arguments: str, seed: int
 ) -> tuple[Any, dict[str, Any]]:
@@ -233,6 +246,7 @@ def _build(
             f"--arguments is {arguments!r}, not JSON ({error}); for example '{{\"dropout\": 0.3}}'"
         ) from error
     kind, _, variant = name.partition("-")
+    builder: Any
     if kind == "cnn" and (not variant or variant in models.CNN_ARGUMENTS):
         keywords = {**models.CNN_ARGUMENTS.get(variant, {}), **keywords}
         builder = models.cnn

@@ -1,0 +1,173 @@
+"""The command line, called as the console script calls it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from gtzan_keras.cli import main
+
+RATE = 22050
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["gtzan-keras", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Answer(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two genres that anything can tell apart, one broken jazz.00054 and one pair of exact copies."""
+    root = tmp_path_factory.mktemp("tracks")
+    random = np.random.default_rng(0)
+    for genre, pitch in (("jazz", 220), ("rock", 3520)):
+        (root / "genres_original" / genre).mkdir(parents=True)
+        for number in range(10):
+            times = np.arange(3 * RATE) / RATE
+            sound = 0.3 * np.sin(2 * np.pi * pitch * times) + 0.01 * random.normal(size=len(times))
+            soundfile.write(root / "genres_original" / genre / f"{genre}.{number:05d}.wav", sound, RATE)
+    (root / "genres_original" / "jazz" / "jazz.00054.wav").write_bytes(b"no sound at all")
+    original = root / "genres_original" / "rock" / "rock.00000.wav"
+    (root / "genres_original" / "rock" / "my copy.wav").write_bytes(original.read_bytes())
+    return root
+
+
+def test_from_audio_to_a_page_with_every_command_of_the_readme(
+    run_command, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = run_command("tracks", folder, "--verify", "--jobs", 1)
+    assert listed.code == 0, listed.err
+    assert "jazz.00054: unreadable" in listed.out
+    assert "exact copies: rock.00000 = rock/my copy" in listed.out
+
+    store = tmp_path / "store.h5"
+    made = run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1)
+    assert made.code == 0, made.err
+    assert "left out jazz.00054: not readable as sound" in caplog.text
+    assert "21 pictures of 21 tracks" in made.out
+    assert "1 left out" in made.out
+
+    again = run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1)
+    assert "(21 were there already)" in again.out
+
+    run = tmp_path / "runs" / "one"
+    options = [
+        "--model",
+        "cnn-zhang",
+        "--epochs",
+        3,
+        "--learning-rate",
+        0.001,
+        "--batch-size",
+        8,
+        "--precision",
+        "float32",
+    ]
+    trained = run_command("train", store, "--out", run, "--split", "80/20", *options)
+    assert trained.code == 0, trained.err
+    assert trained.out.strip().splitlines()[-1] == str(run / "index.html")
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    assert result["data"]["refused"][0]["track_id"] == "jazz.00054"
+    # The command on the page is the one to repeat the run with.
+    expected = ["gtzan-keras", "train", str(store), "--out", str(run), "--split", "80/20"]
+    assert shlex.split(result["command"])[:7] == expected
+    # A low and a high tone: anything below all right would mean that labels and pictures got mixed up.
+    assert result["scores"]["test"]["accuracy"]["value"] == 1.0
+    for name in ("model.keras", "history.csv", "history.png", "confusion_matrix.png", "examples.png"):
+        assert (run / name).stat().st_size > 0, name
+
+    reported = run_command("report", tmp_path / "runs")
+    assert reported.code == 0, reported.err
+    assert (tmp_path / "runs" / "index.html").read_text("utf-8").count("one/index.html") == 1
+
+
+def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -> None:
+    made = run_command("demo", tmp_path / "demo", "--tracks-per-genre", 4, "--seconds", 2, "--jobs", 1)
+    assert made.code == 0, made.err
+    listed = run_command("tracks", tmp_path / "demo")
+    assert "demo set" in listed.out
+    assert "GTZAN" not in listed.out
+
+
+def test_import_images_makes_a_store(run_command, tmp_path: Path) -> None:
+    for genre in ("blues", "rock"):
+        (tmp_path / "pictures" / genre).mkdir(parents=True)
+        picture = Image.fromarray(np.full((288, 432, 3), 90, np.uint8))
+        picture.save(tmp_path / "pictures" / genre / f"{genre}00000.png")
+    made = run_command("import-images", tmp_path / "pictures", tmp_path / "pictures.h5")
+    assert made.code == 0, made.err
+    assert "2 pictures" in made.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tracks", "nowhere"], "nowhere: no such folder"),
+        (["preprocess", ".", "out.h5"], "no sound files in genre folders"),
+        (["train", "nowhere.h5", "--out", "run"], "nowhere.h5: no such store"),
+        (["report", "."], "no result.json"),
+        (["demo", ".", "--tracks-per-genre", "0"], "tracks_per_genre"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_1(
+    run_command, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = run_command(*arguments)
+    assert answer.code == 1
+    assert answer.err.startswith("error: ")
+    assert len(answer.err.strip().splitlines()) == 1
+    assert message in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "vgg"], "--model is 'vgg'; expected one of cnn, "),
+        (["--arguments", "{"], "not JSON"),
+        (["--arguments", '{"filter": 3}'], "filter"),
+        (["--split", "90/10"], "split '90/10' is not known"),
+        (["--precision", "float8"], "precision is 'float8'"),
+        (["--optimizer", "sgd"], "optimizer is 'sgd'"),
+    ],
+)
+def test_a_wrong_option_of_train_is_named(
+    run_command, options: list[str], message: str, folder: Path, tmp_path: Path
+) -> None:
+    store = folder / "options.h5"
+    assert run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1).code == 0
+    answer = run_command("train", store, "--out", tmp_path / "run", *options)
+    assert answer.code == 1
+    assert message in answer.err.splitlines()[-1]
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_the_console_script_exits_with_the_same_status() -> None:
+    script = Path(sys.executable).with_name("gtzan-keras")
+    answer = subprocess.run([script, "tracks", "nowhere"], capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == "error: nowhere: no such folder; name the one that holds the genre folders\n"

@@ -1,0 +1,228 @@
+"""The demo set: the same bytes for the same arguments, facts that fit the files, and hard enough."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks import demo
+from gtzan_keras.tracks.catalogue import GENRES, facts
+
+TRACKS, SECONDS = 10, 10.0
+BROKEN = ["jazz/demo.00009", "reggae/demo.00009"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo.make(tmp_path_factory.mktemp("demo") / "set", TRACKS, SECONDS, seed=0, jobs=2)
+
+
+@pytest.fixture(scope="module")
+def table(root: Path) -> pd.DataFrame:
+    return pd.read_csv(root / "tracks.csv", keep_default_na=False).set_index("track_id")
+
+
+@pytest.fixture(scope="module")
+def sounds(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {
+        track: load_audio(root / f"{track}.wav", demo.SAMPLE_RATE)
+        for track in table.index.difference(BROKEN, sort=False)
+    }
+
+
+def checksums(root: Path) -> dict[str, str]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(p.relative_to(root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_layout_is_ten_genre_folders_with_a_table_and_a_note(root: Path) -> None:
+    assert sorted(path.name for path in root.iterdir()) == sorted([*GENRES, "README.txt", "tracks.csv"])
+    names = [f"demo.{index:05d}.wav" for index in range(TRACKS)]
+    for genre in GENRES:
+        assert sorted(path.name for path in (root / genre).iterdir()) == names
+
+
+def test_genres_stand_in_class_order() -> None:
+    assert tuple(demo.STYLES) == GENRES
+
+
+def test_table_has_the_columns_of_the_packaged_one(table: pd.DataFrame) -> None:
+    assert list(table.columns) == list(facts().columns)
+    assert list(table["genre"].unique()) == list(GENRES)
+
+
+def test_table_has_the_md5_of_every_file(root: Path, table: pd.DataFrame) -> None:
+    found = checksums(root)
+    assert table["wav_md5"].to_dict() == {track: found[f"{track}.wav"] for track in table.index}
+
+
+def test_no_artist_stands_on_two_sides(table: pd.DataFrame) -> None:
+    used = table[table["fault_filtered"] != "excluded"]
+    assert set(used["fault_filtered"]) == {"train", "valid", "test"}
+    assert used.groupby("artist")["fault_filtered"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(("count", "smallest"), [(20, 2), (100, 2), (10, 2), (6, 2), (3, 1)])
+def test_artists_have_two_to_five_tracks_and_all_parts_are_filled(count: int, smallest: int) -> None:
+    for genre in GENRES:
+        cast = pd.DataFrame(demo._cast(genre, count, seed=3))
+        sizes = cast["artist"].value_counts()
+        assert len(cast) == count
+        assert sizes.min() >= smallest
+        assert sizes.max() <= 5
+        assert set(cast["part"]) == {"train", "valid", "test"}
+
+
+def test_parts_hold_about_half_a_fifth_and_three_tenths() -> None:
+    parts = pd.DataFrame(demo._plan(100, seed=0))["part"].value_counts(normalize=True)
+    assert parts[["train", "valid", "test"]].to_numpy() == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
+
+
+def test_broken_files_are_refused_with_the_reason(root: Path, table: pd.DataFrame) -> None:
+    truncated, empty = (root / f"{track}.wav" for track in BROKEN)
+    with pytest.raises(AudioError, match=r"too short: 0\.40 s"):
+        load_audio(truncated, demo.SAMPLE_RATE)
+    with pytest.raises(AudioError, match="empty"):
+        load_audio(empty, demo.SAMPLE_RATE)
+    assert (table.loc[BROKEN, "fault_filtered"] == "excluded").all()
+
+
+def test_one_exact_duplicate_crosses_genres(table: pd.DataFrame) -> None:
+    metal, rock = "metal/demo.00009", "rock/demo.00009"
+    assert table.index[table["wav_md5"].duplicated(keep=False)].tolist() == [metal, rock]
+    named = table["exact_duplicate_of"]
+    assert named[named != ""].to_dict() == {metal: rock, rock: metal}
+    assert table["artist"].loc[[metal, rock]].nunique() == 1
+    assert (table["fault_filtered"].loc[[metal, rock]] == "excluded").tolist() == [False, True]
+
+
+def test_every_other_file_has_its_full_length(sounds: dict[str, np.ndarray]) -> None:
+    assert {len(samples) for samples in sounds.values()} == {round(SECONDS * demo.SAMPLE_RATE)}
+
+
+def test_levels_are_those_of_recordings(sounds: dict[str, np.ndarray]) -> None:
+    for samples in sounds.values():
+        assert -12 < 20 * np.log10(np.abs(samples).max()) < -0.5
+        assert abs(samples.mean()) < 0.01
+
+
+def test_same_arguments_give_the_same_bytes_with_any_number_of_jobs(tmp_path: Path) -> None:
+    one = demo.make(tmp_path / "one", 3, 2.0, seed=4, jobs=1)
+    two = demo.make(tmp_path / "two", 3, 2.0, seed=4, jobs=2)
+    assert checksums(one) == checksums(two)
+
+
+def test_another_seed_gives_other_music(tmp_path: Path) -> None:
+    four = checksums(demo.make(tmp_path / "four", 3, 1.0, seed=4, jobs=1))
+    five = checksums(demo.make(tmp_path / "five", 3, 1.0, seed=5, jobs=1))
+    same = {name for name in four if four[name] == five[name]}
+    assert same == {"reggae/demo.00002.wav"}  # the empty file
+
+
+def test_second_call_leaves_everything_as_it_is(root: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert demo.make(root, TRACKS, SECONDS, seed=0) == root
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_demo_set_of_other_arguments_is_not_touched(root: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="other arguments"):
+        demo.make(root, TRACKS, SECONDS, seed=1)
+
+
+def test_foreign_folder_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all I have")
+    with pytest.raises(GtzanKerasError, match="no demo set"):
+        demo.make(tmp_path, 3, 1.0, jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set").write_text("")
+    with pytest.raises(GtzanKerasError, match="is a file"):
+        demo.make(tmp_path / "set", 3, 1.0, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tracks_per_genre", 2), ("seconds", 0.5), ("seconds", float("nan")), ("seed", -1)]
+)
+def test_argument_out_of_range_is_named(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(GtzanKerasError, match=f"{name}={value}"):
+        demo.make(tmp_path / "set", **{name: value})
+
+
+def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(demo, "_write", full)
+    with pytest.raises(OSError, match="disk full"):
+        demo.make(tmp_path / "set", 3, 1.0, jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_note_says_that_it_is_no_gtzan_and_names_the_faults(root: Path) -> None:
+    note = (root / "README.txt").read_text()
+    assert note.startswith("gtzan-keras demo set")
+    assert "It is not GTZAN" in note
+    for fault in (
+        "jazz/demo.00009.wav: truncated",
+        "reggae/demo.00009.wav: empty",
+        "rock/demo.00009.wav: an",
+    ):
+        assert fault in note
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_shortest_tracks_hold_sound_and_raise_no_warning(genre: str) -> None:
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        samples = demo._track(genre, 1.0, np.random.default_rng(number), rng)
+        assert np.isfinite(samples).all()
+        assert np.abs(samples).max() > 0.25
+
+
+@pytest.fixture(scope="module")
+def scores(sounds: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, float]:
+    """Share right over five plain folds, of a linear model on band means and of one that hears time."""
+    import librosa
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    tracks = [track for track in sounds if table.loc[track, "fault_filtered"] != "excluded"]
+    means, times = [], []
+    for track in tracks:
+        mel = librosa.feature.melspectrogram(y=sounds[track], sr=demo.SAMPLE_RATE, n_mels=64)
+        bands = librosa.power_to_db(mel)
+        rises = np.maximum(np.diff(bands, axis=1), 0)
+        pulses = [band.mean(axis=0) - band.mean() for band in (rises[:8], rises[8:24], rises[24:])]
+        rhythm = [librosa.autocorrelate(pulse, max_size=130) for pulse in pulses]
+        means.append(bands.mean(axis=1))
+        times.append(np.concatenate([bands.std(axis=1), rises.std(axis=1), *(r / r[0] for r in rhythm)]))
+    genre = table.loc[tracks, "genre"].to_numpy()
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    forest = RandomForestClassifier(200, random_state=0)
+    both = np.hstack([means, times])
+    return {
+        "linear on means": cross_val_score(linear, np.array(means), genre, cv=folds).mean(),
+        "forest on time": cross_val_score(forest, both, genre, cv=folds).mean(),
+    }
+
+
+def test_linear_model_on_band_means_learns_something_but_not_all(scores: dict[str, float]) -> None:
+    assert 0.30 < scores["linear on means"] < 0.90
+
+
+def test_model_that_hears_time_is_better(scores: dict[str, float]) -> None:
+    assert scores["forest on time"] > scores["linear on means"]

@@ -78,7 +78,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
         "--model",
         "cnn-zhang",
         "--epochs",
-        3,
+        12,
         "--learning-rate",
         0.001,
         "--batch-size",

@@ -1,5 +1,6 @@
 from . import metrics as metrics
 from . import models as models
+from .audio import features as features
 from .audio.decode import AudioError as AudioError
 from .audio.decode import load_audio as load_audio
 from .audio.spectrogram import SPECTROGRAM_SPECS as SPECTROGRAM_SPECS

@@ -132,6 +132,21 @@ def import_images(
 
 
 @app.command()
+def features(
+    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    out: Annotated[Path, typer.Argument(help="CSV file to write.")],
+    segment: Annotated[float | None, typer.Option(help="Cut tracks into pieces of so many seconds.")] = None,
+    jobs: Jobs = -1,
+) -> None:
+    """Measure hand-crafted features of every track, in the columns of Kaggle's table."""
+    from gtzan_keras.audio.features import feature_table
+    from gtzan_keras.tracks.catalogue import load_tracks
+
+    table = feature_table(load_tracks(folder), segment=segment, jobs=jobs, path=out)
+    print(f"{out}: {len(table)} rows, {len(table.attrs['refused'])} tracks left out")
+
+
+@app.command()
 def train(
     store: Annotated[Path, typer.Argument(help="Store to train on.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.store.hdf5 import SpectrogramStore
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -20,3 +25,31 @@ def real_data() -> Path:
     if not (folder / "gtzan_mini").is_dir():
         pytest.skip(f"needs real GTZAN data in {folder} (set GTZAN_KERAS_TEST_DATA)")
     return folder
+
+
+TINY = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
+SEPARABLE_GENRES = ("disco", "metal", "rock")
+
+
+@pytest.fixture(scope="session")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SpectrogramStore]:
+    """A small store of these samples; random pictures when none are given."""
+
+    def make(ids: list[str], images: np.ndarray | None = None, **options: object) -> SpectrogramStore:
+        if images is None:
+            images = np.random.default_rng(0).integers(256, size=(len(ids), *TINY.shape), dtype=np.uint8)
+        path = tmp_path_factory.mktemp("store") / "tiny.h5"
+        return SpectrogramStore.from_arrays(path, images, ids, **{"spec": TINY, **options})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def separable(make_store: Callable[..., SpectrogramStore]) -> SpectrogramStore:
+    """12 tracks each of three genres that a glance tells apart: which third of the bands is bright."""
+    ids = [f"{genre}.{number:05d}" for genre in SEPARABLE_GENRES for number in range(12)]
+    images = np.random.default_rng(0).integers(100, size=(len(ids), *TINY.shape), dtype=np.uint8)
+    for row in range(len(ids)):
+        first = 3 * (row // 12)
+        images[row, first : first + 2] += 150
+    return make_store(ids, images)

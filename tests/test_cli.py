@@ -112,6 +112,13 @@ def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -
     assert "GTZAN" not in listed.out
 
 
+def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path) -> None:
+    made = run_command("features", folder, tmp_path / "features.csv", "--jobs", 1)
+    assert made.code == 0, made.err
+    assert "21 rows, 1 tracks left out" in made.out
+    assert len((tmp_path / "features.csv").read_text("utf-8").splitlines()) == 22
+
+
 def test_import_images_makes_a_store(run_command, tmp_path: Path) -> None:
     for genre in ("blues", "rock"):
         (tmp_path / "pictures" / genre).mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -62,6 +63,7 @@ def load_audio(
         Sample rate of the result.
     duration : float > 0 [seconds], optional
         Read at most this much; everything when left out. A file that ends earlier gives less.
+        Less than `MINIMUM_SECONDS` may be asked for.
     offset : float >= 0 [seconds]
         Where to start.
 
@@ -75,6 +77,8 @@ def load_audio(
     AudioError
         The file is missing, empty, no sound, broken, shorter than `MINIMUM_SECONDS`, or holds NaN
         or infinite samples.
+    GtzanKerasError
+        An argument is out of range.
 
     See Also
     --------
@@ -89,20 +93,34 @@ def load_audio(
     >>> load_audio(path, 22050).shape
     (44100,)
     """
+    if not 0 < sample_rate < math.inf:
+        raise GtzanKerasError(f"load_audio: sample_rate is {sample_rate}; expected a number of Hz above 0")
+    if duration is not None and not 0 < duration < math.inf:
+        raise GtzanKerasError(
+            f"load_audio: duration is {duration}; expected seconds above 0, or None for all"
+        )
+    if not 0 <= offset < math.inf:
+        raise GtzanKerasError(f"load_audio: offset is {offset}; expected seconds from 0 up")
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(path, "no such file" if not path.exists() else "not a file")
-    if path.stat().st_size == 0:
-        raise AudioError(path, "the file is empty (0 bytes)")
+    try:
+        if not path.is_file():
+            raise AudioError(path, "not a file" if path.exists() else "no such file")
+        with path.open("rb") as file:  # tells what libsndfile calls a "System error"
+            if not file.read(1):
+                raise AudioError(path, "the file is empty (0 bytes)")
+    except OSError as error:
+        raise AudioError(path, f"cannot be opened ({error.strerror})") from error
 
     samples, native_rate = _decode(path, duration, offset)
     if samples.ndim == 2:
-        samples = samples.mean(axis=1)
+        with np.errstate(all="ignore"):  # infinities of both signs, which are refused just below
+            samples = samples.mean(axis=1)
     if not np.isfinite(samples).all():
         raise AudioError(path, "holds NaN or infinite samples")
-    if len(samples) < MINIMUM_SECONDS * native_rate:
-        seconds = len(samples) / native_rate
-        raise AudioError(path, f"too short: {seconds:.2f} s of sound, at least {MINIMUM_SECONDS:g} s needed")
+    needed = MINIMUM_SECONDS if duration is None else min(duration, MINIMUM_SECONDS)
+    if len(samples) < max(1, round(needed * native_rate)):
+        found = f"{len(samples) / native_rate:.2f} s of sound" + (f" after {offset:g} s" if offset else "")
+        raise AudioError(path, f"too short: {found}, at least {needed:g} s needed")
     if native_rate != sample_rate:
         import soxr
 
@@ -116,12 +134,16 @@ def _decode(path: Path, duration: float | None, offset: float) -> tuple[npt.NDAr
 
     try:
         with soundfile.SoundFile(path) as file:
+            if file.format == "RAW":  # libsndfile takes any *.au without a header for telephone sound
+                raise ValueError("Format not recognised")
             rate = file.samplerate
             file.seek(min(round(offset * rate), file.frames))
             frames = -1 if duration is None else round(duration * rate)
             return file.read(frames, dtype="float32"), rate
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
+    except Exception as error:  # also TypeError for *.raw, MemoryError where a header lies about the length
         first_reason = str(error).split(": ")[-1].rstrip(".") or type(error).__name__
+        if "not a regular file" in first_reason:  # so says libsndfile of an *.mp3 without MP3 in it
+            first_reason = "Format not recognised"
     try:
         return _audioread(path, duration, offset)
     except Exception as error:  # every backend of audioread raises its own kind
@@ -130,11 +152,12 @@ def _decode(path: Path, duration: float | None, offset: float) -> tuple[npt.NDAr
 
 def _audioread(path: Path, duration: float | None, offset: float) -> tuple[npt.NDArray[np.float32], int]:
     """Decode with whatever audioread finds (ffmpeg, GStreamer, Core Audio), for M4A and the like."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # audioread imports aifc and sunau
-        import audioread
+    import audioread
 
-    with audioread.audio_open(os.fspath(path)) as file:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it imports aifc and sunau at the first file
+        opened = audioread.audio_open(os.fspath(path))
+    with opened as file:
         rate, channels = file.samplerate, file.channels
         start = round(offset * rate) * channels
         stop = None if duration is None else start + round(duration * rate) * channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -97,11 +98,17 @@ class SpectrogramSpec:
             )
 
         for field in ("sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"):
-            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
+            value = getattr(self, field)
+            if type(value) is not int or value < 1:
                 refuse(field, "a whole number above 0")
-        for field in ("clip_seconds", "segment_seconds", "segment_hop_seconds", "db_range"):
-            if getattr(self, field) is not None and not getattr(self, field) > 0:
+        for field in ("db_range", "clip_seconds", "segment_seconds", "segment_hop_seconds"):
+            value = getattr(self, field)
+            if value is None and field != "db_range":
+                continue
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 refuse(field, "a number above 0")
+            if field != "db_range" and value * self.sample_rate < 1:
+                refuse(field, f"at least one sample (1/{self.sample_rate} s)")
         if self.window_length > self.n_fft:
             refuse("window_length", f"at most n_fft ({self.n_fft})")
         if self.fit not in ("resize", "sample", "pad"):
@@ -133,7 +140,7 @@ class SpectrogramSpec:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> SpectrogramSpec:
-        """A spec from `to_dict`; an unknown or missing field is an error that names it."""
+        """A spec from `to_dict`; an unknown field is an error that names it, one left out its default."""
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown or "name" not in fields:
@@ -186,7 +193,8 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """Log-mel spectrogram of a clip or segment, in dB below its loudest point.
 
     The same numbers as ``librosa.power_to_db(librosa.feature.melspectrogram(...), ref=np.max)`` to
-    within 1e-3 dB, in about half the time: frames are transformed in float32, a cacheful at a time.
+    within 1e-3 dB on real clips, in about half the time: frames are transformed in float32, a
+    cacheful at a time. (Between pure tones, close to the floor, it may be 1e-2 dB.)
 
     Parameters
     ----------
@@ -294,6 +302,11 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     list of np.ndarray
         At least one; each of ``spec.piece_seconds`` where that is fixed.
 
+    Raises
+    ------
+    GtzanKerasError
+        As `log_mel`.
+
     Examples
     --------
     >>> import numpy as np
@@ -305,16 +318,17 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     """
     if spec.segment_seconds is None or spec.segment_hop_seconds is None:
         return [_fit_length(audio, spec)]
+    _check(audio, spec)
     clip = _pad_or_cut(audio, spec.clip_seconds, spec.sample_rate)
     length = round(spec.segment_seconds * spec.sample_rate)
     hop = round(spec.segment_hop_seconds * spec.sample_rate)
-    count = max(1, -(-(len(clip) - (length - hop)) // hop))
+    count = max(1, -(-(len(clip) - max(0, length - hop)) // hop))
     return [
         _pad_or_cut(clip[hop * index :], spec.segment_seconds, spec.sample_rate) for index in range(count)
     ]
 
 
-def _fit_length(audio: Audio, spec: SpectrogramSpec) -> Audio:
+def _check(audio: Audio, spec: SpectrogramSpec) -> None:
     if not spec.from_audio:
         raise GtzanKerasError(
             f"spec {spec.name!r} describes imported pictures, whose analysis is not known: no sound can "
@@ -322,6 +336,10 @@ def _fit_length(audio: Audio, spec: SpectrogramSpec) -> Audio:
         )
     if audio.ndim != 1 or not len(audio):
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,) with n > 0")
+
+
+def _fit_length(audio: Audio, spec: SpectrogramSpec) -> Audio:
+    _check(audio, spec)
     return _pad_or_cut(audio, spec.piece_seconds, spec.sample_rate)
 
 
@@ -330,7 +348,7 @@ def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
     if seconds is None:
         return audio
     length = round(seconds * sample_rate)
-    return np.pad(audio, (0, max(0, length - len(audio))))[:length]
+    return np.pad(audio[:length], (0, max(0, length - len(audio))))
 
 
 def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
@@ -374,4 +392,4 @@ def _colours(name: str) -> Image:
 
     if name not in matplotlib.colormaps:
         raise GtzanKerasError(f"colour_map {name!r} is not known to Matplotlib; 'viridis' is one that is")
-    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]

@@ -35,13 +35,13 @@ FACT_COLUMNS = [
     "fault_filtered",
     "exact_duplicate_of",
 ]
+FAULT_FILTERED_PARTS = ("train", "valid", "test", "excluded", "")
 
 # Where the common releases put their genre folders: Kaggle's archive, its inner folder, the original.
 _LAYOUTS = ("Data/genres_original", "genres_original", "genres", ".")
 _GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})")
 
 
-@functools.cache
 def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """What is known about each track, indexed by track id.
 
@@ -57,12 +57,13 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     -------
     pd.DataFrame [shape=(n, 6)]
         Columns ``genre, artist, title, wav_md5, fault_filtered, exact_duplicate_of``, all text, ""
-        where nothing is known.
+        where nothing is known. Several ids in ``exact_duplicate_of`` are separated by ``;``.
 
     Raises
     ------
     GtzanKerasError
-        A column is missing or a track id stands there twice.
+        The table cannot be read, a column is missing, a track id stands there twice, or a
+        fault-filtered part is none of train, valid, test and excluded.
 
     Examples
     --------
@@ -73,9 +74,12 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     {'train': 443, 'test': 290, 'valid': 197, 'excluded': 70}
     """
     if path is None:
-        with resources.as_file(resources.files("gtzan_keras.tracks") / "tracks.csv") as packaged:
-            return facts(packaged)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return _packaged_facts().copy()
+    try:
+        # Spreadsheets put a byte order mark before the first column's name.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise GtzanKerasError(f"{path}: not readable as a table of facts, in CSV ({error})") from error
     missing = [column for column in FACT_COLUMNS if column not in table]
     if missing:
         raise GtzanKerasError(
@@ -85,7 +89,20 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     twice = table["track_id"][table["track_id"].duplicated()]
     if len(twice):
         raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} stands there more than once")
+    strange = table.loc[~table["fault_filtered"].isin(FAULT_FILTERED_PARTS), ["track_id", "fault_filtered"]]
+    if len(strange):
+        track_id, part = strange.iloc[0]
+        raise GtzanKerasError(
+            f"{path}: fault_filtered of {track_id} is {part!r}; expected one of "
+            f"{', '.join(FAULT_FILTERED_PARTS[:-1])}, or nothing"
+        )
     return table[FACT_COLUMNS].set_index("track_id")
+
+
+@functools.cache
+def _packaged_facts() -> pd.DataFrame:
+    with resources.as_file(resources.files("gtzan_keras.tracks") / "tracks.csv") as packaged:
+        return facts(packaged)
 
 
 def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -113,7 +130,7 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     GtzanKerasError
-        There is no such folder, or no sound file in a genre folder below it.
+        There is no such folder, it may not be read, or no sound file is in a genre folder below it.
 
     Examples
     --------
@@ -127,9 +144,13 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     [['metal.00058', 'Queen', ('rock.00016',)], ['rock.00016', 'Queen', ('metal.00058',)]]
     """
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise GtzanKerasError(f"{root}: no such folder; name the one that holds the genre folders")
-    base = _find_base(root)
+    try:
+        base = _find_base(root)
+        files = [] if base is None else list(_sound_files(base))
+    except OSError as error:
+        raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     if base is None:
         raise GtzanKerasError(
             f"{root}: no sound files in genre folders; expected for example "
@@ -137,7 +158,7 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         )
     paths: dict[str, Path] = {}
     genres: dict[str, str] = {}
-    for file in sorted(_sound_files(base), key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p)):
+    for file in sorted(files, key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p)):
         track_id = track_id_of(file)
         if track_id not in paths:
             paths[track_id], genres[track_id] = file, genre_of_folder(file.parent.name)
@@ -181,7 +202,8 @@ def describe(
         table[column] = aligned[column].to_numpy(dtype=object)
     # Both copies name each other in the facts; those whose copy is not here have none to mind.
     table["duplicates"] = [
-        tuple(other for other in cell.split() if other in genres) for cell in aligned["exact_duplicate_of"]
+        tuple(other for other in map(str.strip, cell.split(";")) if other in genres and other != track_id)
+        for track_id, cell in zip(ids, aligned["exact_duplicate_of"], strict=True)
     ]
     table["status"] = ""
     order = {genre: index for index, genre in enumerate(genre_names(table["genre"]))}
@@ -274,14 +296,14 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
 
 def _check(path: str, expected_md5: str) -> tuple[str, str]:
     """Status and MD5 of one file; MD5 "" where there is no sound in it."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         return "missing", ""
-    md5 = file_md5(path)
     try:
         load_audio(path, sample_rate=22050)
     except AudioError as error:
         reason = error.reason
         return (reason if reason.startswith("too short") else f"unreadable: {reason}"), ""
+    md5 = file_md5(path)
     if expected_md5 and Path(path).suffix.lower() == ".wav" and md5 != expected_md5:
         return "checksum differs", md5
     return "ok", md5
@@ -318,7 +340,7 @@ def _sound_files(base: Path) -> Iterable[Path]:
     """Sound files that lie directly in a folder below `base`; a Mac's ``._`` shadows are none."""
     for folder in _folders(base):
         for file in folder.iterdir():
-            if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith("."):
+            if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and not file.is_dir():
                 yield file
 
 

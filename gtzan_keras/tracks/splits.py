@@ -7,6 +7,7 @@ split is the same on every machine and with every version of pandas and scikit-l
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -120,7 +121,7 @@ def stratified(
     Raises
     ------
     GtzanKerasError
-        An unknown preset, or shares that do not add up to 1.
+        An unknown preset, shares that do not add up to 1, or no tracks.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def stratified(
         name, shares = shares, PRESETS[shares]
     else:
         name = "/".join(f"{100 * share:g}" for share in shares)
-        if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        if len(shares) != 3 or not min(shares) >= 0 or not abs(sum(shares) - 1) < 1e-9:
             raise GtzanKerasError(
                 f"split shares {shares}: expected three numbers >= 0 that add up to 1 "
                 "(training, validation, test)"
@@ -211,8 +212,9 @@ def folds(
     k : int >= 2
         How many folds.
     group : "artist" or None
-        Keep every artist's tracks in one fold. Tracks without a known artist are each their own
-        group. Copies of one recording stay together in any case.
+        Keep every artist's tracks in one fold, in whichever case and punctuation the name is given.
+        Tracks without a known artist are each their own group. Copies of one recording stay together
+        in any case.
     seed : int
         Another seed gives other folds.
     validation : float in [0, 1)
@@ -249,7 +251,8 @@ def folds(
     seeded = f", seed {seed}" if seed else ""
     result = []
     for index, test in enumerate(parts):
-        rest = [unit for unit in units if unit.ids[0] not in set(test)]
+        tested = set(test)
+        rest = [unit for unit in units if unit.ids[0] not in tested]
         train, valid = _place(rest, np.array([1 - validation, validation]), seed + index)
         name = f"{kind} fold {index + 1} of {k}{seeded}"
         result.append(Split(name, tuple(sorted(train)), tuple(sorted(valid)), tuple(sorted(test))))
@@ -265,8 +268,10 @@ class _Unit:
 
 
 def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
-    """Connected sets: exact copies, and with `group` all tracks of one value of that column."""
+    """Connected sets: exact copies, and with `group` all tracks of one name in that column."""
     check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
+    if tracks.empty:
+        raise GtzanKerasError("there are no tracks to split; the table of tracks is empty")
     parent = {track_id: track_id for track_id in tracks["track_id"]}
 
     def root(track_id: str) -> str:
@@ -276,8 +281,11 @@ def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
 
     together = [list(ids) for ids in duplicate_groups(tracks)]
     if group:
-        known = tracks[tracks[group] != ""]
-        together += [list(ids) for ids in known.groupby(group)["track_id"].apply(list)]
+        by_name: dict[str, list[str]] = {}
+        for track_id, name in zip(tracks["track_id"], tracks[group].fillna(""), strict=True):
+            if name:
+                by_name.setdefault(_plain(name), []).append(track_id)
+        together += by_name.values()
     for first, *others in together:
         for other in others:
             if other in parent and first in parent:
@@ -297,6 +305,11 @@ def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
     ]
 
 
+def _plain(name: str) -> str:
+    """The same for "Earth, Wind & Fire" and "Earth Wind and Fire", which GTZAN's facts both have."""
+    return re.sub(r"[\W_]", "", name.casefold().replace("&", "and")) or name
+
+
 def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[str]]:
     """Deal units to parts so that each part gets its share of every genre, large units first.
 
@@ -309,9 +322,12 @@ def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[s
     sizes = np.array([unit.genres for unit in units])  # (unit, genre)
     missing = _targets(sizes.sum(axis=0), shares).astype(float)  # (part, genre)
     order = sorted(range(len(units)), key=lambda u: (-sizes[u].sum(), _hash(seed, units[u].ids[0])))
-    for u in order:
+    for done, u in enumerate(order):
         # How much nearer to its targets the part comes: |missing| before minus after.
         gain = (np.abs(missing) - np.abs(missing - sizes[u])).sum(axis=1)
+        starved = np.array([share > 0 and not ids for ids, share in zip(parts, shares, strict=True)])
+        if len(units) - done <= starved.sum():  # few and unequal groups must not leave a part empty
+            gain[~starved] = -np.inf
         best = np.flatnonzero(gain >= gain.max() - 1e-9)
         # Among equals, by a weighted draw, so that no part gets the first of each genre.
         weight = np.maximum(missing[best] @ (sizes[u] > 0), 1e-9)

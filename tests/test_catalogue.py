@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks import catalogue
+from gtzan_keras.tracks.catalogue import GENRES, describe, facts, genre_names, load_tracks, verify
+
+HEADER = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\n"
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def ids(root: Path) -> list[str]:
+    return load_tracks(root)["track_id"].tolist()
+
+
+def tone(path: Path, seconds: float = 2.0, pitch: float = 440.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(round(seconds * 22050)) / 22050
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * pitch * times), 22050)
+    return path
+
+
+# --- the facts
+
+
+def packaged_rows() -> list[dict[str, str]]:
+    """The packaged table without pandas."""
+    path = Path(catalogue.__file__).with_name("tracks.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_facts_are_of_1000_tracks_100_a_genre():
+    assert facts()["genre"].value_counts().to_dict() == dict.fromkeys(GENRES, 100)
+    assert facts().index.tolist() == [f"{genre}.{n:05d}" for genre in GENRES for n in range(100)]
+
+
+def test_facts_know_919_artists_tracks_by_244_artists():
+    artists = facts()["artist"]
+    assert (artists != "").sum() == 919
+    assert artists[artists != ""].nunique() == 244
+
+
+def test_facts_have_the_fault_filtered_parts_of_443_197_and_290():
+    parts = facts()["fault_filtered"].value_counts().to_dict()
+    assert parts == {"train": 443, "valid": 197, "test": 290, "excluded": 70}
+
+
+def test_facts_put_the_broken_jazz_00054_in_the_training_part():
+    assert facts().loc["jazz.00054", "fault_filtered"] == "train"
+
+
+def test_facts_have_an_md5_of_32_hex_digits_for_every_track():
+    assert facts()["wav_md5"].str.fullmatch(r"[0-9a-f]{32}").all()
+
+
+def test_facts_have_14_pairs_of_exact_copies_which_are_the_tracks_of_equal_md5():
+    by_md5: dict[str, list[str]] = {}
+    for row in packaged_rows():
+        by_md5.setdefault(row["wav_md5"], []).append(row["track_id"])
+    pairs = sorted(tuple(sorted(group)) for group in by_md5.values() if len(group) > 1)
+    assert len(pairs) == 14
+    assert catalogue.duplicate_groups(describe(facts()["genre"].to_dict())) == pairs
+
+
+def test_one_exact_pair_goes_across_genres():
+    groups = catalogue.duplicate_groups(describe(facts()["genre"].to_dict()))
+    across = [group for group in groups if len({track_id.split(".")[0] for track_id in group}) > 1]
+    assert across == [("metal.00058", "rock.00016")]
+
+
+def test_packaged_facts_equal_the_published_table(real_data):
+    ours = facts().reset_index()
+    theirs = pd.read_csv(real_data / "gtzan_tracks.csv", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(ours, theirs[ours.columns])
+
+
+def test_changing_the_returned_facts_changes_nothing_for_the_next_caller():
+    mine = facts()
+    mine.loc["blues.00000", "artist"] = "nobody"
+    assert facts().loc["blues.00000", "artist"] == "John Lee Hooker"
+
+
+def test_an_artist_called_na_is_text(tmp_path):
+    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,NA,None,,,\n")
+    assert facts(tmp_path / "tracks.csv").loc["a/x", ["artist", "title"]].tolist() == ["NA", "None"]
+
+
+def test_facts_saved_by_a_spreadsheet_with_a_byte_order_mark_are_read(tmp_path):
+    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,Björk,,,,\n", encoding="utf-8-sig")
+    assert facts(tmp_path / "tracks.csv").loc["a/x", "artist"] == "Björk"
+
+
+def test_facts_edited_meanwhile_are_read_anew(tmp_path):
+    path = tmp_path / "tracks.csv"
+    path.write_text(HEADER + "a/x,a,before,,,,\n")
+    facts(path)
+    path.write_text(HEADER + "a/x,a,after,,,,\n")
+    assert facts(path).loc["a/x", "artist"] == "after"
+
+
+def test_facts_without_a_column_are_refused_by_file_and_column(tmp_path):
+    (tmp_path / "tracks.csv").write_text("track_id,genre\na/x,a\n")
+    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: column\(s\) artist, title, wav_md5"):
+        facts(tmp_path / "tracks.csv")
+
+
+def test_facts_with_a_track_twice_are_refused_by_its_id(tmp_path):
+    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,,,,,\na/x,a,,,,,\n")
+    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: track_id 'a/x' stands there more than once"):
+        facts(tmp_path / "tracks.csv")
+
+
+def test_facts_with_an_unknown_part_are_refused_by_its_name(tmp_path):
+    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,,,,validation,\n")
+    with pytest.raises(GtzanKerasError, match="fault_filtered of a/x is 'validation'; expected one of train"):
+        facts(tmp_path / "tracks.csv")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00junk", b'track_id,"genre\n'], ids=repr)
+def test_facts_that_are_no_table_are_refused_by_file(tmp_path, content):
+    (tmp_path / "tracks.csv").write_bytes(content)
+    with pytest.raises(GtzanKerasError, match=r"tracks\.csv"):
+        facts(tmp_path / "tracks.csv")
+
+
+def test_facts_that_are_not_there_are_refused_by_file(tmp_path):
+    with pytest.raises(GtzanKerasError, match=r"none\.csv: not readable"):
+        facts(tmp_path / "none.csv")
+
+
+# --- finding tracks
+
+
+@pytest.mark.parametrize("layout", ["genres", "genres_original", "", "Data/genres_original"])
+def test_every_common_layout_is_found(tmp_path, layout):
+    touch(tmp_path / layout, "blues/blues.00000.wav", "rock/rock.00001.wav")
+    found = load_tracks(tmp_path)
+    assert found["track_id"].tolist() == ["blues.00000", "rock.00001"]
+    assert found["path"].tolist() == [
+        str(tmp_path / layout / "blues" / "blues.00000.wav"),
+        str(tmp_path / layout / "rock" / "rock.00001.wav"),
+    ]
+
+
+@pytest.mark.parametrize("layout", ["genres", "genres_original", "", "Data/genres_original"])
+def test_an_archives_top_folder_is_looked_into(tmp_path, layout):
+    touch(tmp_path / "GTZAN-Genre-Collection-mini" / layout, "pop/pop.00003.wav")
+    assert ids(tmp_path) == ["pop.00003"]
+
+
+def test_kaggles_pictures_and_tables_beside_the_sound_are_left_alone(tmp_path):
+    touch(tmp_path, "Data/images_original/blues/blues00000.png", "Data/features_30_sec.csv")
+    touch(tmp_path, "Data/genres_original/blues/blues.00000.wav")
+    assert ids(tmp_path) == ["blues.00000"]
+
+
+def test_a_mac_archives_shadow_files_and_hidden_folders_are_left_alone(tmp_path):
+    touch(tmp_path, "genres/blues/._blues.00000.wav", "genres/.git/x.wav", "__MACOSX/blues/blues.00001.wav")
+    touch(tmp_path, "genres/blues/blues.00000.wav")
+    assert ids(tmp_path) == ["blues.00000"]
+
+
+def test_a_folder_named_like_a_sound_file_is_no_track(tmp_path):
+    (tmp_path / "blues" / "blues.00001.wav").mkdir(parents=True)
+    assert ids(touch(tmp_path, "blues/blues.00000.wav")) == ["blues.00000"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".au", ".mp3", ".flac", ".ogg", ".WAV", ".Mp3"])
+def test_every_suffix_is_found(tmp_path, suffix):
+    assert ids(touch(tmp_path, f"disco/disco.00010{suffix}")) == ["disco.00010"]
+
+
+def test_other_files_in_a_genre_folder_are_no_tracks(tmp_path):
+    touch(
+        tmp_path, "disco/disco.00010.wav", "disco/notes.txt", "disco/cover.png", "disco/disco.00011.wav.md5"
+    )
+    assert ids(tmp_path) == ["disco.00010"]
+
+
+@pytest.mark.parametrize("name", ["blues.00000.wav", "blues00000.au", "BLUES.00000.WAV"])
+def test_names_of_every_release_stand_for_the_same_track(tmp_path, name):
+    found = load_tracks(touch(tmp_path, f"blues/{name}"))
+    assert found.loc[0, ["track_id", "artist"]].tolist() == ["blues.00000", "John Lee Hooker"]
+
+
+@pytest.mark.parametrize("folder", ["hiphop", "hip-hop", "Hip Hop", "hip_hop", "HipHop"])
+def test_hiphop_is_one_genre_however_its_folder_is_written(tmp_path, folder):
+    found = load_tracks(touch(tmp_path, f"{folder}/hiphop.00000.wav"))
+    assert found.loc[0, ["track_id", "genre", "artist"]].tolist() == [
+        "hiphop.00000",
+        "hiphop",
+        facts().loc["hiphop.00000", "artist"],
+    ]
+
+
+def test_a_track_that_lies_there_as_wav_and_au_is_listed_once_as_wav(tmp_path):
+    found = load_tracks(touch(tmp_path, "jazz/jazz00002.au", "jazz/jazz.00002.wav"))
+    assert found["track_id"].tolist() == ["jazz.00002"]
+    assert found.loc[0, "path"].endswith("jazz.00002.wav")
+
+
+def test_a_file_in_the_wrong_genre_folder_takes_the_folders_genre_and_no_facts(tmp_path):
+    found = load_tracks(touch(tmp_path, "rock/blues.00000.wav", "blues/blues.00000.wav"))
+    assert found[["track_id", "genre", "artist", "fault_filtered"]].values.tolist() == [
+        ["blues.00000", "blues", "John Lee Hooker", "valid"],
+        ["rock/blues.00000", "rock", "", ""],
+    ]
+
+
+def test_files_that_are_no_gtzan_tracks_are_kept_with_empty_facts(tmp_path):
+    found = load_tracks(touch(tmp_path, "rock/my song.ogg"))
+    assert found.drop(columns="path").values.tolist() == [["rock/my song", "rock", "", "", "", (), ""]]
+
+
+def test_rows_stand_in_class_order_then_by_track_id(tmp_path):
+    touch(tmp_path, "rock/rock.00001.wav", "rock/rock.00000.wav", "metal/metal.00000.wav", "hip-hop/x.wav")
+    assert ids(tmp_path) == ["hiphop/x", "metal.00000", "rock.00000", "rock.00001"]
+
+
+def test_own_genres_make_the_class_order_sorted(tmp_path):
+    touch(tmp_path, "zouk/a.wav", "Ambient/b.wav", "blues/blues.00000.wav")
+    found = load_tracks(tmp_path)
+    assert found["genre"].tolist() == ["ambient", "blues", "zouk"]
+    assert genre_names(found["genre"]) == ["ambient", "blues", "zouk"]
+
+
+def test_gtzans_genres_stand_in_the_order_of_its_folders():
+    assert genre_names(reversed(GENRES)) == [
+        "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
+    ]  # fmt: skip
+
+
+def test_duplicates_name_only_copies_that_are_there(tmp_path):
+    touch(tmp_path, "rock/rock.00016.wav")
+    assert load_tracks(tmp_path)["duplicates"].tolist() == [()]
+    touch(tmp_path, "metal/metal.00058.wav")
+    assert load_tracks(tmp_path)["duplicates"].tolist() == [("rock.00016",), ("metal.00058",)]
+
+
+def test_the_table_has_the_published_columns_and_nothing_verified(tmp_path):
+    found = load_tracks(touch(tmp_path, "pop/pop.00000.wav"))
+    assert list(found.columns) == [
+        "track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status",
+    ]  # fmt: skip
+    assert found["status"].tolist() == [""]
+
+
+def test_a_tracks_csv_beside_the_genre_folders_overrides_the_packaged_facts(tmp_path):
+    touch(tmp_path, "genres/rock/my song.ogg", "genres/rock/its copy.ogg", "genres/blues/blues.00000.wav")
+    (tmp_path / "genres" / "tracks.csv").write_text(
+        HEADER
+        + "rock/my song,rock,Me,Song,,test,rock/its copy; rock/gone\n"
+        + "rock/its copy,rock,Me,Song,,test,rock/my song\n"
+    )
+    found = load_tracks(tmp_path).set_index("track_id")
+    assert found.loc["rock/my song", ["artist", "title", "fault_filtered"]].tolist() == ["Me", "Song", "test"]
+    assert found.loc["rock/my song", "duplicates"] == ("rock/its copy",)
+    assert found.loc["blues.00000", "artist"] == ""
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(GtzanKerasError, match="nowhere: no such folder"):
+        load_tracks(tmp_path / "nowhere")
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
+    with pytest.raises(GtzanKerasError, match=r"genres\.tar\.gz: no such folder"):
+        load_tracks(touch(tmp_path, "genres.tar.gz") / "genres.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(), ("blues/readme.txt",), ("song.wav",), ("a/b/c/song.txt",)],
+    ids=["empty", "text", "flat", "deep"],
+)
+def test_a_folder_without_tracks_is_refused_with_an_example_of_what_is_expected(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(GtzanKerasError, match=r"no sound files in genre folders.*blues/blues\.00000\.wav"):
+        load_tracks(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_genre_folder_that_may_not_be_read_is_refused_by_name(tmp_path):
+    touch(tmp_path, "blues/blues.00000.wav", "rock/rock.00000.wav")
+    (tmp_path / "rock").chmod(0)
+    try:
+        with pytest.raises(GtzanKerasError, match=r"rock: cannot be read \(Permission denied\)"):
+            load_tracks(tmp_path)
+    finally:
+        (tmp_path / "rock").chmod(0o700)
+
+
+def test_the_mini_set_is_100_tracks_with_artists_facts_and_all_genres(real_data):
+    found = load_tracks(real_data / "gtzan_mini")
+    assert found["genre"].value_counts().to_dict() == dict.fromkeys(GENRES, 10)
+    assert found["track_id"].isin(facts().index).all()
+    assert found["fault_filtered"].ne("").all()
+
+
+# --- names
+
+
+def test_tracks_are_called_by_what_they_are():
+    gtzan = facts()["genre"].to_dict()
+    assert catalogue.data_name(describe(gtzan)) == "GTZAN"
+    assert catalogue.data_name(describe(dict(list(gtzan.items())[:100]))) == "100 of GTZAN's 1000 tracks"
+    assert catalogue.data_name(describe({"rock/x": "rock"} | gtzan)) == "own collection of 1001 tracks"
+    assert catalogue.data_name(describe({"rock/demo.00000": "rock"})) == "demo set"
+
+
+def test_a_table_without_a_column_is_refused_by_its_name():
+    with pytest.raises(GtzanKerasError, match="no column duplicates, status"):
+        catalogue.check_columns(pd.DataFrame({"track_id": []}), ["track_id", "duplicates", "status"])
+
+
+# --- verify
+
+
+def test_verify_tells_every_kind_of_fault(tmp_path):
+    tone(tmp_path / "own" / "fine.wav")
+    tone(tmp_path / "own" / "short.wav", seconds=0.25)
+    tone(tmp_path / "own" / "gone.wav", pitch=100)
+    (tmp_path / "own" / "empty.wav").touch()
+    soundfile.write(tmp_path / "own" / "nan.wav", np.full(44100, np.nan), 22050, subtype="FLOAT")
+    tone(tmp_path / "blues" / "blues.00000.wav")  # not what GTZAN has under that name
+    (tmp_path / "jazz").mkdir()
+    (tmp_path / "jazz" / "jazz.00054.wav").write_bytes(np.random.default_rng(0).bytes(200_000))
+    tracks = load_tracks(tmp_path)
+    (tmp_path / "own" / "gone.wav").unlink()
+
+    status = verify(tracks, jobs=1).set_index("track_id")["status"].to_dict()
+    assert status == {
+        "blues.00000": "checksum differs",
+        "jazz.00054": "unreadable: not readable as sound (Format not recognised)",
+        "own/empty": "unreadable: the file is empty (0 bytes)",
+        "own/fine": "ok",
+        "own/gone": "missing",
+        "own/nan": "unreadable: holds NaN or infinite samples",
+        "own/short": "too short: 0.25 s of sound, at least 1 s needed",
+    }
+
+
+def test_verify_compares_wav_files_with_the_checksum_of_own_facts(tmp_path):
+    md5 = hashlib.md5(tone(tmp_path / "rock" / "a.wav").read_bytes()).hexdigest()
+    tone(tmp_path / "rock" / "b.wav", pitch=500)
+    (tmp_path / "tracks.csv").write_text(HEADER + f"rock/a,rock,,,{md5},,\nrock/b,rock,,,{md5},,\n")
+    assert verify(load_tracks(tmp_path), jobs=1)["status"].tolist() == ["ok", "checksum differs"]
+
+
+def test_verify_holds_other_formats_to_no_checksum_of_the_wav_files(tmp_path):
+    tone(tmp_path / "blues" / "blues00000.au")
+    assert verify(load_tracks(tmp_path), jobs=1)["status"].tolist() == ["ok"]
+
+
+def test_verify_finds_copies_that_the_facts_do_not_know(tmp_path):
+    first = tone(tmp_path / "rock" / "a.wav")
+    (tmp_path / "pop").mkdir()
+    shutil.copy(first, tmp_path / "pop" / "b.wav")
+    shutil.copy(first, tmp_path / "pop" / "c.wav")
+    tone(tmp_path / "pop" / "d.wav", pitch=500)
+    verified = verify(load_tracks(tmp_path), jobs=1)
+    assert dict(zip(verified["track_id"], verified["duplicates"], strict=True)) == {
+        "pop/b": ("pop/c", "rock/a"),
+        "pop/c": ("pop/b", "rock/a"),
+        "pop/d": (),
+        "rock/a": ("pop/b", "pop/c"),
+    }
+    assert catalogue.duplicate_groups(verified) == [("pop/b", "pop/c", "rock/a")]
+
+
+def test_verify_calls_no_two_broken_files_copies_of_each_other(tmp_path):
+    for name in ("a", "b"):
+        touch(tmp_path, f"rock/{name}.wav").joinpath("rock", f"{name}.wav").write_bytes(b"no music")
+    assert verify(load_tracks(tmp_path), jobs=1)["duplicates"].tolist() == [(), ()]
+
+
+def test_verify_leaves_the_table_it_was_given_as_it_was(tmp_path):
+    tone(tmp_path / "rock" / "a.wav")
+    tracks = load_tracks(tmp_path)
+    before = tracks.copy()
+    verify(tracks, jobs=1)
+    pd.testing.assert_frame_equal(tracks, before)
+
+
+def test_verify_calls_a_track_known_by_id_only_missing():
+    assert verify(describe({"pop.00000": "pop"}), jobs=1)["status"].tolist() == ["missing"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_verify_tells_of_a_file_that_may_not_be_read(tmp_path):
+    tone(tmp_path / "rock" / "a.wav").chmod(0)
+    status = verify(load_tracks(tmp_path), jobs=1).loc[0, "status"]
+    assert status == "unreadable: cannot be opened (Permission denied)"
+
+
+def test_verify_finds_the_same_in_several_processes(tmp_path):
+    tone(tmp_path / "rock" / "a.wav")
+    (tmp_path / "rock" / "b.wav").write_bytes(b"no music")
+    tracks = load_tracks(tmp_path)
+    pd.testing.assert_frame_equal(verify(tracks, jobs=2), verify(tracks, jobs=1))
+
+
+def test_verify_finds_a_genre_of_the_mini_set_as_it_was_published(real_data):
+    tracks = load_tracks(real_data / "gtzan_mini")
+    verified = verify(tracks[tracks["genre"] == "blues"], jobs=1)
+    assert verified["status"].tolist() == ["ok"] * 10
+
+
+def test_the_catalogue_imports_nothing_heavy():
+    code = "import sys, json, gtzan_keras.tracks.splits; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert {"librosa", "soundfile", "scipy", "sklearn", "matplotlib", "keras", "tensorflow"}.isdisjoint(
+        loaded
+    )

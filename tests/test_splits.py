@@ -1,0 +1,453 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import describe, facts, load_tracks
+from gtzan_keras.tracks.splits import Split
+
+
+@pytest.fixture(scope="module")
+def gtzan() -> pd.DataFrame:
+    return describe(facts()["genre"].to_dict())
+
+
+def sizes(split: Split) -> tuple[int, int, int]:
+    return len(split.train), len(split.validation), len(split.test)
+
+
+def side_of(split: Split) -> dict[str, str]:
+    return {track_id: part for part, ids in split.parts().items() for track_id in ids}
+
+
+def fingerprint(split: Split) -> str:
+    lines = [f"{part} {track_id}" for part, ids in split.parts().items() for track_id in ids]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def per_genre(tracks: pd.DataFrame, ids: tuple[str, ...]) -> pd.Series:
+    counts = tracks.loc[tracks["track_id"].isin(ids), "genre"].value_counts()
+    return counts.reindex(sorted(set(tracks["genre"])), fill_value=0)
+
+
+def same_artist(name: str) -> str:
+    """Spelling apart, as a person would see it: letters and digits only, "&" read out."""
+    return "".join(c for c in name.lower().replace("&", "and") if c.isalnum())
+
+
+def assert_partition(split: Split, ids: list[str]) -> None:
+    assert sorted(itertools.chain(*split.parts().values())) == sorted(ids)
+
+
+# --- shares
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("70/15/15", (700, 150, 150)),
+        ("80/20", (800, 0, 200)),
+        ("700-100-200", (700, 100, 200)),
+        ("800-100-100", (800, 100, 100)),
+    ],
+)
+def test_presets_cut_the_1000_tracks_as_published(gtzan, preset, expected):
+    split = splits.stratified(gtzan, preset)
+    assert (split.name, sizes(split)) == (preset, expected)
+    assert_partition(split, gtzan["track_id"].tolist())
+
+
+@pytest.mark.parametrize("preset", splits.PRESETS)
+def test_presets_give_every_genre_its_share_to_within_one_track(gtzan, preset):
+    split = splits.stratified(gtzan, preset)
+    for share, ids in zip(splits.PRESETS[preset], split.parts().values(), strict=True):
+        assert (per_genre(gtzan, ids) - 100 * share).abs().max() <= 1
+
+
+def test_own_shares_are_taken_and_named(gtzan):
+    split = splits.stratified(gtzan, (0.5, 0.25, 0.25))
+    assert (split.name, sizes(split)) == ("50/25/25", (500, 250, 250))
+
+
+def test_the_default_is_the_first_preset(gtzan):
+    assert splits.stratified(gtzan) == splits.stratified(gtzan, "70/15/15", seed=0)
+
+
+def test_another_seed_gives_another_split_of_the_same_sizes_and_says_so(gtzan):
+    first, second = (splits.stratified(gtzan, "80/20", seed) for seed in (0, 1))
+    assert sizes(first) == sizes(second)
+    assert second.name == "80/20 (seed 1)"
+    # Two independent draws of 200 of 1000 share 40 tracks on average.
+    assert 15 < len(set(first.test) & set(second.test)) < 70
+
+
+def test_exact_copies_stand_on_one_side_whatever_the_seed(gtzan):
+    pairs = [
+        (track_id, other)
+        for track_id, others in zip(gtzan["track_id"], gtzan["duplicates"], strict=True)
+        for other in others
+    ]
+    assert len(pairs) == 28
+    for seed in range(40):
+        side = side_of(splits.stratified(gtzan, "70/15/15", seed))
+        assert [pair for pair in pairs if side[pair[0]] != side[pair[1]]] == []
+
+
+def test_every_side_is_drawn_for_copies_too(gtzan):
+    drawn = [side_of(splits.stratified(gtzan, "70/15/15", seed)) for seed in range(10)]
+    assert {side[track_id] for side in drawn for track_id in ("rock.00016", "pop.00054")} == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+def test_no_track_is_drawn_for_the_test_part_more_often_than_chance_explains(gtzan):
+    rounds = 60
+    times = dict.fromkeys(gtzan["track_id"], 0)
+    for seed in range(rounds):
+        for track_id in splits.stratified(gtzan, "80/20", seed).test:
+            times[track_id] += 1
+    # Binomial(60, 0.2): mean 12, deviation 3.1; over 1000 tracks 5 deviations are never reached.
+    assert abs(np.mean(list(times.values())) - 12) < 1e-9
+    assert np.abs(np.array(list(times.values())) - 12).max() < 5 * np.sqrt(rounds * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.6, 0.6, -0.2), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (0.5, 0.5, np.nan)], ids=str
+)
+def test_shares_that_are_none_are_refused_with_their_value(gtzan, shares):
+    with pytest.raises(GtzanKerasError, match=re.escape(f"split shares {shares}")):
+        splits.stratified(gtzan, shares)
+
+
+def test_an_unknown_preset_is_refused_with_those_that_there_are(gtzan):
+    with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
+        splits.stratified(gtzan, "60/40")
+
+
+def test_an_empty_table_is_refused(gtzan):
+    with pytest.raises(GtzanKerasError, match="no tracks to split"):
+        splits.stratified(gtzan[:0])
+
+
+def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan):
+    with pytest.raises(GtzanKerasError, match=r"no column duplicates; make it with load_tracks\(\)"):
+        splits.stratified(gtzan.drop(columns="duplicates"))
+
+
+# --- the same everywhere
+
+
+def test_splits_never_change():
+    """Literals: whoever changes one of these changes every figure made on that split before."""
+    gtzan = describe(facts()["genre"].to_dict())
+    assert fingerprint(splits.stratified(gtzan, "700-100-200")) == (
+        "d34c333d5c33293469624b705cf271489eedff9a72d91709df2667047d2ff3cc"
+    )
+    assert fingerprint(splits.stratified(gtzan, "70/15/15", seed=7)) == (
+        "e16d525a6185f2df66d0b83635fdbe44e95540ec262bad8b8a64cee816f50eac"
+    )
+    assert fingerprint(splits.fault_filtered(gtzan)) == (
+        "833ce9c48e79d4cac061a03bd2250d9a509221052d8958a3eaaab9297f546bc9"
+    )
+    assert fingerprint(splits.folds(gtzan, 10)[9]) == (
+        "a1a3380b4440a59ec5876f7c3871b189ba8c0c9400d26ce615cc4624eebd34c5"
+    )
+    assert fingerprint(splits.folds(gtzan, 5, group="artist", validation=0.1)[0]) == (
+        "338fa3b324660c7824accf9fe028582f5e0afc41fe8c776c7af637fa77854f28"
+    )
+
+
+def test_the_order_of_the_table_does_not_matter(gtzan):
+    for seed in range(3):
+        shuffled = gtzan.sample(frac=1, random_state=seed)
+        assert splits.stratified(shuffled) == splits.stratified(gtzan)
+        assert splits.fault_filtered(shuffled) == splits.fault_filtered(gtzan)
+        assert splits.folds(shuffled, 5, "artist", validation=0.2) == splits.folds(
+            gtzan, 5, "artist", validation=0.2
+        )
+
+
+def test_another_process_with_another_hash_seed_makes_the_same_split(gtzan):
+    code = (
+        "import json; from gtzan_keras.tracks import catalogue, splits;"
+        "tracks = catalogue.describe(catalogue.facts()['genre'].to_dict());"
+        "print(json.dumps(splits.folds(tracks, 5, 'artist')[2].test))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "1"},
+    ).stdout
+    assert tuple(json.loads(answer)) == splits.folds(gtzan, 5, "artist")[2].test
+
+
+def test_splitting_leaves_the_table_and_numpys_random_state_as_they_were(gtzan):
+    before, state = gtzan.copy(), np.random.get_state()[1].copy()  # noqa: NPY002
+    splits.stratified(gtzan)
+    splits.folds(gtzan, 5, "artist")
+    pd.testing.assert_frame_equal(gtzan, before)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+# --- fault-filtered
+
+
+def test_the_fault_filtered_parts_are_443_197_and_290_tracks(gtzan):
+    assert sizes(splits.fault_filtered(gtzan)) == (443, 197, 290)
+
+
+def test_the_fault_filtered_training_part_is_442_without_the_broken_jazz_00054(gtzan):
+    split = splits.fault_filtered(gtzan[gtzan["track_id"] != "jazz.00054"])
+    assert sizes(split) == (442, 197, 290)
+
+
+def test_the_fault_filtered_parts_are_the_tables_own(gtzan, real_data):
+    table = pd.read_csv(real_data / "gtzan_tracks.csv", keep_default_na=False)
+    split = splits.fault_filtered(gtzan)
+    for part, ids in zip(("train", "valid", "test"), split.parts().values(), strict=True):
+        assert list(ids) == sorted(table.loc[table["fault_filtered"] == part, "track_id"])
+
+
+def test_no_artist_stands_on_two_sides_of_the_fault_filtered_split(gtzan):
+    side = side_of(splits.fault_filtered(gtzan))
+    known = gtzan[(gtzan["artist"] != "") & gtzan["track_id"].isin(side)]
+    sides = known["track_id"].map(side).groupby(known["artist"].map(same_artist)).nunique()
+    assert len(sides) > 200
+    assert sides.max() == 1
+
+
+def test_no_recording_stands_on_two_sides_of_the_fault_filtered_split(gtzan):
+    splits.fault_filtered(gtzan).check(gtzan)
+
+
+def test_own_tracks_have_no_fault_filtered_split_and_are_told_what_to_do():
+    with pytest.raises(GtzanKerasError, match=r"no fault-filtered parts.*use a stratified split"):
+        splits.fault_filtered(describe({"rock/a": "rock"}))
+
+
+# --- folds
+
+
+@pytest.mark.parametrize("group", [None, "artist"])
+@pytest.mark.parametrize("k", [2, 5, 10])
+def test_every_track_is_tested_once_over_the_folds(gtzan, k, group):
+    folds = splits.folds(gtzan, k, group)
+    assert len(folds) == k
+    assert sorted(itertools.chain(*(fold.test for fold in folds))) == sorted(gtzan["track_id"])
+    for fold in folds:
+        assert fold.validation == ()
+        assert_partition(fold, gtzan["track_id"].tolist())
+
+
+def test_stratified_folds_hold_each_genre_evenly(gtzan):
+    for fold in splits.folds(gtzan, 10):
+        assert len(fold.test) == 100
+        assert per_genre(gtzan, fold.test).between(9, 11).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_artist_stands_in_two_artist_folds(gtzan, seed):
+    for fold in splits.folds(gtzan, 5, group="artist", seed=seed, validation=0.15):
+        side = side_of(fold)
+        known = gtzan[gtzan["artist"] != ""]
+        sides = known["track_id"].map(side).groupby(known["artist"].map(same_artist)).nunique()
+        assert sides.max() == 1
+        fold.check(gtzan)
+
+
+def test_one_artist_in_two_spellings_stays_in_one_fold(gtzan):
+    spelled = gtzan[gtzan["artist"].str.startswith("Earth")]
+    assert set(spelled["artist"]) == {"Earth, Wind & Fire", "Earth Wind and Fire"}
+    for seed in range(10):
+        side = side_of(splits.folds(gtzan, 2, "artist", seed)[0])
+        assert len({side[track_id] for track_id in spelled["track_id"]}) == 1
+
+
+def test_artists_whose_names_have_no_letters_are_told_apart():
+    tracks = describe({f"rock/{n}": "rock" for n in range(4)}).assign(artist=["!!!", "!!!", "???", "???"])
+    assert [fold.test for fold in splits.folds(tracks, 2, "artist")] in (
+        [("rock/0", "rock/1"), ("rock/2", "rock/3")],
+        [("rock/2", "rock/3"), ("rock/0", "rock/1")],
+    )
+
+
+def test_tracks_without_a_known_artist_are_each_their_own_group():
+    tracks = describe({f"rock/{n}": "rock" for n in range(10)})
+    assert [len(fold.test) for fold in splits.folds(tracks, 10, "artist")] == [1] * 10
+
+
+def test_artist_folds_are_as_balanced_as_those_of_scikit_learn(gtzan):
+    """Sum over folds and genres of the distance from an even deal, against StratifiedGroupKFold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = gtzan["artist"].map(same_artist).where(gtzan["artist"] != "", gtzan["track_id"])
+
+    def imbalance(tests: list) -> float:
+        return sum((per_genre(gtzan, ids) - 100 / len(tests)).abs().sum() for ids in tests)
+
+    ours, theirs = [], []
+    for seed in range(3):
+        ours.append(imbalance([fold.test for fold in splits.folds(gtzan, 5, "artist", seed)]))
+        dealt = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(gtzan, gtzan["genre"], groups)
+        theirs.append(imbalance([gtzan["track_id"].iloc[test] for _, test in dealt]))
+    assert np.mean(ours) <= np.mean(theirs)
+
+
+def test_validation_is_a_share_of_each_folds_training_tracks(gtzan):
+    for fold in splits.folds(gtzan, 5, validation=0.1):
+        assert sizes(fold) == (720, 80, 200)
+        assert_partition(fold, gtzan["track_id"].tolist())
+        fold.check(gtzan)
+
+
+def test_folds_are_named_by_kind_number_and_seed(gtzan):
+    assert splits.folds(gtzan, 5)[0].name == "stratified fold 1 of 5"
+    assert splits.folds(gtzan, 5, "artist", seed=3)[4].name == "artist-grouped fold 5 of 5, seed 3"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_and_unequal_groups_leave_no_fold_empty(seed):
+    tracks = describe({f"rock/{n:02d}": "rock" for n in range(12)})
+    tracks = tracks.assign(artist=["one"] * 10 + ["two", "three"])
+    assert sorted(len(fold.test) for fold in splits.folds(tracks, 3, "artist", seed)) == [1, 1, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 1}, "folds: k=1; use 2 up to the number of track groups, here 986"),
+        ({"k": 1001}, "folds: k=1001; use 2 up to"),
+        ({"group": "title"}, "folds: group 'title' is not known; use 'artist' or None"),
+        ({"validation": 1.0}, r"folds: validation 1\.0 is no share"),
+        ({"validation": -0.1}, r"folds: validation -0\.1 is no share"),
+        ({"validation": float("nan")}, "folds: validation nan is no share"),
+    ],
+    ids=str,
+)
+def test_folds_refuse_arguments_that_are_out_of_range(gtzan, arguments, message):
+    with pytest.raises(GtzanKerasError, match=message):
+        splits.folds(gtzan, **arguments)
+
+
+# --- check
+
+
+def test_a_split_with_a_track_on_two_sides_is_refused_by_the_tracks_name(gtzan):
+    split = Split("mine", ("pop.00000",), (), ("pop.00000",))
+    with pytest.raises(GtzanKerasError, match=r"split 'mine': track pop\.00000 stands in train and in test"):
+        split.check(gtzan)
+
+
+def test_a_split_with_copies_on_two_sides_is_refused_by_their_names(gtzan):
+    split = Split("mine", ("metal.00058",), (), ("rock.00016",))
+    with pytest.raises(GtzanKerasError, match=r"metal\.00058 in train, rock\.00016 in test.*leaky=True"):
+        split.check(gtzan)
+
+
+def test_a_copy_that_the_split_leaves_out_does_no_harm(gtzan):
+    Split("mine", ("metal.00058",), (), ("rock.00017",)).check(gtzan)
+
+
+def test_a_split_that_is_marked_as_leaky_passes(gtzan):
+    Split("mine", ("pop.00000", "metal.00058"), (), ("pop.00000", "rock.00016"), leaky=True).check(gtzan)
+
+
+# --- made-up collections
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> pd.DataFrame:
+    """A table of 3 to 60 tracks of 1 to 4 genres, with some artists and some exact copies."""
+    count = draw(st.integers(3, 60))
+    genres = draw(st.lists(st.sampled_from("abcd"), min_size=count, max_size=count))
+    ids = [f"{genre}/{n}" for n, genre in enumerate(genres)]
+    tracks = describe(dict(zip(ids, genres, strict=True)))
+    artists = st.sampled_from(["", "", "X", "x", "Y & Z", "Y and Z", "W"])
+    tracks["artist"] = draw(st.lists(artists, min_size=count, max_size=count))
+    copies = draw(st.lists(st.tuples(st.sampled_from(ids), st.sampled_from(ids)), max_size=4))
+    others = {track_id: {b for a, b in copies if a == track_id and b != a} for track_id in ids}
+    tracks["duplicates"] = [tuple(sorted(others[track_id])) for track_id in tracks["track_id"]]
+    return tracks
+
+
+def groups_of(tracks: pd.DataFrame, by_artist: bool) -> list[set[str]]:
+    """What must stay together: connected components, by repeated merging."""
+    sets = [{row.track_id, *row.duplicates} for row in tracks.itertuples()]
+    if by_artist:
+        known = tracks[tracks["artist"] != ""]
+        sets += [set(ids) for _, ids in known["track_id"].groupby(known["artist"].map(same_artist))]
+    merged: list[set[str]] = []
+    for one in sets:
+        touching = [other for other in merged if other & one]
+        merged = [other for other in merged if not other & one] + [one.union(*touching)]
+    return merged
+
+
+SHARES = st.sampled_from([*splits.PRESETS.values(), (0.5, 0.0, 0.5), (0.34, 0.33, 0.33)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(tracks=collections(), shares=SHARES, seed=st.integers(0, 1000))
+def test_any_collection_is_partitioned_with_copies_together(tracks, shares, seed):
+    split = splits.stratified(tracks, shares, seed)
+    assert_partition(split, tracks["track_id"].tolist())
+    split.check(tracks)
+    assert [group for group in groups_of(tracks, False) if len({side_of(split)[i] for i in group}) > 1] == []
+    if shares[1] == 0:
+        assert split.validation == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(tracks=collections(), shares=SHARES, seed=st.integers(0, 1000))
+def test_without_copies_every_part_is_within_a_track_of_its_share(tracks, shares, seed):
+    tracks = tracks.assign(duplicates=[()] * len(tracks))
+    split = splits.stratified(tracks, shares, seed)
+    for share, ids in zip(shares, split.parts().values(), strict=True):
+        if len(tracks) >= 8:  # with fewer, no part being empty comes first
+            assert abs(len(ids) - share * len(tracks)) <= 2
+            expected = share * tracks["genre"].value_counts().sort_index()
+            assert (per_genre(tracks, ids) - expected).abs().max() < 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tracks=collections(), k=st.integers(2, 5), by_artist=st.booleans(), seed=st.integers(0, 9), share=SHARES
+)
+def test_folds_of_any_collection_keep_groups_together_and_are_never_empty(tracks, k, by_artist, seed, share):
+    together = groups_of(tracks, by_artist)
+    group = "artist" if by_artist else None
+    if k > len(together):
+        with pytest.raises(GtzanKerasError, match=f"here {len(together)}"):
+            splits.folds(tracks, k, group, seed)
+        return
+    folds = splits.folds(tracks, k, group, seed, validation=share[1])
+    assert sorted(itertools.chain(*(fold.test for fold in folds))) == sorted(tracks["track_id"])
+    for fold in folds:
+        assert fold.test
+        assert_partition(fold, tracks["track_id"].tolist())
+        side = side_of(fold)
+        assert [ids for ids in together if len({side[track_id] for track_id in ids}) > 1] == []
+
+
+def test_the_mini_set_is_split_without_leaks(real_data):
+    tracks = load_tracks(real_data / "gtzan_mini")
+    split = splits.stratified(tracks, "70/15/15")
+    assert_partition(split, tracks["track_id"].tolist())
+    split.check(tracks)
+    assert sizes(split) == (70, 15, 15)

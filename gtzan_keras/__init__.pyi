@@ -17,6 +17,8 @@ from .tracks.catalogue import load_tracks as load_tracks
 from .tracks.catalogue import verify as verify
 from .tracks.download import download as download
 from .training.evaluate import evaluate as evaluate
+from .training.fit import load_run as load_run
 from .training.fit import train as train
+from .training.folds import cross_validate as cross_validate
 
 __version__: str

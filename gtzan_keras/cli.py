@@ -147,6 +147,37 @@ def features(
 
 
 @app.command()
+def cross_validate(
+    table: Annotated[Path, typer.Argument(help="CSV of features: Kaggle's, or from `features`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the scores.")],
+    model: Annotated[str, typer.Option(help="feature-cnn, svm, random_forest, knn, ...")] = "feature-cnn",
+    inputs: Annotated[str, typer.Option(help="all, mfcc or filtered.")] = "all",
+    split: Annotated[
+        str, typer.Option(help="rows (leaky), stratified, artist, fault-filtered.")
+    ] = "stratified",
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ...")] = 5,
+    without: Annotated[str, typer.Option(help="Genres to leave out, with commas.")] = "",
+    data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
+) -> None:
+    """Cross-validate a model of hand-crafted features under one split, and renew the page of scores."""
+    if model == "feature-cnn":
+        _import_tensorflow()
+    from gtzan_keras.audio.features import load_feature_table
+    from gtzan_keras.report.features import features_page, score_cell
+
+    features = load_feature_table(table)
+    left_out = [genre for genre in without.split(",") if genre]
+    command = shlex.join(["gtzan-keras", *sys.argv[1:]])
+    name = data_name or table.stem
+    path = score_cell(
+        features, model, inputs, split, seeds, out, data=name, without=left_out, command=command
+    )
+    score = json.loads(path.read_text("utf-8"))["accuracy"]
+    print(f"{path}: {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})")
+    print(features_page(out))
+
+
+@app.command()
 def train(
     store: Annotated[Path, typer.Argument(help="Store to train on.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
@@ -164,7 +195,7 @@ def train(
     patience: Annotated[int, typer.Option(help="Epochs without improvement before it stops.")] = 10,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Balance the genres.")] = False,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Time shift, SpecAugment and mixup on the training pictures.")
+        bool, typer.Option("--augment", help="Change the training pictures: shifts, stretch, masks, mixup.")
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Drives everything that is drawn.")] = 0,
@@ -174,7 +205,7 @@ def train(
     """Train a model, score it, and write the report page of the run."""
     _import_tensorflow()
     from gtzan_keras.report.page import report_run
-    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.store.batches import STRONG_AUGMENTATION
     from gtzan_keras.store.hdf5 import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of
@@ -203,7 +234,7 @@ def train(
         monitor=monitor,
         patience=patience,
         class_weights=class_weights,
-        augmentation=Augmentation(time_shift=True, masks=2, mixup=0.3) if augment else None,
+        augmentation=STRONG_AUGMENTATION if augment else None,
         seed=seed,
         tensorboard=tensorboard,
         settings={

@@ -16,7 +16,7 @@ from gtzan_keras.store.hdf5 import IN_MEMORY_BYTES
 if TYPE_CHECKING:
     from gtzan_keras.store.hdf5 import SpectrogramStore
 
-__all__ = ["Augmentation", "Batches"]
+__all__ = ["STRONG_AUGMENTATION", "Augmentation", "Batches"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ class Augmentation:
     ----------
     time_shift : bool
         Turn the picture round in time by any amount: what leaves on the right comes in on the left.
+    time_stretch : float in [0, 1)
+        Play up to this share faster or slower; what is then missing at the end comes from the start.
+    band_shift : int >= 0
+        Move the picture up or down by up to so many bands.
+    tone : float in [0, 1)
+        Change contrast by up to this share, loudness by up to 0.4 of it (in units of the picture's
+        range), and the balance of low and high bands by up to 0.5 of it, as another recording would.
     masks : int >= 0
         SpecAugment: so many blocks of bands and as many of frames take the picture's mean.
     mask_share : float in [0, 1]
@@ -51,12 +58,18 @@ class Augmentation:
     """
 
     time_shift: bool = False
+    time_stretch: float = 0.0
+    band_shift: int = 0
+    tone: float = 0.0
     masks: int = 0
     mask_share: float = 0.15
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
         for field, good in (
+            ("time_stretch", 0 <= self.time_stretch < 1),
+            ("band_shift", self.band_shift >= 0),
+            ("tone", 0 <= self.tone < 1),
             ("masks", self.masks >= 0),
             ("mask_share", 0 <= self.mask_share <= 1),
             ("mixup", self.mixup >= 0),
@@ -76,6 +89,17 @@ class Augmentation:
         for image in images:
             if self.time_shift:
                 image[:] = np.roll(image, random.integers(width), axis=1)
+            if self.time_stretch:
+                speed = random.uniform(1 - self.time_stretch, 1 + self.time_stretch)
+                image[:] = image[:, (np.arange(width) * speed).astype(int) % width]
+            if self.band_shift:
+                shift = random.integers(-self.band_shift, self.band_shift + 1)
+                image[:] = image[np.clip(np.arange(height) + shift, 0, height - 1)]
+            if self.tone:
+                contrast, loudness, tilt = self.tone * random.uniform(-1, 1, size=3) * (1, 0.4, 0.5)
+                middle = image.mean()
+                balance = np.linspace(-tilt, tilt, height, dtype=np.float32)[:, None, None]
+                image[:] = np.clip((image - middle) * (1 + contrast) + middle + loudness + balance, 0, 1)
             mean = image.mean(axis=(0, 1))
             for _ in range(self.masks):
                 bands = random.integers(int(height * self.mask_share) + 1)
@@ -90,6 +114,12 @@ class Augmentation:
             images = weight * images + (1 - weight) * images[other]
             labels = share[:, None] * labels + (1 - share[:, None]) * labels[other]
         return images, labels
+
+
+STRONG_AUGMENTATION = Augmentation(
+    time_shift=True, time_stretch=0.2, band_shift=6, tone=0.2, masks=2, mixup=0.4
+)
+"""What the command line's ``--augment`` does. Chosen on the fault-filtered validation part of GTZAN."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -169,6 +199,8 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.rows) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
         places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         pictures = self.store.read(self.rows[places]) if self._held is None else self._held[places]
         images = np.multiply(pictures, np.float32(1 / 255), dtype=np.float32)

@@ -83,28 +83,37 @@ class SpectrogramStore:
 
         self.path = Path(path)
         if not self.path.is_file():
-            raise GtzanKerasError(f"{path}: no such store; make it with `gtzan-keras preprocess`")
+            kind = "a folder, not a store" if self.path.is_dir() else "no such store"
+            raise GtzanKerasError(f"{path}: {kind}; make one with `gtzan-keras preprocess`")
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise GtzanKerasError(f"{path}: not an HDF5 file ({error})") from error
+        try:
+            self._check_kind()
+        except GtzanKerasError:
+            self._file.close()
+            raise
         attributes = self._file.attrs
-        if "gtzan_keras_format" not in attributes or "spectrograms" not in self._file:
-            raise GtzanKerasError(
-                f"{path}: an HDF5 file, but not a store of gtzan_keras; make one from its arrays with "
-                "SpectrogramStore.from_arrays()"
-            )
-        if attributes["gtzan_keras_format"] > _FORMAT:
-            raise GtzanKerasError(
-                f"{path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
-                f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
-            )
         self._images = self._file["spectrograms"]
         self.spec = SpectrogramSpec.from_dict(json.loads(attributes["spec"]))
         self.genres: list[str] = json.loads(attributes["genres"])
         self.track_id: npt.NDArray[np.object_] = self._file["track_id"].asstr()[:]
         self.genre: npt.NDArray[np.object_] = self._file["genre"].asstr()[:]
         self.segment: npt.NDArray[np.int32] = self._file["segment"][:]
+
+    def _check_kind(self) -> None:
+        attributes = self._file.attrs
+        if "gtzan_keras_format" not in attributes or "spectrograms" not in self._file:
+            raise GtzanKerasError(
+                f"{self.path}: an HDF5 file, but not a store of gtzan_keras; make one from its arrays with "
+                "SpectrogramStore.from_arrays()"
+            )
+        if attributes["gtzan_keras_format"] > _FORMAT:
+            raise GtzanKerasError(
+                f"{self.path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
+                f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -139,9 +148,19 @@ class SpectrogramStore:
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
-        """The tracks the store was made from, as `load_tracks` gives them, those left out too."""
+        """The tracks the store was made from, as `load_tracks` gives them, those left out too.
+
+        Tracks whose files have one MD5 are in each other's ``duplicates``, known copies or not.
+        """
         table = pd.DataFrame(self._table["rows"], columns=COLUMNS)
-        table["duplicates"] = [tuple(ids) for ids in table["duplicates"]]
+        md5 = self.source_md5
+        copies: dict[str, set[str]] = {}
+        for track_id, checksum in md5.items():
+            copies.setdefault(checksum, set()).add(track_id)
+        table["duplicates"] = [
+            tuple(sorted({*known, *copies.get(md5.get(track_id, ""), ())} - {track_id}))
+            for track_id, known in zip(table["track_id"], table["duplicates"], strict=True)
+        ]
         return table
 
     @property
@@ -184,7 +203,9 @@ class SpectrogramStore:
             )
         return np.flatnonzero([track_id in wanted for track_id in self.track_id])
 
-    def read(self, rows: npt.ArrayLike | slice = slice(None)) -> npt.NDArray[np.uint8]:
+    def read(
+        self, rows: npt.NDArray[np.int64] | Sequence[int] | slice = slice(None)
+    ) -> npt.NDArray[np.uint8]:
         """Pictures by row number, in the order asked for.
 
         Parameters
@@ -208,9 +229,7 @@ class SpectrogramStore:
         >>> store.read([2, 0])[:, 0, 0, 0].tolist()
         [2, 0]
         """
-        if isinstance(rows, slice):
-            return self._images[rows]
-        numbers = np.asarray(rows, dtype=np.int64)
+        numbers = np.arange(len(self))[rows]
         out = np.empty((len(numbers), *self.spec.shape), dtype=np.uint8)
         # Past HDF5's filter pipeline and its global lock: inflating one chunk costs under 1 ms.
         for place, row in enumerate(numbers):
@@ -284,8 +303,8 @@ class SpectrogramStore:
         Raises
         ------
         GtzanKerasError
-            Counts or shapes do not agree, a picture is not uint8, a genre is not known, or a track's
-            samples do not stand together.
+            There is no picture, counts or shapes do not agree, a picture is not uint8, a genre is not
+            known, or a track's samples do not stand together or differ in genre.
 
         Examples
         --------
@@ -300,6 +319,8 @@ class SpectrogramStore:
                 )
         """
         ids = [str(track_id) for track_id in track_ids]
+        if not ids:
+            raise GtzanKerasError(f"{path}: no track ids; a store holds at least one picture")
         if genres is None:
             from gtzan_keras.tracks.catalogue import facts
 
@@ -311,7 +332,13 @@ class SpectrogramStore:
             genres = facts()["genre"].reindex(ids).tolist()
         if len(genres) != len(ids):
             raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; one each is needed")
-        table = describe(dict(zip(ids, genres, strict=True)))
+        genre_of: dict[str, str] = {}
+        for track_id, genre in zip(ids, genres, strict=True):
+            if genre_of.setdefault(track_id, genre) != genre:
+                raise GtzanKerasError(
+                    f"{track_id}: one sample is {genre_of[track_id]}, another {genre}; a track has one genre"
+                )
+        table = describe(genre_of)
         with StoreWriter(path, spec, table) as writer:
             writer.append_all(_by_track(ids, images, spec))
         return cls(path)
@@ -406,14 +433,13 @@ class StoreWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
+            with self._file:
+                if kind is None:
+                    self._finish()
             if kind is None:
-                self._finish()
+                os.replace(self.temporary, self.path)
         finally:
-            self._file.close()
-            if kind is not None:
-                self.temporary.unlink(missing_ok=True)
-        if kind is None:
-            os.replace(self.temporary, self.path)
+            self.temporary.unlink(missing_ok=True)  # nothing is there when all went well
 
     def _finish(self) -> None:
         import h5py
@@ -462,6 +488,6 @@ def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
     >>> from gtzan_keras import open_store
     >>> open_store("nowhere.h5")
     Traceback (most recent call last):
-    gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make it with `gtzan-keras preprocess`
+    gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make one with `gtzan-keras preprocess`
     """
     return SpectrogramStore(path)

@@ -49,7 +49,7 @@ def import_images(
     Raises
     ------
     GtzanKerasError
-        There is no picture in a genre folder, or one can not be read.
+        There is no picture in a genre folder, one can not be read, or two are of one track.
 
     Examples
     --------
@@ -72,31 +72,42 @@ def import_images(
         channels=channels,
         from_audio=False,
     )
-    files = [file for file in sorted(folder.glob("*/*")) if file.suffix.lower() in _SUFFIXES]
+    files = [
+        file
+        for file in sorted(folder.glob("*/*"))
+        # A Mac's ``._`` shadows and a notebook's checkpoints are none.
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.parent.name[0] != "."
+    ]
     if not files:
         raise GtzanKerasError(
             f"{folder}: no pictures in genre folders; expected for example {folder}/blues/blues00000.png"
         )
-    by_id = {track_id_of(file): file for file in files}
+    by_id: dict[str, Path] = {}
+    for file in files:
+        other = by_id.setdefault(track_id_of(file), file)
+        if other != file:
+            raise GtzanKerasError(f"{other} and {file} are both track {track_id_of(file)}; remove one")
     genre = {track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()}
     order = genre_names(genre.values())
     ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))
 
+    from tqdm.auto import tqdm
+
     def images() -> Iterator[npt.NDArray[np.uint8]]:
-        for track_id in ids:
+        for track_id in tqdm(ids, desc=spec.name, unit="picture", disable=None):
             yield _read(by_id[track_id], spec)
 
     return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
 
 
 def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(file) as opened:
             paper = Image.new("RGBA", opened.size, "white")
             picture = Image.alpha_composite(paper, opened.convert("RGBA")).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # every decoder of Pillow raises its own kind
         raise GtzanKerasError(f"{file}: not a readable picture ({error}); mend or remove it") from error
     ink = np.asarray(picture).min(axis=2) < 255
     if not ink.any():

@@ -8,6 +8,7 @@ import os
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, file_md5
 __all__ = ["PreprocessReport", "preprocess"]
 
 logger = logging.getLogger(__name__)
+
+_BLOCK = 32  # tracks a worker: all wait for the last of a block, which costs under 2 %
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def preprocess(
     the table. Files that can not be read are left out, one log line each, and never end the run.
     What is done lies in ``<path>.partial`` until the store is complete: killed at any moment and run
     again, it goes on from there and ends with the same file. Tracks that a complete store of the
-    same spec holds are taken over, so that adding tracks costs only those.
+    same spec holds are taken over, so that adding tracks costs only those. Tracks whose files have
+    changed since, and those that were left out, are done anew.
 
     Parameters
     ----------
@@ -90,8 +94,8 @@ def preprocess(
     Raises
     ------
     GtzanKerasError
-        `path` holds another kind of file, or a store of another spec (or of other tracks); the spec
-        is not known; or no track could be read.
+        `path` holds another kind of file, or a store of another spec or with other tracks in it; the
+        spec is not known; `jobs` is 0; a track stands in the table twice; or no track could be read.
 
     Examples
     --------
@@ -110,17 +114,23 @@ def preprocess(
     path = Path(path)
     if not spec.from_audio:
         raise GtzanKerasError(f"spec {spec.name!r} describes imported pictures; choose one made from audio")
+    if jobs == 0:
+        raise GtzanKerasError("jobs is 0; expected how many worker processes, or -1 for one a core")
     begin = time.perf_counter()
     ids = list(tracks["track_id"])
-    earlier = _earlier(path, spec)
+    if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
+        raise GtzanKerasError(f"track_id {twice[0]!r} stands in the table of tracks more than once")
+    earlier = _earlier(path, spec, ids)
     held = {} if earlier is None else _rows_by_track(earlier)
+    md5 = {} if earlier is None else earlier.source_md5
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with _Journal(path.with_name(path.name + ".partial"), spec) as journal:
+        md5 |= journal.md5
         to_do = [
             (track_id, file)
             for track_id, file in zip(ids, tracks["path"], strict=True)
-            if track_id not in journal.places and track_id not in held
+            if (track_id not in journal.places and track_id not in held) or _changed(file, md5.get(track_id))
         ]
         resumed = len(ids) - len(to_do)
         if resumed:
@@ -138,6 +148,7 @@ def preprocess(
                     writer.append(_held(earlier, held, track_id))
             if not writer.rows:
                 reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
+                journal.remove()
                 raise GtzanKerasError(f"{path}: not one of {len(ids)} tracks could be read ({reasons})")
         if earlier is not None:
             earlier.close()
@@ -169,22 +180,40 @@ def _work(to_do: list[tuple[str, str]], spec: SpectrogramSpec, jobs: int, progre
     import joblib
     from tqdm.auto import tqdm
 
-    # A generator hands results out as they come, in order; few wait, however many tracks there are.
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")(
-        joblib.delayed(_make_sample)(track_id, file, spec) for track_id, file in to_do
-    )
-    bar_off = None if progress else True
-    yield from tqdm(results, total=len(to_do), desc=spec.name, unit="track", disable=bar_off)
+    # Workers do not wait for the writer: joblib starts the next task when one ends, and keeps what
+    # nobody has taken yet. By the block, no more than a block ever waits.
+    block = _BLOCK * joblib.effective_n_jobs(jobs)
+    with (
+        joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1) as pool,
+        tqdm(total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True) as bar,
+    ):
+        for start in range(0, len(to_do), block):
+            tasks = to_do[start : start + block]
+            for sample in pool(joblib.delayed(_make_sample)(*task, spec) for task in tasks):
+                yield sample
+                bar.update()
 
 
-def _earlier(path: Path, spec: SpectrogramSpec) -> SpectrogramStore | None:
-    """The complete store at `path`, if there is one; refused when it is another kind of file."""
+def _changed(file: str, md5: str | None) -> bool:
+    """A source file is another one than it was; one that is gone, or was never known, is not."""
+    return bool(md5) and Path(file).is_file() and file_md5(file) != md5
+
+
+def _earlier(path: Path, spec: SpectrogramSpec, ids: list[str]) -> SpectrogramStore | None:
+    """The complete store at `path`, if there is one; refused when it is no part of what is to be made."""
     if not path.exists():
         return None
     store = SpectrogramStore(path)
+    others = sorted(set(store.track_id) - set(ids))
+    if store.spec == spec and not others:
+        return store
+    store.close()
     if store.spec != spec:
         raise GtzanKerasError(_other_spec(path, store.spec, spec))
-    return store
+    raise GtzanKerasError(
+        f"{path} holds {len(others)} track(s) that are not among these, e.g. {', '.join(others[:3])}; "
+        "choose another file name, or delete it"
+    )
 
 
 def _other_spec(path: Path, there: SpectrogramSpec, wanted: SpectrogramSpec) -> str:
@@ -210,7 +239,8 @@ class _Journal:
     """Finished tracks of an unfinished run: records appended to one file, each with its checksum.
 
     HDF5 keeps tables of contents that a kill can leave half-written; a file that only grows can
-    not lose what it has. Whatever follows the last whole record is cut off when it is opened again.
+    not lose what it has. Whatever follows the last whole record is cut off when it is opened again,
+    and tracks that were refused are forgotten: their files may be there, or whole, by now.
     """
 
     _HEAD = struct.Struct("<II")  # length and CRC-32 of what follows
@@ -218,6 +248,7 @@ class _Journal:
     def __init__(self, path: Path, spec: SpectrogramSpec) -> None:
         self.path, self.spec = path, spec
         self.places: dict[str, tuple[int, int]] = {}
+        self.md5: dict[str, str] = {}
         self._file: BinaryIO
 
     def __enter__(self) -> _Journal:
@@ -234,7 +265,10 @@ class _Journal:
                 raise GtzanKerasError(_other_spec(self.path, there, self.spec))
         end = self._file.tell()
         while (record := self._next()) is not None:
-            self.places[json.loads(record.split(b"\n", 1)[0])["track_id"]] = (end, len(record))
+            fields = json.loads(record.split(b"\n", 1)[0])
+            if not fields["refused"]:
+                self.places[fields["track_id"]] = (end, len(record))
+                self.md5[fields["track_id"]] = fields["md5"]
             end = self._file.tell()
         self._file.truncate(end)
         return self
@@ -249,8 +283,10 @@ class _Journal:
         if len(head) < self._HEAD.size:
             return None
         length, checksum = self._HEAD.unpack(head)
-        record = self._file.read(length)
-        return record if len(record) == length and zlib.crc32(record) == checksum else None
+        rest = os.fstat(self._file.fileno()).st_size - self._file.tell()
+        record = self._file.read(min(length, rest))  # a damaged length must not ask for gigabytes
+        # Zeros, which a power cut can leave at the end of a file, would pass as an empty record.
+        return record if record and len(record) == length and zlib.crc32(record) == checksum else None
 
     def _write(self, record: bytes) -> None:
         self._file.write(self._HEAD.pack(len(record), zlib.crc32(record)) + record)

@@ -1,0 +1,83 @@
+"""Classical models by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.training.classical import CLASSICAL, classical
+
+
+@pytest.fixture(scope="module")
+def flowers() -> tuple[np.ndarray, np.ndarray]:
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """``rms_mean`` follows ``tempo`` in the first 20 rows, and nothing in the others."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(40, 3)), columns=["tempo", "rms_mean", "mfcc1_mean"])
+    table.loc[:19, "rms_mean"] = 2 * table.loc[:19, "tempo"]
+    return table
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_every_model_learns_the_iris_flowers(name, flowers):
+    features, labels = flowers
+    small = {"random_forest": {"n_estimators": 20}, "gradient_boosting": {"max_iter": 10}}
+    model = classical(name, **small.get(name, {}))
+    assert model.fit(features[::2], labels[::2]).score(features[1::2], labels[1::2]) > 0.9
+
+
+def test_the_svm_is_scikit_learns_on_standardised_features(flowers):
+    features, labels = flowers
+    scaled = StandardScaler().fit_transform(features)
+    expected = SVC(C=3.0).fit(scaled, labels).decision_function(scaled)
+    found = classical("svm", C=3.0).fit(features, labels).decision_function(features)
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("name", ["svm", "knn", "logistic_regression"])
+def test_the_scale_of_a_feature_does_not_matter(name, flowers):
+    features, labels = flowers
+    stretch = [1, 1024, 1 / 1024, 1]
+    plain = classical(name).fit(features, labels).predict(features)
+    stretched = classical(name).fit(features * stretch, labels).predict(features * stretch)
+    np.testing.assert_array_equal(plain, stretched)
+
+
+def test_the_filter_is_learnt_from_the_rows_that_are_fitted(table):
+    labels = np.arange(20) % 2
+    model = classical("knn", threshold=0.8)
+    correlated = clone(model).fit(table[:20], labels)
+    free = clone(model).fit(table[20:], labels)
+    assert correlated["scaler"].n_features_in_ == 2
+    assert free["scaler"].n_features_in_ == 3
+
+
+def test_the_filter_drops_the_same_columns_when_predicting(table):
+    model = classical("knn", threshold=0.8).fit(table[:20], np.arange(20) % 2)
+    changed = table.assign(rms_mean=1e6)
+    np.testing.assert_array_equal(model.predict(changed), model.predict(table))
+
+
+def test_the_filter_leaves_51_of_the_real_features(real_data):
+    path = real_data / "features_30_sec.csv"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    table = pd.read_csv(path)
+    features = table.drop(columns=["filename", "length", "label"])
+    model = classical("knn", threshold=0.8).fit(features, table["label"])
+    assert model["scaler"].n_features_in_ == 51
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(GtzanKerasError, match=r"'svn' is not known; choose one of svm, random_forest"):
+        classical("svn")

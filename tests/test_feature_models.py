@@ -1,0 +1,117 @@
+"""Networks of hand-crafted features: the 1-D CNN and the two-branch model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.feature_cnn import feature_cnn
+from gtzan_keras.models.two_branch import two_branch
+
+
+def conv1d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Convolution of (length, channels) with zeros beyond both ends, as loops."""
+    padded = np.pad(x, ((1, 1), (0, 0)))
+    return np.stack([np.einsum("kc,kcf->f", padded[i : i + 3], kernel) + bias for i in range(len(x))])
+
+
+def pool(x: np.ndarray) -> np.ndarray:
+    return x[: len(x) // 2 * 2].reshape(len(x) // 2, 2, -1).max(axis=1)
+
+
+@pytest.fixture(scope="module")
+def two() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    sizes = {"filters": (4, 8), "picture_filters": (4, 8), "dense_units": (16,)}
+    return two_branch((11,), (16, 16, 1), 3, **sizes)
+
+
+@pytest.fixture(scope="module")
+def samples() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "features": rng.normal(size=(12, 11)).astype("float32"),
+        "picture": rng.random((12, 16, 16, 1)).astype("float32"),
+    }
+
+
+@pytest.mark.parametrize(("features", "left"), [(51, 12), (40, 10), (57, 14)])
+def test_feature_cnn_has_the_parameters_counted_by_hand(features, left):
+    convolutions = (3 * 1 * 64 + 64) + (3 * 64 * 128 + 128)
+    head = (left * 128 * 128 + 128) + (128 * 10 + 10)
+    assert feature_cnn((features,)).count_params() == convolutions + head
+
+
+def test_feature_cnn_computes_what_its_layers_say():
+    keras.utils.set_random_seed(1)
+    model = feature_cnn((9,), 3, filters=(2, 3), dense_units=(4,))
+    weights = [np.asarray(weight) for weight in model.get_weights()]
+    features = np.random.default_rng(0).normal(size=9)
+    x = features[:, None]
+    for kernel, bias in (weights[0:2], weights[2:4]):
+        x = pool(np.maximum(conv1d(x, kernel, bias), 0))
+    hidden = np.maximum(x.ravel() @ weights[4] + weights[5], 0)
+    expected = np.exp(hidden @ weights[6] + weights[7])
+    found = keras.ops.convert_to_numpy(model(features[None].astype("float32")))[0]
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-5)
+
+
+def test_feature_cnn_drops_out_after_each_pooling_and_dense_layer():
+    names = [layer.name for layer in feature_cnn((51,)).layers if isinstance(layer, keras.layers.Dropout)]
+    assert names == ["block1_dropout", "block2_dropout", "dense_1_dropout"]
+
+
+def test_feature_cnn_without_dropout_has_no_dropout_layers():
+    layers = feature_cnn((51,), dropout=0.0).layers
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"input_shape": (51, 1)}, "expected one number"),
+        ({"input_shape": (3,)}, "3 features are too few for 2 blocks"),
+        ({"num_classes": 1}, "expected at least 2"),
+        ({"dropout": 1.0}, "is 1.0; expected a share"),
+    ],
+)
+def test_feature_cnn_refuses_what_fits_no_network(arguments, words):
+    with pytest.raises(GtzanKerasError, match=words):
+        feature_cnn(**arguments)
+
+
+def test_two_branch_has_the_parameters_counted_by_hand(two):
+    features = (3 * 4 + 4) + (3 * 4 * 8 + 8)
+    picture = (9 * 4 + 4) + (9 * 4 * 8 + 8)
+    head = ((2 * 8 + 8) * 16 + 16) + (16 * 3 + 3)  # 11 features pooled twice leave 2; pictures 8 averages
+    assert two.count_params() == features + picture + head
+
+
+@pytest.mark.parametrize("branch", ["features", "picture"])
+def test_two_branch_listens_to_both_inputs(two, samples, branch):
+    other = {**samples, branch: 1 - samples[branch]}
+    assert not np.allclose(two(samples), two(other), atol=1e-4)
+
+
+def test_two_branch_learns_from_inputs_by_name(samples):
+    keras.utils.set_random_seed(0)
+    model = two_branch((11,), (16, 16, 1), 2, filters=(4,), picture_filters=(4,), dropout=0.0)
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False)
+    labels = (samples["features"][:, 0] > 0).astype("int32")
+    losses = model.fit(samples, labels, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_two_branch_says_the_same_after_saving_and_loading(two, samples, tmp_path: Path):
+    two.save(tmp_path / "two.keras")
+    again = keras.saving.load_model(tmp_path / "two.keras")
+    np.testing.assert_array_equal(np.asarray(again(samples)), np.asarray(two(samples)))
+
+
+def test_two_branch_refuses_a_picture_that_is_pooled_away():
+    with pytest.raises(GtzanKerasError, match="too small for 3 blocks"):
+        two_branch((51,), (4, 128, 1))

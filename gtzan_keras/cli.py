@@ -186,6 +186,7 @@ def train(
     split: Annotated[
         str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
     ] = "70/15/15",
+    without: Annotated[str, typer.Option(help="Genres to leave out, with commas.")] = "",
     epochs: Annotated[int, typer.Option(help="At most.")] = 50,
     batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 32,
     optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
@@ -219,6 +220,8 @@ def train(
         if split == "fault-filtered"
         else splits.stratified(opened.tracks, split)
     )
+    if without:
+        parts = parts.without(opened.tracks, without.split(","))
     use_precision(precision)
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
     run = fit(

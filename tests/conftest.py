@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,14 @@ def real_data() -> Path:
     if not (folder / "gtzan_mini").is_dir():
         pytest.skip(f"needs real GTZAN data in {folder} (set GTZAN_KERAS_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def float32() -> Iterator[None]:
+    """Every test begins in float32, whatever precision the one before it set."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.config.set_dtype_policy("float32")
 
 
 TINY = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)

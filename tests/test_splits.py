@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import describe, facts, load_tracks
+from gtzan_keras.tracks.catalogue import GENRES, describe, facts, load_tracks
 from gtzan_keras.tracks.splits import Split
 
 
@@ -451,3 +451,21 @@ def test_the_mini_set_is_split_without_leaks(real_data):
     assert_partition(split, tracks["track_id"].tolist())
     split.check(tracks)
     assert sizes(split) == (70, 15, 15)
+
+
+def test_a_split_without_genres_has_none_of_their_tracks_and_all_of_the_others() -> None:
+    table = describe(facts()["genre"].to_dict())
+    whole = splits.fault_filtered(table)
+    less = whole.without(table, ["country", "rock"])
+    genre = table.set_index("track_id")["genre"]
+    for part, ids in whole.parts().items():
+        expected = {track_id for track_id in ids if genre[track_id] not in ("country", "rock")}
+        assert set(less.parts()[part]) == expected
+    assert less.name == "fault-filtered without country, rock"
+
+
+@pytest.mark.parametrize("genres", [["polka"], list(GENRES[:9])])
+def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(genres: list[str]) -> None:
+    table = describe(facts()["genre"].to_dict())
+    with pytest.raises(GtzanKerasError, match="at least two must be left"):
+        splits.fault_filtered(table).without(table, genres)

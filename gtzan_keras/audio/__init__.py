@@ -1,1 +1,5 @@
 """Sound as arrays: decoding and spectrograms."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["decode", "features", "spectrogram"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, classifier, dropout_layer, normalize
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize
 
 if TYPE_CHECKING:
     import keras
@@ -101,6 +101,7 @@ def cnn(
     import keras
 
     check_input(input_shape, num_classes, rank=3)
+    check_sizes(filters=filters, kernel_size=(kernel_size,), dense_units=dense_units)
     heads = {
         "flatten": keras.layers.Flatten,
         "avg": keras.layers.GlobalAveragePooling2D,

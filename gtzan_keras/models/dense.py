@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gtzan_keras.models.head import check_input, classifier
+from gtzan_keras.models.head import check_input, check_sizes, classifier
 
 if TYPE_CHECKING:
     import keras
@@ -64,6 +64,7 @@ def dense(
     from gtzan_keras.models.head import normalize
 
     check_input(input_shape, num_classes)
+    check_sizes(units=units)
     inputs = keras.Input(tuple(input_shape), name="input")
     x = keras.layers.Flatten(name="flatten")(inputs)
     x = normalize(x, normalization, "input_norm")

@@ -10,7 +10,7 @@ from gtzan_keras.errors import GtzanKerasError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["check_input", "classifier", "normalize"]
+__all__ = ["check_input", "check_sizes", "classifier", "dropout_layer", "normalize"]
 
 
 def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None = None) -> None:
@@ -19,10 +19,16 @@ def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None =
         raise GtzanKerasError(
             f"input_shape is {tuple(input_shape)}; expected {rank} numbers, (height, width, channels)"
         )
-    if any(not isinstance(size, int) or size < 1 for size in input_shape):
-        raise GtzanKerasError(f"input_shape is {tuple(input_shape)}; expected whole numbers above 0")
+    check_sizes(input_shape=input_shape)
     if num_classes < 2:
         raise GtzanKerasError(f"num_classes is {num_classes}; expected at least 2")
+
+
+def check_sizes(**arguments: Sequence[int]) -> None:
+    """Refuse what can be no size: widths, numbers of filters, sides of kernels."""
+    for name, sizes in arguments.items():
+        if any(not isinstance(size, int) or size < 1 for size in sizes):
+            raise GtzanKerasError(f"{name} is {tuple(sizes)}; expected whole numbers above 0")
 
 
 def normalize(x: keras.KerasTensor, kind: str | None, name: str) -> keras.KerasTensor:
@@ -42,7 +48,7 @@ def dropout_layer(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTe
     import keras
 
     if not 0 <= rate < 1:
-        raise GtzanKerasError(f"dropout is {rate}; expected a share from 0 to below 1")
+        raise GtzanKerasError(f"dropout ({name}) is {rate}; expected a share from 0 to below 1")
     return keras.layers.Dropout(rate, name=name)(x) if rate else x
 
 

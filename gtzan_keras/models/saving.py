@@ -73,11 +73,15 @@ def save_model(
             f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
             f"spec {spec.name!r} makes {spec.shape} and there are {len(genres)} genres"
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.writing.keras")
-    model.save(temporary)
-    with zipfile.ZipFile(temporary, "a") as archive:
-        archive.writestr(_MEMBER, json.dumps({"format": 1, "spec": spec.to_dict(), "genres": genres}))
-    os.replace(temporary, path)
+    try:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_MEMBER, json.dumps({"format": 1, "spec": spec.to_dict(), "genres": genres}))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # nothing is there when all went well
     return path
 
 

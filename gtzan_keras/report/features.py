@@ -230,7 +230,9 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
             | {key: cell["accuracy"][key] for key in ("low", "high")}
             for split in present
             for cell in own
-            if cell["split"] == split and cell["inputs"] == "all" and not cell["without"]
+            if cell["split"] == split
+            and cell["inputs"] == ("filtered" if cell["model"] == "feature-cnn" else "all")
+            and not cell["without"]
         ]
         if len(present) > 1 and ladder:
             drawn[stem] = plots.leakage_ladder(pd.DataFrame(ladder))

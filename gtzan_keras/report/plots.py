@@ -1,21 +1,46 @@
 """Every figure of a report: data in, a matplotlib figure out; nothing is shown, nothing is written.
 
-A genre has the same colour in every figure, from `GENRE_COLOURS`. The figures are made without
-pyplot, so that they leave no state behind and may be drawn from several threads.
+A genre has the same colour in every figure, from `GENRE_COLOURS`. The figures are made
+without pyplot, so that they leave no state behind and may be drawn from several threads. Those of features
+and of splits are written in `gtzan_keras.report.exploration`, and are to be had here.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report._style import (
+    FAINT,
+    GENRE_COLOURS,
+    INK,
+    OTHER_COLOURS,
+    TRAINING,
+    VALIDATION,
+    WIDTH,
+    genre_axis,
+    genre_colours,
+    ink_on,
+    need_columns,
+    new_figure,
+    quiet,
+    tint,
+)
+from gtzan_keras.report.exploration import (
+    correlation_heatmap,
+    feature_kde,
+    fold_scores,
+    genre_similarity,
+    leakage_ladder,
+    pca_scatter,
+    tsne_scatter,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,79 +48,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GENRE_COLOURS",
+    "OTHER_COLOURS",
     "class_distribution",
     "confusion_matrix",
+    "correlation_heatmap",
+    "feature_kde",
+    "fold_scores",
     "genre_colours",
+    "genre_similarity",
     "history",
+    "leakage_ladder",
     "metric_intervals",
+    "pca_scatter",
     "per_class",
     "spectrogram_examples",
+    "tsne_scatter",
 ]
 
-GENRE_COLOURS: Mapping[str, str] = {
-    "blues": "#3f90da",
-    "classical": "#94a4a2",
-    "country": "#a96b59",
-    "disco": "#e76300",
-    "hiphop": "#832db6",
-    "jazz": "#ffa90e",
-    "metal": "#717581",
-    "pop": "#92dadd",
-    "reggae": "#b9ac70",
-    "rock": "#bd1f01",
-}
-"""One colour a genre. The ten-colour sequence of Petroff, "Accessible Color Sequences for Data
-Visualization" (2021, https://arxiv.org/abs/2107.02270), made to be told apart with any common form
-of colour vision."""
-
-OTHER_COLOURS: Sequence[str] = (
-    "#6600ff", "#663333", "#9966ff", "#336699", "#6600cc", "#ff00cc", "#ff66ff",
-    "#99cc99", "#9933ff", "#990000", "#cc6633", "#ff99ff", "#663366", "#cc99cc",
-    "#666633", "#cc0066", "#cccc66", "#660099", "#cc0099", "#cc9933",
-)  # fmt: skip
-"""For genres outside GTZAN's ten. Of the 216 web-safe colours, picked one after another, each as far
-as can be from all before it in CIELAB as seen with full colour vision, protanopia, deuteranopia and
-tritanopia (simulated after Machado et al. 2009, https://doi.org/10.1109/TVCG.2009.113)."""
-
-TRAINING, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito, "Color Universal Design" (2008)
-WIDTH = 7.0
-"""Of a figure [inches]: as wide as a page's text, and still legible on a phone."""
-INK, FAINT, GRID = "#333333", "#b4bac2", "#d9d9d9"
 METRICS = {
     "accuracy": "accuracy",
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
     "macro_f1": "macro F1",
 }
-
-
-def genre_colours(genres: Iterable[str]) -> dict[str, str]:
-    """The colour of each genre, the same in every figure.
-
-    Parameters
-    ----------
-    genres : iterable of str
-        Genre names. GTZAN's ten have fixed colours; any other name picks one of `OTHER_COLOURS` by
-        its checksum, and the next free one if that is taken.
-
-    Returns
-    -------
-    dict of str to str
-        Hex colours, in the order of `genres`; no two alike up to 20 genres outside the ten.
-
-    Examples
-    --------
-    >>> from gtzan_keras.report.plots import genre_colours
-    >>> genre_colours(["rock", "jazz"])
-    {'rock': '#bd1f01', 'jazz': '#ffa90e'}
-    """
-    genres = list(genres)
-    other: dict[str, str] = {}
-    for name in sorted(set(genres) - set(GENRE_COLOURS)):
-        first = zlib.crc32(name.encode()) % len(OTHER_COLOURS)
-        in_turn = [*OTHER_COLOURS[first:], *OTHER_COLOURS[:first]]
-        other[name] = next((c for c in in_turn if c not in other.values()), in_turn[0])
-    return {genre: GENRE_COLOURS.get(genre) or other[genre] for genre in genres}
 
 
 def history(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
@@ -128,7 +103,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    _need_columns(history, ("epoch", "loss", "accuracy"), "history")
+    need_columns(history, ("epoch", "loss", "accuracy"), "history")
     epochs = history["epoch"].to_numpy()
     if best_epoch is not None and best_epoch not in epochs:
         raise GtzanKerasError(
@@ -138,7 +113,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     names = ["loss", "accuracy"]
     names += [name for name in ("macro_precision", "learning_rate") if name in history]
     rows = math.ceil(len(names) / 2)
-    figure = _figure(WIDTH, 0.5 + 2.5 * rows)
+    figure = new_figure(WIDTH, 0.5 + 2.5 * rows)
     axes = [figure.add_subplot(rows, 2, place + 1) for place in range(len(names))]
     marker = "o" if len(epochs) < 30 else None
     for ax, name in zip(axes, names, strict=True):
@@ -166,7 +141,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         elif name == "learning_rate":
             _rate_axis(ax, history[name])
-        _quiet(ax, grid="y")
+        quiet(ax, grid="y")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
@@ -215,12 +190,12 @@ def confusion_matrix(matrix: npt.ArrayLike, genres: Sequence[str], title: str | 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     side = max(2.4, 0.54 * min(len(genres), 10) + 0.3 * max(len(genres) - 10, 0))
-    figure = _figure(side + WIDTH - 5.4, side + 0.7)
+    figure = new_figure(side + WIDTH - 5.4, side + 0.7)
     ax = figure.subplots()
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     size = 10 if len(genres) <= 12 else 7
     for (row, column), count in np.ndenumerate(counts):
-        colour = FAINT if count == 0 else _ink_on(tuple(image.to_rgba(share[row, column])))
+        colour = FAINT if count == 0 else ink_on(tuple(image.to_rgba(share[row, column])))
         ax.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=size)
     slope: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(len(genres)), genres, **(slope if len(genres) <= 12 else {"rotation": 90}))
@@ -267,7 +242,7 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
-    _need_columns(tracks, ("track_id", "genre"), "tracks")
+    need_columns(tracks, ("track_id", "genre"), "tracks")
     membership = {name: tracks["track_id"].isin(list(ids)) for name, ids in parts.items()}
     times = sum(membership.values(), start=pd.Series(0, index=tracks.index))
     layers = {name: there & (times == 1) for name, there in membership.items()}
@@ -277,7 +252,7 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     colours = genre_colours(sorted(tracks["genre"].unique()))
     genres = list(colours)
 
-    figure = _figure(WIDTH, 1.2 + 0.32 * len(genres))
+    figure = new_figure(WIDTH, 1.2 + 0.32 * len(genres))
     ax = figure.subplots()
     left = np.zeros(len(genres), dtype=int)
     longest = tracks["genre"].value_counts().max()
@@ -288,17 +263,17 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
         strength = 0.0 if hatch else 1 - 0.75 * list(parts).index(name) / max(1, len(parts) - 1)
         bars = ax.barh(range(len(genres)), counts, left=left, height=0.78, hatch=hatch)
         for bar, genre, count, start in zip(bars, genres, counts, left, strict=True):
-            fill = _tint(colours[genre], strength)
+            fill = tint(colours[genre], strength)
             bar.set(facecolor=fill, edgecolor=colours[genre], linewidth=0.8)
             if count / longest > 0.04:
                 paper = {"facecolor": "white", "edgecolor": "none", "pad": 1} if hatch else None
-                ink: dict[str, Any] = {"color": _ink_on(fill), "fontsize": 9, "bbox": paper}
+                ink: dict[str, Any] = {"color": ink_on(fill), "fontsize": 9, "bbox": paper}
                 middle = (start + count / 2, bar.get_y() + bar.get_height() / 2)
                 ax.text(*middle, str(count), ha="center", va="center", **ink)
-        grey = _tint("#666666", strength)
+        grey = tint("#666666", strength)
         legend.append(Patch(facecolor=grey, edgecolor="#666666", hatch=hatch, label=name))
         left += np.array(counts)
-    _genre_axis(ax, [f"{genre} ({total})" for genre, total in zip(genres, left, strict=True)])
+    genre_axis(ax, [f"{genre} ({total})" for genre, total in zip(genres, left, strict=True)])
     ax.set_xlabel("tracks")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(handles=legend, loc="outside upper center", ncols=len(legend), frameon=False)
@@ -336,13 +311,13 @@ def per_class(report: pd.DataFrame) -> Figure:
     from matplotlib.ticker import PercentFormatter
 
     metrics = {"precision": "s", "recall": "o", "f1": "D"}
-    _need_columns(report, ("genre", *metrics, "support"), "per-class report")
+    need_columns(report, ("genre", *metrics, "support"), "per-class report")
     scores = report[list(metrics)].to_numpy(dtype=float)
     if np.nanmin(scores, initial=0) < 0 or np.nanmax(scores, initial=0) > 1:
         raise GtzanKerasError("per-class report: scores must lie within 0..1")
     colours = genre_colours(report["genre"])
 
-    figure = _figure(WIDTH, 1.1 + 0.45 * len(report))
+    figure = new_figure(WIDTH, 1.1 + 0.45 * len(report))
     ax = figure.subplots()
     for row, genre in enumerate(report["genre"]):
         for place, (metric, marker) in enumerate(metrics.items()):
@@ -352,7 +327,7 @@ def per_class(report: pd.DataFrame) -> Figure:
                 score, y, 38, color=colours[genre], marker=marker, edgecolor=INK, linewidth=0.8,
                 zorder=3, clip_on=False, label=f"{genre} {metric}",
             )  # fmt: skip
-    _genre_axis(ax, [f"{g} ({n})" for g, n in zip(report["genre"], report["support"], strict=True)])
+    genre_axis(ax, [f"{g} ({n})" for g, n in zip(report["genre"], report["support"], strict=True)])
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     legend = [
@@ -405,7 +380,7 @@ def spectrogram_examples(images: Mapping[str, np.ndarray], spec: Any = None) -> 
 
     columns = min(5, len(images))
     rows = math.ceil(len(images) / columns)
-    figure = _figure(max(4.0, WIDTH / 5 * columns), 0.5 + 1.6 * rows)
+    figure = new_figure(max(4.0, WIDTH / 5 * columns), 0.5 + 1.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     colours = genre_colours(images)
     for ax, (genre, image) in zip(grid.flat, images.items(), strict=False):
@@ -474,7 +449,7 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
             )
     names = [name for name in METRICS if name in scores]
 
-    figure = _figure(WIDTH, 1.0 + 0.5 * len(names))
+    figure = new_figure(WIDTH, 1.0 + 0.5 * len(names))
     ax = figure.subplots()
     for row, name in enumerate(names):
         value, low, high = (scores[name][key] for key in ("value", "low", "high"))
@@ -495,38 +470,8 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
     ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.75))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.tick_params(axis="y", length=0)
-    _quiet(ax, grid="x")
+    quiet(ax, grid="x")
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure [inches] that makes room for its labels by itself."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def _need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise GtzanKerasError(f"{what}: no column {missing[0]!r} among {list(table.columns)}")
-    if table.empty:
-        raise GtzanKerasError(f"{what}: the table has no rows, expected at least one")
-
-
-def _quiet(ax: Axes, grid: Literal["x", "y"]) -> None:
-    """Take away what isn't data: a frame on two sides, a faint grid along one axis behind all."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis=grid, color=GRID, linewidth=0.7)
-    ax.set_axisbelow(True)
-
-
-def _genre_axis(ax: Axes, labels: Sequence[str]) -> None:
-    """Genres from top to bottom, the first one on top."""
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0, pad=8)
-    _quiet(ax, grid="x")
 
 
 def _rate_axis(ax: Axes, rates: pd.Series) -> None:
@@ -540,18 +485,3 @@ def _rate_axis(ax: Axes, rates: pd.Series) -> None:
         ax.set_yticks(steps, labels)
         ax.set_ylim(steps[0] / 2, steps[-1] * 2)
         ax.yaxis.set_minor_locator(NullLocator())
-
-
-def _tint(colour: str, strength: float) -> tuple[float, float, float]:
-    """The colour mixed with white: 1 leaves it as it is, 0 is white."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (1 - strength * (1 - channel) for channel in to_rgb(colour))
-    return red, green, blue
-
-
-def _ink_on(colour: Sequence[float]) -> str:
-    """Black or white, whichever reads better on `colour` (relative luminance, WCAG 2.1)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
-    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-    return "black" if luminance > 0.179 else "white"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +59,50 @@ class Split:
     def parts(self) -> dict[str, tuple[str, ...]]:
         """The three parts by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def without(self, tracks: pd.DataFrame, genres: Iterable[str]) -> Split:
+        """The same split without the tracks of some genres, as Zhang leaves out country and rock.
+
+        Parameters
+        ----------
+        tracks : pd.DataFrame
+            From `load_tracks`: says which track is of which genre.
+        genres : iterable of str
+            To leave out.
+
+        Returns
+        -------
+        Split
+            Its name says what is missing.
+
+        Raises
+        ------
+        GtzanKerasError
+            There is no such genre among `tracks`, or fewer than two are left.
+
+        Examples
+        --------
+        >>> from gtzan_keras import splits
+        >>> from gtzan_keras.tracks.catalogue import describe, facts
+        >>> gtzan = describe(facts()["genre"].to_dict())
+        >>> split = splits.stratified(gtzan, "80/20").without(gtzan, ["country", "rock"])
+        >>> split.name, len(split.train), len(split.test)
+        ('80/20 without country, rock', 640, 160)
+        """
+        check_columns(tracks, ["track_id", "genre"])
+        left_out, present = set(genres), set(tracks["genre"])
+        if left_out - present or len(present - left_out) < 2:
+            raise GtzanKerasError(
+                f"split {self.name!r} without {', '.join(sorted(left_out))}: the genres are "
+                f"{', '.join(sorted(present))}, of which at least two must be left"
+            )
+        gone = set(tracks.loc[tracks["genre"].isin(left_out), "track_id"])
+        parts = {
+            part: tuple(track_id for track_id in ids if track_id not in gone)
+            for part, ids in self.parts().items()
+        }
+        name = f"{self.name} without {', '.join(sorted(left_out))}" if left_out else self.name
+        return Split(name, **parts, leaky=self.leaky)
 
     def check(self, tracks: pd.DataFrame) -> None:
         """Refuse a split in which a recording stands on two sides.

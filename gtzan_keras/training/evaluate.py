@@ -186,7 +186,7 @@ def interval_scores(
     Raises
     ------
     GtzanKerasError
-        No tracks, or the two differ in length.
+        No tracks, the two differ in length, or a number is none of a class.
 
     Examples
     --------
@@ -200,6 +200,8 @@ def interval_scores(
         raise GtzanKerasError(
             f"{labels.shape} labels and {guesses.shape} predictions; expected one each a track, at least one"
         )
+    if min(labels.min(), guesses.min()) < 0 or max(labels.max(), guesses.max()) >= num_classes:
+        raise GtzanKerasError(f"labels and predictions are class numbers, from 0 to {num_classes - 1}")
     value = _macro_scores(confusion(labels, guesses, num_classes)[None])
     draws = np.random.default_rng(seed).integers(len(labels), size=(resamples, len(labels)))
     cells = labels * num_classes + guesses

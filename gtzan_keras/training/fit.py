@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -30,6 +31,8 @@ __all__ = ["Run", "load_run", "train"]
 
 logger = logging.getLogger(__name__)
 
+_MONITORS = tuple(part + name for part in ("val_", "") for name in ("loss", "accuracy", "macro_precision"))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -42,7 +45,7 @@ class Run:
     name : str
         How tables call it.
     model : keras.Model
-        With its best weights, in float32.
+        With its best weights, in float32, not compiled.
     store : SpectrogramStore
         What it was trained on.
     split : Split
@@ -89,8 +92,8 @@ def train(
     """Train a model on the training part of a split.
 
     Compiles the model with cross-entropy, accuracy and macro precision; stops early, halves the
-    rate on plateaus, keeps the best weights. The order of batches, augmentation and dropout follow
-    `seed`; initial weights follow the seed set before the model was built
+    rate on plateaus, keeps the best weights. The order of batches and augmentation follow `seed`;
+    initial weights and dropout follow the seed set before the model was built
     (``keras.utils.set_random_seed``).
 
     Parameters
@@ -143,7 +146,7 @@ def train(
     ------
     GtzanKerasError
         The split leaks or has tracks that the store does not know; the model does not fit the
-        store; an argument is out of range.
+        store; an argument is out of range; or the training diverged.
 
     Examples
     --------
@@ -169,14 +172,20 @@ def train(
     _check_fit(model, store)
     if epochs < 1:
         raise GtzanKerasError(f"epochs is {epochs}; expected a whole number above 0")
+    if not learning_rate > 0:
+        raise GtzanKerasError(f"learning_rate is {learning_rate}; expected a number above 0")
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise GtzanKerasError(
+            "tensorboard=True, but TensorBoard is not installed; pip install 'gtzan-keras[tensorboard]'"
+        )
     keras.utils.set_random_seed(seed)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
 
     training = store.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
-    validation = store.batches(split.validation, batch_size) if split.validation else None
+    validation = store.batches(split.validation, batch_size) if len(store.rows(split.validation)) else None
     if validation is None:
         monitor, patience = "loss", None
+    elif monitor not in _MONITORS:
+        raise GtzanKerasError(f"monitor is {monitor!r}; expected one of {', '.join(_MONITORS)}")
     rate: Any = learning_rate
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(training))
@@ -194,18 +203,24 @@ def train(
         metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
     )
 
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     mode = "min" if monitor.endswith("loss") else "max"
     callbacks: list[keras.callbacks.Callback] = []
+    stopper = keras.callbacks.EarlyStopping(
+        monitor, patience=epochs if patience is None else patience, mode=mode, restore_best_weights=True
+    )
     if validation is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                monitor, patience=epochs if patience is None else patience, mode=mode,
-                restore_best_weights=True,
-            )
-        )  # fmt: skip
+        callbacks.append(stopper)
     if schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(monitor, factor=0.5, patience=plateau_patience, mode=mode)
+        )
+    else:  # which writes no rate into the history by itself
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda _, logs: logs.update(learning_rate=float(algorithm.learning_rate))
+            )
         )
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
@@ -224,14 +239,14 @@ def train(
 
     history = pd.DataFrame(fitted.history)
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
-    if monitor not in history:
-        raise GtzanKerasError(f"monitor is {monitor!r}; expected one of {', '.join(history.columns[1:])}")
-    scores = history[monitor]
-    if scores.isna().all():
-        raise GtzanKerasError(f"training diverged: {monitor} is NaN in every epoch; lower learning_rate")
-    best = len(history)
-    if validation is not None:
-        best = int(np.nanargmin(scores) if mode == "min" else np.nanargmax(scores)) + 1
+    best = len(history) if validation is None else stopper.best_epoch + 1
+    kept = history.filter(regex="loss$").iloc[best - 1]
+    if kept.isna().any() or not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise GtzanKerasError(
+            f"training diverged: epoch {best} of {len(history)}, whose weights would be kept, has "
+            f"{', '.join(f'{name} {value:g}' for name, value in kept.items())}; lower learning_rate "
+            f"(it is {learning_rate:g})"
+        )
     record = {
         **(settings or {}),
         "parameters": model.count_params(),
@@ -250,12 +265,12 @@ def train(
             "augmentation": None if augmentation is None else asdict(augmentation),
             "seed": seed,
             "seconds": round(seconds, 1),
-            "precision": model.layers[-2].dtype_policy.name,
+            "precision": model.dtype_policy.name,
         },
         "environment": _environment(),
         "date": date.today().isoformat(),
     }
-    run = Run(folder, name or folder.resolve().name, _as_float32(model), store, split, history, record)
+    run = Run(folder, name or folder.resolve().name, _for_use(model), store, split, history, record)
     save_model(run.model, folder / "model.keras", store.spec, store.genres)
     history.to_csv(folder / "history.csv", index=False)
     write_json(
@@ -283,7 +298,8 @@ def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = No
     Raises
     ------
     GtzanKerasError
-        The folder holds no run, or its store is gone.
+        The folder holds no run, its store is gone, or the store is of another spec or other genres
+        than the model.
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():
@@ -293,9 +309,14 @@ def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = No
     record = json.loads((folder / "run.json").read_text("utf-8"))
     parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
     split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
-    model = load_model(folder / "model.keras").model
+    model, spec, genres = load_model(folder / "model.keras")
+    store = open_store(record["store"]) if store is None else store
+    if spec != store.spec or genres != store.genres:
+        raise GtzanKerasError(
+            f"{folder}: the model takes spec {spec.name!r} and knows {', '.join(genres)}, but {store.path} "
+            f"is of spec {store.spec.name!r} with {', '.join(store.genres)} ({spec.difference(store.spec)})"
+        )
     history = pd.read_csv(folder / "history.csv")
-    store = store or open_store(record["store"])
     return Run(folder, record["name"], model, store, split, history, record["settings"])
 
 
@@ -323,22 +344,23 @@ def _class_weights(labels: np.ndarray) -> dict[int, float]:
     return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
 
-def _as_float32(model: keras.Model) -> keras.Model:
-    """The same model computing in float32, whatever precision it was trained in.
+def _for_use(model: keras.Model) -> keras.Model:
+    """The same model, not compiled, computing in float32 whatever precision it was trained in.
 
-    Weights are float32 under every policy; a file in bfloat16 would run slowly where the processor
-    has none.
+    The file of a compiled model holds the optimizer's state, twice the size of the weights, and
+    opens only where our metrics are imported. Weights are float32 under every policy; a file in
+    bfloat16 would run slowly where the processor has none.
     """
     import keras
 
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-    plain = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"}),
-    )
-    plain.set_weights(model.get_weights())
-    return plain
+    plain = model
+    if any(layer.compute_dtype != "float32" for layer in model.layers):
+        plain = keras.models.clone_model(
+            model,
+            clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"}),
+        )
+        plain.set_weights(model.get_weights())
+    return keras.Model(plain.input, plain.output, name=model.name)
 
 
 def _environment() -> dict[str, Any]:

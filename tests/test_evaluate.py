@@ -1,0 +1,308 @@
+"""Scores of a run: by track, with intervals, against scikit-learn and SciPy."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtzan_keras import models
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report import page
+from gtzan_keras.store.hdf5 import Sample, StoreWriter, open_store, pack
+from gtzan_keras.tracks.catalogue import describe
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.evaluate import evaluate, interval_scores
+from gtzan_keras.training.fit import Run
+
+SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
+SCORES: dict[str, Callable[..., float]] = {
+    "accuracy": sklearn.metrics.accuracy_score,
+    **{
+        f"macro_{name}": functools.partial(score, average="macro", zero_division=0)
+        for name, score in {
+            "precision": sklearn.metrics.precision_score,
+            "recall": sklearn.metrics.recall_score,
+            "f1": sklearn.metrics.f1_score,
+        }.items()
+    },
+}
+
+
+def scikit_learn(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    return {name: score(truth, predicted) for name, score in SCORES.items()}
+
+
+# ---- intervals
+
+answers = st.integers(1, 8).flatmap(
+    lambda classes: st.tuples(
+        st.just(classes),
+        st.lists(
+            st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1)), min_size=1, max_size=40
+        ),
+    )
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(answers)
+def test_values_are_scikit_learns(case: tuple[int, list[tuple[int, int]]]) -> None:
+    classes, pairs = case
+    truth, predicted = np.array(pairs).T
+    scores = interval_scores(truth, predicted, classes, resamples=2)
+    assert {name: score["value"] for name, score in scores.items()} == pytest.approx(
+        scikit_learn(truth, predicted)
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(answers)
+def test_intervals_lie_within_0_to_1_low_end_first(case: tuple[int, list[tuple[int, int]]]) -> None:
+    classes, pairs = case
+    truth, predicted = np.array(pairs).T
+    for score in interval_scores(truth, predicted, classes, resamples=50).values():
+        assert 0 <= score["low"] <= score["high"] <= 1
+
+
+@pytest.fixture(scope="module")
+def guesses() -> tuple[np.ndarray, np.ndarray]:
+    """60 tracks of 4 genres, two thirds right."""
+    random = np.random.default_rng(5)
+    truth = np.repeat(np.arange(4), 15)
+    return truth, np.where(random.random(60) < 0.67, truth, random.integers(4, size=60))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_intervals_are_scipys_percentile_bootstrap(guesses: tuple[np.ndarray, np.ndarray], name: str) -> None:
+    ours = interval_scores(*guesses, 4)[name]
+    theirs = scipy.stats.bootstrap(
+        guesses,
+        SCORES[name],
+        n_resamples=600,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    # An end of either has a standard error of 0.007 or less: 0.06 / 0.37 * sqrt(0.025 / 600).
+    assert ours["low"] == pytest.approx(theirs.low, abs=0.025)
+    assert ours["high"] == pytest.approx(theirs.high, abs=0.025)
+
+
+def test_the_interval_of_the_accuracy_is_that_of_the_binomial(guesses: tuple[np.ndarray, np.ndarray]) -> None:
+    # Drawing tracks with replacement draws the number of right ones from a binomial distribution.
+    right = (guesses[0] == guesses[1]).mean()
+    low, high = scipy.stats.binom(60, right).ppf([0.025, 0.975]) / 60
+    ours = interval_scores(*guesses, 4)["accuracy"]
+    assert ours["low"] == pytest.approx(low, abs=1.01 / 60)
+    assert ours["high"] == pytest.approx(high, abs=1.01 / 60)
+
+
+def test_the_seed_alone_decides_on_the_intervals(guesses: tuple[np.ndarray, np.ndarray]) -> None:
+    first = interval_scores(*guesses, 4, seed=1)
+    np.random.default_rng().random()
+    assert interval_scores(*guesses, 4, seed=1) == first
+    assert interval_scores(*guesses, 4, seed=2) != first
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "message"),
+    [
+        ([], [], "at least one"),
+        ([0, 1], [0], r"\(2,\) labels and \(1,\) predictions"),
+        ([0, 3], [0, 1], "class numbers, from 0 to 2"),
+        ([0, 1], [0, 3], "class numbers, from 0 to 2"),
+        ([0, 1], [0, -1], "class numbers, from 0 to 2"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(truth: list[int], predicted: list[int], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        interval_scores(truth, predicted, 3)
+
+
+# ---- runs
+
+GENRE_OF = {
+    **{f"disco.{number:05d}": "disco" for number in range(8)},
+    "jazz.00054": "jazz",
+    **{f"metal.{number:05d}": "metal" for number in (0, 1, 2, 3, 4, 5, 6, 58)},
+    **{f"rock.{number:05d}": "rock" for number in (0, 1, 2, 3, 4, 5, 6, 16)},
+}
+TEST = ("disco.00001", "disco.00002", "jazz.00054", "metal.00003", "metal.00058", "rock.00006", "rock.00016")
+VALIDATION = ("disco.00000", "metal.00000", "rock.00000")
+
+
+def make_run(folder: Path, split: Split, segments: int) -> Run:
+    """An untrained model on tracks of up to so many segments; jazz.00054 was left out."""
+    random = np.random.default_rng(0)
+    with StoreWriter(folder / "x.h5", SPEC, describe(GENRE_OF)) as writer:
+        for number, track_id in enumerate(describe(GENRE_OF)["track_id"]):
+            images = random.integers(256, size=(1 + number % segments, *SPEC.shape), dtype=np.uint8)
+            broken = track_id == "jazz.00054"
+            writer.append(
+                Sample(track_id, () if broken else pack(images), refused="no sound" if broken else "")
+            )
+    store = open_store(folder / "x.h5")
+    keras.utils.set_random_seed(3)
+    model = models.dense(SPEC.shape, len(store.genres), units=())
+    model.set_weights([3 * weight for weight in model.get_weights()])  # so that it is sure of itself
+    record = {
+        "data": "stripes",
+        "builder": "dense",
+        "arguments": {"units": []},
+        "parameters": model.count_params(),
+        "training": {"epochs": 1, "best_epoch": 1, "seed": 0, "seconds": 0.1},
+        "environment": {},
+        "date": "2026-01-01",
+        "command": "",
+    }
+    return Run(folder, "untrained", model, store, split, pd.DataFrame({"epoch": [1]}), record)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    train = tuple(sorted(set(GENRE_OF) - {*TEST, *VALIDATION, "metal.00058", "rock.00016"}))
+    return make_run(tmp_path_factory.mktemp("run"), Split("by hand", train, VALIDATION, TEST), segments=3)
+
+
+@pytest.fixture(scope="module")
+def result(run: Run) -> dict[str, Any]:
+    return evaluate(run, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def by_hand(run: Run) -> pd.DataFrame:
+    """A row a test track: the mean of its segments' probabilities, and its genre's number."""
+    store = run.store
+    probabilities = np.asarray(run.model(store.read().astype(np.float32) / 255))
+    table = (
+        pd.DataFrame(probabilities).groupby(store.track_id).mean().reindex(sorted(set(TEST) - {"jazz.00054"}))
+    )
+    return table.assign(truth=[store.genres.index(GENRE_OF[track_id]) for track_id in table.index])
+
+
+def test_probabilities_of_segments_are_averaged_by_track(
+    result: dict[str, Any], by_hand: pd.DataFrame
+) -> None:
+    tracks = pd.DataFrame(result["scores"]["test"]["tracks"]).set_index("track_id")
+    assert tracks.index.tolist() == by_hand.index.tolist()
+    np.testing.assert_allclose(np.stack(tracks["probabilities"]), by_hand[[0, 1, 2, 3]], atol=1e-5)
+    names = np.array(result["data"]["genres"])
+    assert tracks["genre"].tolist() == names[by_hand["truth"]].tolist()
+    assert tracks["predicted"].tolist() == names[by_hand[[0, 1, 2, 3]].to_numpy().argmax(axis=1)].tolist()
+
+
+def test_probabilities_of_every_track_sum_to_1(result: dict[str, Any]) -> None:
+    for part in ("validation", "test"):
+        for track in result["scores"][part]["tracks"]:
+            assert sum(track["probabilities"]) == pytest.approx(1, abs=5e-5)
+
+
+def test_scores_are_scikit_learns_over_tracks(result: dict[str, Any], by_hand: pd.DataFrame) -> None:
+    scores = result["scores"]["test"]
+    probabilities, truth = by_hand[[0, 1, 2, 3]].to_numpy(float), by_hand["truth"].to_numpy()
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # to more digits than float32
+    predicted = probabilities.argmax(axis=1)
+    expected = scikit_learn(truth, predicted)
+    assert {name: scores[name]["value"] for name in expected} == pytest.approx(expected)
+    assert scores["count"] == len(truth) == 6
+    expected_loss = sklearn.metrics.log_loss(truth, probabilities, labels=range(4))
+    assert scores["loss"] == pytest.approx(expected_loss, rel=1e-4)
+    matrix = sklearn.metrics.confusion_matrix(truth, predicted, labels=range(4))
+    assert scores["confusion_matrix"] == matrix.tolist()
+    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
+        truth, predicted, labels=range(4), zero_division=0
+    )
+    per_class = pd.DataFrame(scores["per_class"])
+    assert per_class["genre"].tolist() == ["disco", "jazz", "metal", "rock"]
+    assert per_class["support"].tolist() == support.tolist() == [2, 0, 2, 2]
+    np.testing.assert_allclose(per_class[["precision", "recall", "f1"]], np.stack([precision, recall, f1], 1))
+
+
+def test_segments_are_counted_and_scored_by_themselves(result: dict[str, Any], run: Run) -> None:
+    rows = run.store.rows(TEST)
+    predicted = np.asarray(run.model(run.store.read(rows).astype(np.float32) / 255)).argmax(axis=1)
+    right = [
+        run.store.genres[code] == run.store.genre[row] for code, row in zip(predicted, rows, strict=True)
+    ]
+    assert result["scores"]["test"]["segments"] == {
+        "count": len(rows),
+        "accuracy": pytest.approx(np.mean(right)),
+    }
+    assert len(rows) > 6
+
+
+def test_the_split_is_counted_without_what_was_left_out(result: dict[str, Any]) -> None:
+    split = result["split"]
+    assert (split["train"], split["validation"], split["test"]) == (15, 3, 6)
+    assert split["missing"] == ["jazz.00054"]
+    assert split["leaky"] is False
+
+
+def test_faults_of_the_data_are_listed(result: dict[str, Any]) -> None:
+    assert result["data"]["refused"] == [{"track_id": "jazz.00054", "reason": "no sound"}]
+    assert result["data"]["duplicates"] == [["metal.00058", "rock.00016"]]
+    assert result["data"]["tracks"] == 25
+
+
+def test_artist_and_title_stand_beside_each_track(result: dict[str, Any]) -> None:
+    tracks = {track["track_id"]: track for track in result["scores"]["test"]["tracks"]}
+    assert (tracks["rock.00016"]["artist"], tracks["rock.00016"]["title"]) == (
+        "Queen",
+        "Tie Your Mother Down",
+    )
+
+
+def test_the_result_lies_in_the_folder_as_the_page_wants_it(result: dict[str, Any], run: Run) -> None:
+    assert json.loads((run.folder / "result.json").read_text("utf-8")) == result
+    assert page._read_result(run.folder / "result.json") == result
+
+
+def test_the_size_of_batches_changes_nothing(result: dict[str, Any], run: Run) -> None:
+    again = evaluate(run, batch_size=100)
+    for part in ("validation", "test"):
+        one, other = again["scores"][part], result["scores"][part]
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["confusion_matrix"] == other["confusion_matrix"]
+
+
+def test_without_segments_there_is_nothing_to_vote(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Split("s", ("rock.00000",), (), TEST), segments=1)
+    assert evaluate(run)["scores"]["test"]["segments"] is None
+
+
+def test_a_part_without_tracks_has_no_scores(run: Run, tmp_path: Path) -> None:
+    split = Split("s", ("rock.00000",), ("jazz.00054",), ("disco.00001",))
+    scores = evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["scores"]
+    assert scores["validation"] is None  # its only track was left out
+    assert scores["test"]["count"] == 1
+    split = Split("s", ("rock.00000",), ("disco.00001",), ())
+    scores = evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["scores"]
+    assert scores["test"] is None
+    assert page._read_result(tmp_path / "result.json")["scores"] == scores
+
+
+def test_a_leaky_split_keeps_the_word(run: Run, tmp_path: Path) -> None:
+    split = Split("s", ("rock.00016",), (), ("metal.00058",), leaky=True)
+    assert evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["split"]["leaky"] is True
+
+
+def test_tracks_that_the_store_does_not_know_are_refused(run: Run, tmp_path: Path) -> None:
+    split = Split("s", ("rock.00000",), (), ("blues.00000",))
+    with pytest.raises(GtzanKerasError, match=r"not in this store, e\.g\. blues\.00000"):
+        evaluate(dataclasses.replace(run, folder=tmp_path, split=split))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,640 @@
+"""Figures of features and splits hold what NumPy, SciPy or scikit-learn get from the same table."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
+from scipy.stats import pearsonr
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+
+from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, NON_MFCC_COLUMNS, load_feature_table
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report import exploration, plots
+
+GENRES = list(plots.GENRE_COLOURS)
+MINUS, CROSS, DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+
+
+def features(per_genre: int = 8, shift: float = 1.0, genres: list[str] = GENRES) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(len(genres), 1, 57)) * shift + rng.normal(size=(len(genres), per_genre, 57))
+    table = pd.DataFrame(values.reshape(-1, 57) * 40 + 7, columns=list(FEATURE_COLUMNS))
+    return table.assign(label=np.repeat(genres, per_genre))
+
+
+def drawn(figure: Any) -> Any:
+    """Lay the figure out and draw it, so that whatever can warn or fail does; nothing may be cut."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    outer = figure.get_tightbbox(canvas.get_renderer())
+    assert outer.x0 > -0.02
+    assert outer.y0 > -0.02
+    assert outer.x1 < figure.get_figwidth() + 0.02
+    assert outer.y1 < figure.get_figheight() + 0.02
+    return figure
+
+
+def assert_apart(figure: Any, texts: Any) -> None:
+    """No text covers another, once drawn."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [type(text).__mro__[1].get_window_extent(text, renderer) for text in texts]  # without arrow
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def standardised(values: Any) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    return (values - values.mean(axis=0)) / values.std(axis=0)
+
+
+def texts(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def tick_labels(axis: Any) -> list[str]:
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+# --- density ---------------------------------------------------------------------------------
+
+
+def curves(ax: Any) -> dict[str, Any]:
+    """The density line of each genre, found by its colour."""
+    by_colour = {to_hex(line.get_color()): line for line in ax.lines}
+    return {g: by_colour[c] for g, c in plots.GENRE_COLOURS.items() if c in by_colour}
+
+
+def test_density_is_a_sum_of_gaussians_of_scotts_width_scaled_to_its_peak() -> None:
+    table = features()
+    ax = drawn(plots.feature_kde(table, "tempo")).axes[0]
+    lines = curves(ax)
+    assert list(lines) == GENRES == tick_labels(ax.yaxis)
+    for row, genre in enumerate(GENRES):
+        group = table["tempo"][table["label"] == genre].to_numpy()
+        width = group.std(ddof=1) * len(group) ** -0.2
+        x, y = lines[genre].get_data()
+        expected = np.exp(-(((x[:, np.newaxis] - group) / width) ** 2) / 2).sum(axis=1)
+        np.testing.assert_allclose((row - y) / (row - y).max(), expected / expected.max(), atol=1e-9)
+
+
+def test_density_marks_the_medians_and_every_value() -> None:
+    table = features()
+    ax = drawn(plots.feature_kde(table, "rms_var")).axes[0]
+    medians = table.groupby("label")["rms_var"].median()
+    upright = [line for line in ax.lines if to_hex(line.get_color()) == exploration.INK]
+    assert [line.get_xdata()[0] for line in upright] == pytest.approx(medians[GENRES].tolist())
+    assert ax.lines[0].get_xdata()[0] == pytest.approx(table["rms_var"].median())
+    rugs = [rug for rug in ax.collections if isinstance(rug, LineCollection)]
+    ticks = [[segment[0][0] for segment in rug.get_segments()] for rug in rugs]
+    assert np.sort(np.concatenate(ticks)) == pytest.approx(np.sort(table["rms_var"]))
+
+
+def test_density_of_a_genre_with_one_value_is_an_upright_line() -> None:
+    values = [100.0, 100.0, 90.0, 110.0, 130.0]
+    table = pd.DataFrame({"tempo": values, "label": ["jazz"] * 2 + ["rock"] * 3})
+    ax = drawn(plots.feature_kde(table, "tempo")).axes[0]
+    assert list(curves(ax)) == ["rock"]
+    (jazz,) = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == 100]
+    assert jazz.get_ydata()[0] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_density_of_a_constant_feature_has_an_axis(value: float) -> None:
+    table = pd.DataFrame({"tempo": [value] * 4, "label": ["jazz", "rock"] * 2})
+    low, high = drawn(plots.feature_kde(table, "tempo")).axes[0].get_xlim()
+    assert low < value < high
+
+
+def test_density_counts_values_far_outside_instead_of_squeezing_the_rest() -> None:
+    values = np.append(np.linspace(0, 1, 20), 1e6)
+    table = pd.DataFrame({"tempo": values, "label": ["jazz", "rock", "pop"] * 7})
+    ax = drawn(plots.feature_kde(table, "tempo")).axes[0]
+    assert ax.get_xlim()[1] < 5
+    assert ax.get_xlabel() == "tempo (beats a minute)\n1 of 21 lie outside"
+
+
+def test_density_keeps_a_small_genre_of_far_values_in_view() -> None:
+    values = [*np.linspace(0, 1, 40), 99.0, 100.0]
+    table = pd.DataFrame({"tempo": values, "label": ["jazz"] * 40 + ["rock"] * 2})
+    assert drawn(plots.feature_kde(table, "tempo")).axes[0].get_xlim()[1] > 99
+
+
+@pytest.mark.parametrize(
+    ("feature", "label"), [("rolloff_var", "rolloff_var (Hz²)"), ("rms_mean", "rms_mean")]
+)
+def test_density_names_the_unit(feature: str, label: str) -> None:
+    assert plots.feature_kde(features(), feature).axes[0].get_xlabel() == label
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"tempo": [1.0]}, "feature_kde: no column 'label'"),
+        ({"label": ["jazz"]}, "feature_kde: no column 'tempo'"),
+        ({"tempo": [], "label": []}, "no rows"),
+        ({"tempo": [1.0, np.nan], "label": ["jazz", "pop"]}, "column 'tempo', row 1: nan"),
+        ({"tempo": ["fast"], "label": ["jazz"]}, "column 'tempo', row 0: 'fast', expected a finite"),
+    ],
+)
+def test_density_refuses_what_is_no_table_of_features(table: dict, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.feature_kde(pd.DataFrame(table), "tempo")
+
+
+# --- correlation -----------------------------------------------------------------------------
+
+
+def frames(ax: Any) -> set[tuple[int, int]]:
+    """Row and column of framed cells."""
+    return {
+        (round(p.get_y() + 0.46), round(p.get_x() + 0.46)) for p in ax.patches if isinstance(p, Rectangle)
+    }
+
+
+def test_correlations_are_pearsons_in_the_lower_triangle() -> None:
+    table = features(shift=0)
+    ax = drawn(plots.correlation_heatmap(table)).axes[0]
+    shown = np.ma.filled(ax.images[0].get_array(), np.nan)
+    assert tick_labels(ax.yaxis) == tick_labels(ax.xaxis) == list(NON_MFCC_COLUMNS)
+    assert np.isnan(shown[np.triu_indices(17)]).all()
+    for row, column in zip(*np.tril_indices(17, -1), strict=True):
+        expected = pearsonr(table[NON_MFCC_COLUMNS[row]], table[NON_MFCC_COLUMNS[column]]).statistic
+        assert shown[row, column] == pytest.approx(expected)
+
+
+def test_correlations_stand_in_their_cells() -> None:
+    table = pd.DataFrame({"tempo": [1.0, 2, 3, 4], "rms_mean": [4.0, 3, 1, 2], "rms_var": [1.0, 1, 1, 1]})
+    ax = drawn(plots.correlation_heatmap(table, ["tempo", "rms_mean", "rms_var"])).axes[0]
+    assert {text.get_position(): text.get_text() for text in ax.texts} == {
+        (0, 1): f"{MINUS}.80",
+        (0, 2): DASH,
+        (1, 2): DASH,
+    }
+
+
+def test_high_correlations_are_framed_whatever_their_sign_and_the_later_of_a_pair_crossed() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 50))
+    table = pd.DataFrame({"tempo": a, "rms_mean": b, "rms_var": 1 - 2 * a, "rolloff_var": b + 0.01 * a})
+    figure = drawn(plots.correlation_heatmap(table, list(table)))
+    ax = figure.axes[0]
+    assert frames(ax) == {(2, 0), (3, 1)}
+    expected = ["tempo", "rms_mean", f"{CROSS} rms_var", f"{CROSS} rolloff_var"]
+    assert tick_labels(ax.yaxis) == tick_labels(ax.xaxis) == expected
+    strict = drawn(plots.correlation_heatmap(table, list(table), threshold=1)).axes[0]
+    assert frames(strict) <= {(2, 0)}
+
+
+def test_correlations_of_all_features_fit_the_figure() -> None:
+    ax = drawn(plots.correlation_heatmap(features(), FEATURE_COLUMNS)).axes[0]
+    assert ax.images[0].get_array().shape == (57, 57)
+    assert not ax.texts
+
+
+def test_correlations_of_the_real_table_cross_the_six_columns_of_the_report(real_data: Path) -> None:
+    table = load_feature_table(real_data / "features_30_sec.csv")
+    ax = drawn(plots.correlation_heatmap(table)).axes[0]
+    assert [name[2:] for name in tick_labels(ax.yaxis) if name.startswith(CROSS)] == [
+        "spectral_bandwidth_mean",
+        "rolloff_mean",
+        "rolloff_var",
+        "zero_crossing_rate_mean",
+        "zero_crossing_rate_var",
+        "harmony_var",
+    ]
+    r = np.corrcoef(table[list(NON_MFCC_COLUMNS)].T)
+    assert frames(ax) == {(i, j) for i in range(17) for j in range(i) if abs(r[i, j]) >= 0.8}
+    assert_apart(ax.figure, ax.texts)
+
+
+@pytest.mark.parametrize(
+    ("columns", "threshold", "message"),
+    [
+        (["tempo"], 0.8, "at least two"),
+        ([], 0.8, "one or more, each once"),
+        (["tempo", "tempo"], 0.8, "each once"),
+        (["tempo", "loudness"], 0.8, "no column 'loudness'"),
+        (["tempo", "label"], 0.8, "column 'label', row 0: 'blues'"),
+        (["tempo", "rms_mean"], 0, "threshold is 0"),
+    ],
+)
+def test_correlations_refuse_other_columns(columns: list[str], threshold: float, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.correlation_heatmap(features(), columns, threshold)
+
+
+def test_correlations_refuse_a_single_row() -> None:
+    with pytest.raises(GtzanKerasError, match="no correlations"):
+        plots.correlation_heatmap(features().head(1))
+
+
+# --- scatters --------------------------------------------------------------------------------
+
+
+def clouds(ax: Any) -> dict[str, np.ndarray]:
+    """Points by genre."""
+    named = [c for c in ax.collections if not c.get_label().startswith("_")]
+    return {c.get_label(): np.asarray(c.get_offsets()) for c in named}
+
+
+def marks(ax: Any) -> list[np.ndarray]:
+    """Where the large marks stand."""
+    return [np.asarray(c.get_offsets())[0] for c in ax.collections if c.get_label().startswith("_")]
+
+
+def test_principal_components_are_those_of_the_singular_value_decomposition() -> None:
+    table = features()
+    ax = drawn(plots.pca_scatter(table)).axes[0]
+    values = standardised(table[list(FEATURE_COLUMNS)])
+    left, singular, _ = np.linalg.svd(values, full_matrices=False)
+    shown = clouds(ax)
+    assert list(shown) == GENRES
+    points = np.concatenate([shown[genre] for genre in GENRES])  # the table is in this order
+    for axis in (0, 1):
+        expected = left[:, axis] * singular[axis]
+        sign = np.sign(expected @ points[:, axis])
+        np.testing.assert_allclose(points[:, axis], sign * expected, atol=1e-9)
+    share = 100 * singular**2 / (singular**2).sum()
+    assert ax.get_xlabel() == f"first component: {share[0]:.1f} % of the variance"
+    assert ax.get_ylabel() == f"second component: {share[1]:.1f} % of the variance"
+
+
+def test_principal_components_of_chosen_columns_look_at_no_other() -> None:
+    table = features()
+    chosen = clouds(plots.pca_scatter(table, MFCC_COLUMNS).axes[0])
+    others = table.assign(**dict.fromkeys(NON_MFCC_COLUMNS, 0.0))
+    alone = clouds(plots.pca_scatter(others, MFCC_COLUMNS).axes[0])
+    for genre in GENRES:
+        np.testing.assert_array_equal(chosen[genre], alone[genre])
+
+
+def test_large_marks_are_the_genres_means_and_carry_their_names() -> None:
+    ax = drawn(plots.pca_scatter(features())).axes[0]
+    means = [points.mean(axis=0) for points in clouds(ax).values()]
+    np.testing.assert_allclose(marks(ax), means)
+    assert texts(ax) == GENRES
+    np.testing.assert_allclose([text.xy for text in ax.texts], means)
+
+
+def test_ten_genres_have_ten_shapes_and_their_colours() -> None:
+    ax = plots.pca_scatter(features()).axes[0]
+    small = [c for c in ax.collections if isinstance(c, PathCollection) and c.get_label() in GENRES]
+    assert len({c.get_paths()[0].vertices.tobytes() for c in small}) == 10
+    assert {c.get_label(): to_hex(c.get_facecolor()[0]) for c in small} == dict(plots.GENRE_COLOURS)
+
+
+def test_a_genre_keeps_its_shape_whatever_stands_beside_it() -> None:
+    def shape(genres: list[str]) -> Any:
+        ax = plots.pca_scatter(features(genres=genres)).axes[0]
+        return next(c for c in ax.collections if c.get_label() == "rock").get_paths()[0].vertices
+
+    np.testing.assert_array_equal(shape(["jazz", "rock"]), shape(["fado", "jazz", "pop", "rock"]))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 3.0])
+def test_names_in_a_scatter_stand_apart(shift: float) -> None:
+    figure = drawn(plots.pca_scatter(features(shift=shift)))
+    assert_apart(figure, figure.axes[0].texts)
+
+
+def test_names_in_the_real_scatter_stand_apart(real_data: Path) -> None:
+    figure = drawn(plots.pca_scatter(load_feature_table(real_data / "features_30_sec.csv")))
+    assert_apart(figure, figure.axes[0].texts)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        (features().drop(columns="label"), None, "no column 'label'"),
+        (features().drop(columns="tempo"), None, "no column 'tempo'"),
+        (features(), ["tempo"], "at least two of each"),
+        (features().head(1), None, "at least two of each"),
+        (features().assign(tempo=1.0, rms_var=2.0), ["tempo", "rms_var"], "rows that differ"),
+        (features().assign(tempo=np.inf), None, "column 'tempo', row 0: inf"),
+    ],
+)
+def test_principal_components_refuse_too_little(table: pd.DataFrame, columns: Any, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.pca_scatter(table, columns)
+
+
+def test_tsne_is_scikit_learns_of_standardised_values() -> None:
+    table = features(per_genre=4)
+    values = table[list(MFCC_COLUMNS)].to_numpy()
+    ax = drawn(plots.tsne_scatter(values, list(table["label"]), "MFCC", seed=3, perplexity=5)).axes[0]
+    expected = TSNE(perplexity=5, random_state=3).fit_transform(standardised(values))
+    points = np.concatenate([clouds(ax)[genre] for genre in GENRES])
+    # t-SNE magnifies differences in the last digit: what matters is who is whose neighbour.
+    assert trustworthiness(expected, points, n_neighbors=3) > 0.99
+    assert ax.get_title() == "MFCC"
+    assert ax.get_xlabel() == "t-SNE: perplexity 5, seed 3"
+
+
+def test_tsne_of_many_features_starts_from_fifty_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def spy(self: TSNE, values: np.ndarray) -> np.ndarray:
+        seen["values"] = values
+        return values[:, :2]
+
+    monkeypatch.setattr(TSNE, "fit_transform", spy)
+    values = np.random.default_rng(0).normal(3, 10, size=(70, 60))
+    plots.tsne_scatter(values, ["jazz", "pop"] * 35, "mel")
+    expected = PCA(50, svd_solver="full").fit_transform(standardised(values))
+    np.testing.assert_allclose(np.abs(seen["values"]), np.abs(expected), atol=1e-6)
+
+
+def test_tsne_keeps_separate_genres_separate_and_repeats_itself() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(0, 1, (20, 60)), rng.normal(9, 1, (20, 60))])
+    genres = ["jazz"] * 20 + ["metal"] * 20
+    shown = [clouds(plots.tsne_scatter(values, genres, "", perplexity=5).axes[0]) for _ in range(2)]
+    points = np.concatenate([shown[0]["jazz"], shown[0]["metal"]])
+    nearest = np.argsort(np.linalg.norm(points[:, np.newaxis] - points, axis=2), axis=1)[:, 1]
+    assert ((nearest < 20) == (np.arange(40) < 20)).all()
+    for genre in ("jazz", "metal"):
+        np.testing.assert_array_equal(shown[0][genre], shown[1][genre])
+
+
+def test_tsne_marks_a_genre_where_it_is_densest(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(0, 0.1, (20, 2)), rng.normal(50, 9, (15, 2)), [[9.0, 9.0]]])
+    monkeypatch.setattr(TSNE, "fit_transform", lambda self, values: points)
+    ax = drawn(plots.tsne_scatter(points, ["jazz"] * 35 + ["pop"], "")).axes[0]
+    jazz, pop = marks(ax)
+    assert np.linalg.norm(jazz) < 0.2
+    assert any((jazz == point).all() for point in points)
+    assert pop.tolist() == [9, 9]
+
+
+def test_tsne_takes_a_single_feature() -> None:
+    figure = plots.tsne_scatter(np.arange(9.0)[:, np.newaxis], ["jazz"] * 9, "one", perplexity=3)
+    assert clouds(drawn(figure).axes[0])["jazz"].shape == (9, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "genres", "perplexity", "message"),
+    [
+        (np.zeros((4, 3)), ["jazz"] * 5, 2, "a row for each of the 5 genres"),
+        (np.zeros(4), ["jazz"] * 4, 2, r"shape \(4,\)"),
+        (np.zeros((4, 3, 2)), ["jazz"] * 4, 2, r"shape \(4, 3, 2\)"),
+        (np.zeros((0, 3)), [], 2, "shape"),
+        (np.full((4, 3), np.nan), ["jazz"] * 4, 2, "NaN or infinite"),
+        (np.zeros((4, 3)), ["jazz"] * 4, 30, "perplexity is 30, expected above 0 and below the 4 rows"),
+        (np.zeros((4, 3)), ["jazz"] * 4, 0, "perplexity is 0"),
+    ],
+)
+def test_tsne_refuses_what_does_not_fit(values: Any, genres: Any, perplexity: float, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.tsne_scatter(values, genres, "", perplexity=perplexity)
+
+
+# --- similarity ------------------------------------------------------------------------------
+
+
+def test_similarity_is_the_cosine_between_the_genres_means() -> None:
+    table = features().sample(frac=1, random_state=0)
+    figure = drawn(plots.genre_similarity(table, MFCC_COLUMNS, "MFCC features"))
+    ax = figure.axes[0]
+    values = standardised(table[list(MFCC_COLUMNS)])
+    means = [values[(table["label"] == genre).to_numpy()].mean(axis=0) for genre in GENRES]
+    shown = np.asarray(ax.images[0].get_array())
+    for (i, one), (j, other) in itertools.product(enumerate(means), repeat=2):
+        cosine = one @ other / np.sqrt((one @ one) * (other @ other))
+        assert shown[i, j] == pytest.approx(cosine)
+        text = ax.texts[10 * i + j]
+        assert text.get_position() == (j, i)
+        assert float(text.get_text().replace(MINUS, "-")) == pytest.approx(cosine, abs=0.0051)
+    assert tick_labels(ax.xaxis) == tick_labels(ax.yaxis) == GENRES
+    assert ax.get_title() == "MFCC features"
+    assert_apart(figure, ax.texts)
+
+
+def test_similarity_of_two_balanced_genres_is_minus_one() -> None:
+    ax = plots.genre_similarity(features(genres=["jazz", "pop"]), NON_MFCC_COLUMNS, "").axes[0]
+    assert texts(ax) == ["1.00", f"{MINUS}1.00", f"{MINUS}1.00", "1.00"]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        (features(genres=["jazz"]), ["tempo"], "the only genre is 'jazz'"),
+        (features(), ["loudness"], "no column 'loudness'"),
+        (features(), [], "one or more"),
+        (features().drop(columns="label"), ["tempo"], "no column 'label'"),
+    ],
+)
+def test_similarity_refuses_too_little(table: pd.DataFrame, columns: list[str], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.genre_similarity(table, columns, "")
+
+
+# --- leakage ladder --------------------------------------------------------------------------
+
+SPLITS = ["random rows", "by track", "by artist", "fault-filtered"]
+LADDER = {
+    "SVM": [0.905, 0.735, 0.620, 0.480],
+    "random forest": [0.880, 0.714, 0.600, 0.490],
+    "1-D CNN": [0.890, 0.682, 0.580, 0.481],
+}
+
+
+def ladder(models: dict[str, list[float]] = LADDER) -> pd.DataFrame:
+    rows = [
+        {"model": model, "split": split, "accuracy": value, "low": value - 0.04, "high": value + 0.03}
+        for model, values in models.items()
+        for split, value in zip(SPLITS, values, strict=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_ladder_has_a_line_a_model_over_the_splits_in_their_order() -> None:
+    ax = drawn(plots.leakage_ladder(ladder())).axes[0]
+    assert tick_labels(ax.xaxis) == SPLITS
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines) == list(LADDER)
+    for model, values in LADDER.items():
+        assert lines[model].get_ydata().tolist() == values
+        np.testing.assert_array_equal(np.round(lines[model].get_xdata()), range(4))
+    assert len({line.get_color() for line in lines.values()}) == 3
+    assert len({line.get_marker() for line in lines.values()}) == 3
+
+
+def test_ladder_takes_rows_of_a_model_in_any_order() -> None:
+    first, rest = ladder().head(4), ladder().tail(8)
+    mixed = pd.concat([first, rest.sample(frac=1, random_state=1)])
+    lines = {line.get_label(): line for line in plots.leakage_ladder(mixed).axes[0].lines}
+    assert {model: lines[model].get_ydata().tolist() for model in lines} == LADDER
+
+
+def test_ladder_draws_intervals_at_the_points() -> None:
+    ax = drawn(plots.leakage_ladder(ladder())).axes[0]
+    for bars, line in zip(ax.collections, ax.lines, strict=True):
+        ends = np.array(bars.get_segments())
+        np.testing.assert_allclose(ends[:, 0, 0], line.get_xdata())
+        np.testing.assert_allclose(ends[:, 0, 1], line.get_ydata() - 0.04)
+        np.testing.assert_allclose(ends[:, 1, 1], line.get_ydata() + 0.03)
+
+
+def test_ladder_names_lines_and_references_at_their_ends_without_overlap() -> None:
+    references = {"chance": 0.1, "published": 0.495}
+    figure = drawn(plots.leakage_ladder(ladder(), references))
+    ax = figure.axes[0]
+    expected = ["published 49.5 %", "random forest 49.0 %", "1-D CNN 48.1 %", "SVM 48.0 %", "chance 10.0 %"]
+    by_height = sorted(ax.texts, key=lambda text: -text.get_position()[1])
+    assert [text.get_text() for text in by_height] == expected
+    assert_apart(figure, ax.texts)
+    levels = {line.get_label(): line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"}
+    assert levels == references
+
+
+def test_ladder_label_stands_beside_its_line_where_there_is_room() -> None:
+    far = {"SVM": [0.9, 0.7, 0.6, 0.2], "1-D CNN": [0.9, 0.8, 0.7, 0.6]}
+    ax = drawn(plots.leakage_ladder(ladder(far))).axes[0]
+    assert [text.get_position()[1] for text in ax.texts] == pytest.approx([0.2, 0.6])
+
+
+@pytest.mark.parametrize("level", [0.04, 0.5, 0.97])
+def test_ladder_of_many_models_with_one_score_stays_readable(level: float) -> None:
+    figure = drawn(plots.leakage_ladder(ladder({f"model {n}": [level] * 4 for n in range(18)})))
+    assert_apart(figure, figure.axes[0].texts)
+
+
+def test_ladder_line_ends_where_a_model_has_no_further_split() -> None:
+    ax = drawn(plots.leakage_ladder(ladder({"SVM": LADDER["SVM"], "k-NN": [0.8, 0.7]}))).axes[0]
+    assert ax.lines[1].get_ydata().tolist() == [0.8, 0.7]
+    assert texts(ax)[1] == "k-NN 70.0 %"
+
+
+def test_ladder_shows_only_the_splits_of_the_table() -> None:
+    ax = drawn(plots.leakage_ladder(ladder({"SVM": [0.5]}))).axes[0]
+    assert tick_labels(ax.xaxis) == ["random rows"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accuracy": 90.5}, "expected 0 <= low <= high <= 1"),
+        ({"low": 0.9, "high": 0.1}, "expected 0 <= low <= high <= 1"),
+        ({"low": np.nan}, "expected 0 <= low <= high <= 1"),
+        ({"split": "by track"}, "model 'SVM' has more than one row for split 'by track'"),
+    ],
+)
+def test_ladder_refuses_what_is_no_score(change: dict, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.leakage_ladder(ladder().assign(**change))
+
+
+def test_ladder_refuses_a_missing_column_and_a_reference_in_percent() -> None:
+    with pytest.raises(GtzanKerasError, match="no column 'low'"):
+        plots.leakage_ladder(ladder().drop(columns="low"))
+    with pytest.raises(GtzanKerasError, match="reference 'chance' is 10"):
+        plots.leakage_ladder(ladder(), {"chance": 10})
+
+
+# --- folds -----------------------------------------------------------------------------------
+
+PUBLISHED = [0.690, 0.695, 0.770, 0.675, 0.755]
+OURS = [0.71, 0.66, 0.70, 0.70, 0.74]
+
+
+def fold_table() -> pd.DataFrame:
+    rows = {"1-D CNN": OURS, "SVM": [0.7, 0.75, 0.72, 0.73, 0.76]}
+    return pd.DataFrame(
+        [(model, fold, value) for model, values in rows.items() for fold, value in enumerate(values)],
+        columns=["model", "fold", "accuracy"],
+    )
+
+
+def test_folds_show_every_score_of_ours_and_of_the_published_ones() -> None:
+    ax = drawn(plots.fold_scores(fold_table(), {"1-D CNN": PUBLISHED})).axes[0]
+    strips = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+    assert list(strips) == ["1-D CNN, ours", "1-D CNN, published", "SVM, ours"]
+    assert strips["1-D CNN, ours"].get_xdata().tolist() == OURS
+    assert strips["1-D CNN, published"].get_xdata().tolist() == PUBLISHED
+    heights = [set(np.round(line.get_ydata())) for line in strips.values()]
+    assert heights == [{0}, {0}, {1}]
+    assert tick_labels(ax.yaxis) == ["1-D CNN", "SVM"]
+
+
+def test_folds_with_the_same_score_do_not_hide_each_other() -> None:
+    line = plots.fold_scores(fold_table()).axes[0].lines[0]
+    assert len(set(line.get_ydata())) == 5
+
+
+def test_folds_carry_mean_and_standard_deviation() -> None:
+    figure = drawn(plots.fold_scores(fold_table(), {"1-D CNN": PUBLISHED}))
+    ax = figure.axes[0]
+    means = [line.get_xdata()[0] for line in ax.lines if line.get_label().startswith("_")]
+    assert means == pytest.approx([0.702, 0.717, 0.732])
+    # By hand: 71.7, squared deviations 7.29 + 4.84 + 28.09 + 17.64 + 14.44 = 72.3; sqrt(72.3 / 4) = 4.25.
+    assert texts(ax)[1] == "71.7 ± 4.3 %"
+    # 70.2: 0.64 + 17.64 + 0.04 + 0.04 + 14.44 = 32.8; sqrt(32.8 / 4) = 2.86.
+    assert texts(ax)[0] == "70.2 ± 2.9 %"
+    assert_apart(figure, ax.texts)
+
+
+def test_folds_of_several_seeds_are_all_shown() -> None:
+    line = plots.fold_scores(pd.concat([fold_table()] * 5)).axes[0].lines[0]
+    assert len(line.get_xdata()) == 25
+
+
+def test_one_fold_has_no_spread() -> None:
+    ax = drawn(plots.fold_scores(fold_table().head(1))).axes[0]
+    assert texts(ax) == ["71.0 %"]
+
+
+def test_folds_name_the_published_ones_only_where_there_are_some() -> None:
+    def names(figure: Any) -> list[str]:
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    assert names(plots.fold_scores(fold_table())) == ["ours", "mean"]
+    assert names(plots.fold_scores(fold_table(), {"SVM": [0.7]})) == ["ours", "published", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("table", "published", "message"),
+    [
+        (fold_table().drop(columns="fold"), None, "no column 'fold'"),
+        (fold_table().head(0), None, "no rows"),
+        (fold_table(), {"CNN": PUBLISHED}, "published model 'CNN' is not among ours"),
+        (fold_table(), {"SVM": []}, "'SVM', published"),
+        (fold_table(), {"SVM": [71.7]}, r"'SVM', published: \[71.7\], expected within 0..1"),
+        (fold_table().assign(accuracy=np.nan), None, "'1-D CNN', ours"),
+    ],
+)
+def test_folds_refuse_what_is_no_accuracy(table: pd.DataFrame, published: Any, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        plots.fold_scores(table, published)
+
+
+# --- all -------------------------------------------------------------------------------------
+
+
+def test_plots_has_every_figure_of_this_module() -> None:
+    for name in exploration.__all__:
+        assert getattr(plots, name) is getattr(exploration, name)
+        assert name in plots.__all__
+
+
+def test_importing_the_module_is_light_and_drawing_leaves_pyplot_alone() -> None:
+    code = (
+        "import sys; from gtzan_keras.report import exploration, plots\n"
+        "assert not {'matplotlib', 'scipy', 'sklearn', 'librosa', 'keras'} & set(sys.modules)\n"
+        "import pandas as pd\n"
+        "plots.feature_kde(pd.DataFrame({'tempo': [1, 2], 'label': ['a', 'a']}), 'tempo')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,99 @@
+"""The report on hand-crafted features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from gtzan_keras.audio.features import FEATURE_COLUMNS
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report.features import features_page, score_cell
+from gtzan_keras.tracks import splits
+from gtzan_keras.training.folds import tracks_of
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    names = [f"{genre}.{number:05d}.wav" for genre in ("jazz", "pop", "rock") for number in range(12)]
+    values = random.normal(size=(36, len(FEATURE_COLUMNS))) + np.repeat([0, 0.4, 0.8], 12)[:, None]
+    made = pd.DataFrame(values, columns=list(FEATURE_COLUMNS))
+    made.insert(0, "filename", names)
+    made["label"] = made["filename"].str.split(".").str[0]
+    return made
+
+
+def test_a_cell_holds_the_accuracy_that_scikit_learn_gives_on_the_same_folds(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = score_cell(table, "knn", "all", "stratified", 2, tmp_path, data="toy", k=3, command="how")
+    cell = json.loads(path.read_text("utf-8"))
+    place = {name.removesuffix(".wav"): row for row, name in enumerate(table["filename"])}
+    expected = []
+    for seed in range(2):
+        folds = [
+            ([place[t] for t in fold.train], [place[t] for t in fold.test])
+            for fold in splits.folds(tracks_of(table), 3, seed=seed)
+        ]
+        model = make_pipeline(StandardScaler(), KNeighborsClassifier(5))
+        expected.append(cross_val_score(model, table[list(FEATURE_COLUMNS)], table["label"], cv=folds))
+    np.testing.assert_allclose(cell["accuracy_by_fold"], expected)
+    assert cell["accuracy"]["value"] == pytest.approx(np.mean(expected))
+    assert cell["accuracy"]["low"] < cell["accuracy"]["value"] < cell["accuracy"]["high"]
+    assert np.sum(cell["confusion_matrix"]) == 2 * 36
+    assert (cell["seeds"], cell["folds"], cell["command"], cell["leaky"]) == (2, 3, "how", False)
+
+
+def test_the_page_shows_each_split_beside_the_other_with_interval_seeds_and_command(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    for split in ("rows", "stratified"):
+        score_cell(table, "svm", "all", split, 1, tmp_path, data="toy", k=3, command=f"run {split}")
+    score_cell(table, "knn", "mfcc", "stratified", 1, tmp_path, data="toy", k=3, without=["pop"])
+    page = features_page(tmp_path).read_text("utf-8")
+    assert "| model | inputs | published | random rows (leaky) | stratified folds |" in page
+    assert "| k-NN | mfcc (40), without pop |  | not run |" in page
+    assert "`run rows`" in page
+    assert (tmp_path / "ladder-toy.png").stat().st_size > 0
+    value = json.loads((tmp_path / "toy-svm-all-rows.json").read_text("utf-8"))["accuracy"]["value"]
+    assert f"{100 * value:.1f} % (" in page
+
+
+def test_published_figures_stand_only_beside_kaggles_table(table: pd.DataFrame, tmp_path: Path) -> None:
+    cell = json.loads(
+        score_cell(table, "knn", "mfcc", "stratified", 1, tmp_path, data="toy", k=3).read_text("utf-8")
+    )
+    cell |= {"model": "feature-cnn", "data": "Kaggle features_30_sec.csv"}
+    (tmp_path / "kaggle.json").write_text(json.dumps(cell), "utf-8")
+    (tmp_path / "own.json").write_text(json.dumps(cell | {"data": "own"}), "utf-8")
+    page = features_page(tmp_path).read_text("utf-8")
+    assert page.count("60.0 %") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "tree"}, "model is 'tree'; expected one of feature-cnn"),
+        ({"inputs": "some"}, "inputs is 'some'"),
+        ({"split": "none"}, "split is 'none'"),
+        ({"seeds": 0}, "seeds is 0"),
+    ],
+)
+def test_a_wrong_word_is_named(table: pd.DataFrame, tmp_path: Path, change: dict, message: str) -> None:
+    arguments = {"model": "knn", "inputs": "all", "split": "stratified", "seeds": 1} | change
+    with pytest.raises(GtzanKerasError, match=message):
+        score_cell(table, **arguments, folder=tmp_path, data="toy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="no scores here"):
+        features_page(tmp_path)

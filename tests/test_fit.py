@@ -1,0 +1,456 @@
+"""Training: it learns, keeps the best weights, repeats itself, and refuses what can not be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from sklearn.utils.class_weight import compute_class_weight
+
+from gtzan_keras import models
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.saving import load_model
+from gtzan_keras.store.batches import Augmentation
+from gtzan_keras.store.hdf5 import Sample, SpectrogramStore, StoreWriter, open_store, pack
+from gtzan_keras.tracks.catalogue import describe
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.fit import Run, load_run, train
+
+MakeStore = Callable[..., SpectrogramStore]
+SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
+
+
+def part(store: SpectrogramStore, numbers: range) -> tuple[str, ...]:
+    return tuple(track_id for track_id in store.track_id if int(track_id.split(".")[1]) in numbers)
+
+
+def split_of(store: SpectrogramStore, validation: bool = True) -> Split:
+    """Tracks 0-7 of each genre, 8-9 (or none), 10-11."""
+    return Split(
+        "by hand", part(store, range(8)), part(store, range(8, 10 * validation)), part(store, range(10, 12))
+    )
+
+
+def fit(store: SpectrogramStore, out: Path, model: keras.Model | None = None, **arguments: Any) -> Run:
+    """A training of a few seconds."""
+    if model is None:
+        keras.utils.set_random_seed(1)
+        model = models.cnn(store.spec.shape, 3, filters=(4,), dense_units=(8,), dropout=0.1)
+    settings = {"epochs": 12, "batch_size": 8, "learning_rate": 0.03, "verbose": 0, **arguments}
+    split = settings.pop("split", None) or split_of(store)
+    return train(model, store, split, out=out, **settings)
+
+
+def linear(store: SpectrogramStore) -> keras.Model:
+    """Without dropout: what it gives in training is what it gives."""
+    keras.utils.set_random_seed(1)
+    return models.dense(store.spec.shape, len(store.genres), units=())
+
+
+def predict(run: Run, track_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and class numbers of the samples of these tracks."""
+    rows = run.store.rows(track_ids)
+    images = run.store.read(rows).astype(np.float32) / 255
+    truth = np.array([run.store.genres.index(genre) for genre in run.store.genre[rows]])
+    return np.asarray(run.model(images)), truth
+
+
+def cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return -np.log(probabilities[np.arange(len(truth)), truth])
+
+
+@pytest.fixture(scope="module")
+def run(separable: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return fit(
+        separable,
+        tmp_path_factory.mktemp("run") / "first",
+        augmentation=Augmentation(time_shift=True),
+        settings={"data": "stripes", "arguments": {"filters": [4]}},
+    )
+
+
+# ---- learning
+
+
+def test_what_a_glance_tells_apart_is_learnt_without_a_mistake(run: Run) -> None:
+    for ids in (run.split.train, run.split.validation, run.split.test):
+        probabilities, truth = predict(run, ids)
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), truth)
+
+
+def test_history_has_a_row_an_epoch_and_a_column_a_score(run: Run) -> None:
+    assert run.history["epoch"].tolist() == list(range(1, 13))
+    scores = {"loss", "accuracy", "macro_precision"}
+    assert set(run.history) == {"epoch", "learning_rate", *scores, *(f"val_{name}" for name in scores)}
+    assert not run.history.isna().any(axis=None)
+
+
+def test_validation_scores_of_the_history_are_those_of_the_kept_weights(run: Run) -> None:
+    probabilities, truth = predict(run, run.split.validation)
+    kept = run.history.iloc[run.settings["training"]["best_epoch"] - 1]
+    assert kept["val_loss"] == pytest.approx(cross_entropy(probabilities, truth).mean(), rel=1e-3)
+    assert kept["val_accuracy"] == (probabilities.argmax(axis=1) == truth).mean()
+
+
+def test_the_same_seeds_give_the_same_history_and_weights(run: Run, tmp_path: Path) -> None:
+    again = fit(run.store, tmp_path / "again", augmentation=Augmentation(time_shift=True))
+    pd.testing.assert_frame_equal(again.history, run.history, check_exact=True)
+    for one, other in zip(again.model.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_seed_gives_another_training(separable: SpectrogramStore, tmp_path: Path) -> None:
+    one, other = (
+        fit(separable, tmp_path / str(seed), linear(separable), seed=seed, epochs=1) for seed in (0, 1)
+    )
+    assert (one.history["loss"] != other.history["loss"]).all()
+
+
+# ---- the best weights
+
+
+@pytest.fixture(scope="module")
+def turned(make_store: MakeStore) -> SpectrogramStore:
+    """Tracks from 8 on wear the next genre's stripes: the better it learns, the worse validation gets."""
+    ids = [f"{genre}.{number:05d}" for genre in ("disco", "metal", "rock") for number in range(12)]
+    images = np.zeros((len(ids), 8, 12, 1), np.uint8)
+    for row in range(len(ids)):
+        stripe = (row // 12 + (row % 12 >= 8)) % 3
+        images[row, 3 * stripe : 3 * stripe + 2] = 200
+    return make_store(ids, images)
+
+
+def test_training_stops_early_and_the_best_weights_come_back(
+    turned: SpectrogramStore, tmp_path: Path
+) -> None:
+    run = fit(turned, tmp_path, linear(turned), patience=2)
+    losses = run.history["val_loss"]
+    best = int(losses.argmin()) + 1
+    assert len(run.history) == best + 2 < 12
+    assert run.settings["training"]["best_epoch"] == best
+    probabilities, truth = predict(run, run.split.validation)
+    assert cross_entropy(probabilities, truth).mean() == pytest.approx(losses.min(), rel=1e-4)
+
+
+def test_without_patience_all_epochs_are_run_and_the_best_weights_come_back(
+    turned: SpectrogramStore, tmp_path: Path
+) -> None:
+    run = fit(turned, tmp_path, linear(turned), patience=None, epochs=6)
+    assert len(run.history) == 6
+    assert run.history["val_loss"].iloc[-1] > run.history["val_loss"].min()
+    probabilities, truth = predict(run, run.split.validation)
+    assert cross_entropy(probabilities, truth).mean() == pytest.approx(
+        run.history["val_loss"].min(), rel=1e-4
+    )
+
+
+def test_the_best_macro_precision_is_the_highest(separable: SpectrogramStore, tmp_path: Path) -> None:
+    run = fit(separable, tmp_path, linear(separable), monitor="val_macro_precision", learning_rate=3e-3)
+    scores = run.history["val_macro_precision"]
+    assert scores.min() < scores.max()
+    assert run.settings["training"]["best_epoch"] == scores.argmax() + 1
+    probabilities, truth = predict(run, run.split.validation)
+    assert sklearn.metrics.precision_score(
+        truth, probabilities.argmax(axis=1), average="macro", zero_division=0
+    ) == pytest.approx(scores.max())
+
+
+# ---- rates, optimizers, weights
+
+
+def test_the_rate_is_halved_on_plateaus(separable: SpectrogramStore, tmp_path: Path) -> None:
+    # So low a rate that nothing ever improves; after the first epoch, each is a plateau.
+    run = fit(separable, tmp_path, linear(separable), learning_rate=1e-9, plateau_patience=1, epochs=4)
+    np.testing.assert_allclose(run.history["learning_rate"], [1e-9, 1e-9, 5e-10, 2.5e-10], rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def cosine(separable: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Cosine, no validation part."""
+    return fit(
+        separable,
+        tmp_path_factory.mktemp("cosine"),
+        linear(separable),
+        split=split_of(separable, validation=False),
+        schedule="cosine",
+        learning_rate=0.01,
+        epochs=5,
+    )
+
+
+def test_the_cosine_ends_at_zero(cosine: Run) -> None:
+    expected = [0.01 * (1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in range(1, 6)]
+    np.testing.assert_allclose(cosine.history["learning_rate"], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_without_a_validation_part_all_epochs_are_run_and_the_last_weights_kept(cosine: Run) -> None:
+    assert len(cosine.history) == cosine.settings["training"]["best_epoch"] == 5
+    assert not [name for name in cosine.history if name.startswith("val_")]
+    assert cosine.settings["training"]["monitor"] == "loss"
+    probabilities, truth = predict(cosine, cosine.split.train)
+    assert cross_entropy(probabilities, truth).mean() < cosine.history["loss"].min()
+
+
+def test_adamw_is_adam_with_decoupled_decay(separable: SpectrogramStore, tmp_path: Path) -> None:
+    model = linear(separable)
+    before = model.get_weights()
+    step = {"epochs": 1, "batch_size": 100, "learning_rate": 0.01, "split": split_of(separable, False)}
+    decayed = fit(separable, tmp_path / "w", model, optimizer="adamw", weight_decay=0.5, **step)
+    plain = fit(separable, tmp_path / "a", linear(separable), optimizer="adam", **step)
+    for start, one, other in zip(before, decayed.model.get_weights(), plain.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other - 0.01 * 0.5 * start, atol=1e-6)
+
+
+@pytest.mark.parametrize("class_weights", [True, False])
+def test_class_weights_are_scikit_learns_balanced_ones(
+    separable: SpectrogramStore, tmp_path: Path, class_weights: bool
+) -> None:
+    uneven = tuple(
+        track_id for row, track_id in enumerate(separable.track_id) if row in (0, 1, 2, 3, 12, 13, 24)
+    )
+    # So low a rate that the loss of the epoch is that of the weights that are there.
+    split = Split("uneven", uneven, (), part(separable, range(11, 12)))
+    step = {"epochs": 1, "batch_size": 100, "learning_rate": 1e-30, "class_weights": class_weights}
+    run = fit(separable, tmp_path, linear(separable), split=split, **step)
+    probabilities, truth = predict(run, uneven)
+    weights = compute_class_weight("balanced", classes=np.arange(3), y=truth)[truth] if class_weights else 1
+    expected = (weights * cross_entropy(probabilities, truth)).mean()
+    assert run.history["loss"].item() == pytest.approx(expected, rel=1e-4)
+
+
+# ---- what is kept
+
+
+def test_the_folder_holds_model_history_and_record(run: Run) -> None:
+    assert sorted(path.name for path in run.folder.iterdir()) == ["history.csv", "model.keras", "run.json"]
+
+
+def test_the_record_says_how_to_repeat_it(run: Run) -> None:
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    settings = record["settings"]
+    assert record["name"] == "first"
+    assert record["store"] == str(run.store.path)
+    assert tuple(record["split"]["train"]) == run.split.train
+    assert (settings["data"], settings["arguments"]) == ("stripes", {"filters": [4]})
+    assert settings["parameters"] == (9 * 4 + 4) + (4 * 6 * 4 * 8 + 8) + (8 * 3 + 3)
+    assert settings["environment"]["keras"] == keras.__version__
+    expected = {
+        "optimizer": "adam",
+        "learning_rate": 0.03,
+        "schedule": "plateau",
+        "batch_size": 8,
+        "epochs": 12,
+        "max_epochs": 12,
+        "monitor": "val_loss",
+        "class_weights": False,
+        "seed": 0,
+        "precision": "float32",
+        "augmentation": dataclasses.asdict(Augmentation(time_shift=True)),
+    }
+    assert {key: settings["training"][key] for key in expected} == expected
+
+
+def test_the_model_file_carries_the_stores_spec_and_genres(run: Run) -> None:
+    model, spec, genres = load_model(run.folder / "model.keras")
+    assert (spec, genres) == (run.store.spec, run.store.genres)
+    images = run.store.read([0, 20]).astype(np.float32) / 255
+    np.testing.assert_array_equal(model(images), run.model(images))
+
+
+def test_the_model_file_opens_without_this_package(run: Run) -> None:
+    with zipfile.ZipFile(run.folder / "model.keras") as archive:
+        assert b"gtzan_keras" not in archive.read("config.json")  # not even among compiled metrics
+    assert not keras.saving.load_model(run.folder / "model.keras").compiled
+
+
+def test_a_run_opens_again_as_it_was(run: Run) -> None:
+    again = load_run(run.folder)
+    assert (again.name, again.split, again.settings) == (run.name, run.split, run.settings)
+    assert again.store.path == run.store.path
+    pd.testing.assert_frame_equal(again.history, run.history)
+    for one, other in zip(again.model.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_opens_with_a_store_that_has_moved(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "moved.h5").write_bytes(run.store.path.read_bytes())
+    assert load_run(run.folder, open_store(tmp_path / "moved.h5")).store.path.name == "moved.h5"
+
+
+def test_a_run_does_not_open_with_a_store_of_other_genres_or_spec(run: Run, make_store: MakeStore) -> None:
+    genres = make_store(["blues.00000", "pop.00000", "rock.00000"])
+    spec = make_store(
+        ["disco.00000", "metal.00000", "rock.00000"],
+        spec=SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12, hop_length=256),
+    )
+    with pytest.raises(GtzanKerasError, match=r"knows disco, metal, rock, but .* with blues, pop, rock"):
+        load_run(run.folder, genres)
+    with pytest.raises(GtzanKerasError, match="hop_length: 512 against 256"):
+        load_run(run.folder, spec)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match=r"no run here \(run\.json is missing\)"):
+        load_run(tmp_path)
+
+
+# ---- precision
+
+
+@pytest.fixture
+def bfloat16() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+
+
+def test_a_run_in_bfloat16_leaves_a_float32_model_of_like_predictions(
+    separable: SpectrogramStore, tmp_path: Path, bfloat16: None
+) -> None:
+    arguments = {"filters": (4,), "dense_units": (8,), "normalization": "batch"}
+    model = models.cnn(separable.spec.shape, 3, **arguments)
+    run = fit(separable, tmp_path, model, epochs=3)
+    assert run.settings["training"]["precision"] == "mixed_bfloat16"
+    images = separable.read().astype(np.float32) / 255
+    predicted = np.asarray(run.model(images))
+    np.testing.assert_allclose(predicted, model(images), atol=0.02)  # bfloat16 has 8 bits
+
+    keras.config.set_dtype_policy("float32")
+    plain = models.cnn(separable.spec.shape, 3, **arguments)
+    plain.set_weights(model.get_weights())
+    saved = load_model(tmp_path / "model.keras").model
+    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
+    for same in (plain, saved):
+        np.testing.assert_array_equal(same(images), predicted)
+
+
+# ---- splits
+
+
+@pytest.fixture(scope="module")
+def copies(make_store: MakeStore) -> SpectrogramStore:
+    """metal.00058 and rock.00016 are one recording."""
+    return make_store(["metal.00057", "metal.00058", "rock.00015", "rock.00016"])
+
+
+LEAKS = {
+    "metal.00057 stands in train and in test": Split(
+        "leak", ("metal.00057", "rock.00015"), (), ("metal.00057", "rock.00016")
+    ),
+    "metal.00058 in train, rock.00016 in test": Split(
+        "leak", ("metal.00058", "rock.00015"), (), ("metal.00057", "rock.00016")
+    ),
+}
+
+
+@pytest.mark.parametrize("message", LEAKS)
+def test_a_split_that_leaks_is_refused(copies: SpectrogramStore, tmp_path: Path, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=f"{message}.*leaky=True"):
+        fit(copies, tmp_path / "run", linear(copies), split=LEAKS[message])
+    assert not (tmp_path / "run").exists()
+
+
+def test_copies_that_only_their_md5_gives_away_are_refused(tmp_path: Path) -> None:
+    genres = {"jazz/a": "jazz", "jazz/b": "jazz", "pop/c": "pop"}
+    with StoreWriter(tmp_path / "x.h5", SPEC, describe(genres)) as writer:
+        for track_id, md5 in zip(genres, ["11", "22", "11"], strict=True):
+            writer.append(Sample(track_id, pack([np.zeros(SPEC.shape, np.uint8)]), md5=md5))
+    store = open_store(tmp_path / "x.h5")
+    with pytest.raises(GtzanKerasError, match="jazz/a in train, pop/c in test"):
+        fit(store, tmp_path / "run", linear(store), split=Split("s", ("jazz/a", "jazz/b"), (), ("pop/c",)))
+
+
+def test_a_leak_that_is_meant_is_trained_on_and_remembered(copies: SpectrogramStore, tmp_path: Path) -> None:
+    leak = Split("leak", ("metal.00058", "rock.00015"), (), ("rock.00016",), leaky=True)
+    fit(copies, tmp_path, linear(copies), split=leak, epochs=1)
+    assert load_run(tmp_path).split == leak
+
+
+def test_tracks_that_the_store_does_not_know_are_refused(separable: SpectrogramStore, tmp_path: Path) -> None:
+    split = Split("s", ("rock.00000",), ("rock.00099",), ("rock.00001",))
+    with pytest.raises(GtzanKerasError, match=r"not in this store, e\.g\. rock\.00099"):
+        fit(separable, tmp_path / "run", linear(separable), split=split)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tracks_that_the_store_left_out_are_dropped(tmp_path: Path) -> None:
+    ids = ["jazz.00054", "metal.00000", "metal.00001", "pop.00000", "rock.00000"]
+    broken = ("jazz.00054", "pop.00000")
+    with StoreWriter(tmp_path / "x.h5", SPEC, describe({i: i.split(".")[0] for i in ids})) as writer:
+        for track_id in ids:
+            chunks = () if track_id in broken else pack([np.zeros(SPEC.shape, np.uint8)])
+            writer.append(Sample(track_id, chunks, refused="no sound" if track_id in broken else ""))
+    store = open_store(tmp_path / "x.h5")
+    assert store.genres == ["jazz", "metal", "pop", "rock"]
+    split = Split("s", ("jazz.00054", "metal.00000", "rock.00000"), ("pop.00000",), ("metal.00001",))
+    run = fit(store, tmp_path / "run", linear(store), split=split, epochs=1)
+    assert "val_loss" not in run.history  # nothing of the validation part is left
+    assert run.model.output_shape == (None, 4)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; expected 'adam' or 'adamw'"),
+        ({"schedule": "step"}, "schedule is 'step'; expected 'plateau' or 'cosine'"),
+        ({"monitor": "val_auc"}, "monitor is 'val_auc'; expected one of val_loss, val_accuracy"),
+        (
+            {"model": models.dense((8, 10, 1), 3, units=())},
+            r"maps \(8, 10, 1\) to 3 .* input_shape=\(8, 12, 1\)",
+        ),
+        ({"model": models.dense((8, 12, 1), 4, units=())}, "to 4 classes, but .* num_classes=3"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_training(
+    separable: SpectrogramStore, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        fit(separable, tmp_path / "run", **{"model": linear(separable), **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "validation"), [("val_loss", True), ("val_macro_precision", True), ("loss", False)]
+)
+def test_a_training_that_diverges_is_one_clear_error(
+    separable: SpectrogramStore, tmp_path: Path, monitor: str, validation: bool
+) -> None:
+    model = models.dense(separable.spec.shape, 3, units=(4,), dropout=0.0)
+    split = split_of(separable, validation)
+    with pytest.raises(
+        GtzanKerasError, match=r"training diverged: .* loss nan.*lower learning_rate \(it is 1e"
+    ):
+        fit(separable, tmp_path, model, split=split, monitor=monitor, learning_rate=1e30, epochs=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_that_is_not_installed_is_named(
+    separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        GtzanKerasError, match=r"TensorBoard is not installed; pip install 'gtzan-keras\[tensor"
+    ):
+        fit(separable, tmp_path / "run", linear(separable), tensorboard=True)
+
+
+def test_tensorboard_logs_lie_in_the_runs_folder(separable: SpectrogramStore, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    fit(separable, tmp_path, linear(separable), tensorboard=True, epochs=1)
+    assert list((tmp_path / "tensorboard").rglob("events.*"))

@@ -1,0 +1,234 @@
+"""Builders: parameters counted by hand, stable layer names, errors, and nothing else imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from gtzan_keras import models
+from gtzan_keras.errors import GtzanKerasError
+
+# A 3x3 convolution has 9 * in * out weights and out biases; a dense layer in * out and out.
+PARAMETERS = {
+    # 224 -> 112 -> 56 -> 28 -> 14
+    ("malvezzi", (224, 224, 3)): (9 * 3 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128)
+    + (9 * 128 * 128 + 128) + (14 * 14 * 128 * 512 + 512) + (512 * 10 + 10),
+    # 416 -> 208 -> 104 -> 52 -> 26
+    ("arrigo", (416, 416, 1)): (9 * 1 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128)
+    + (9 * 128 * 256 + 256) + (26 * 26 * 256 * 128 + 128) + (128 * 10 + 10),
+    # without padding: 128 -> 126 -> 63 -> 61 -> 30
+    ("zhang", (128, 128, 1)): (9 * 1 * 32 + 32) + (9 * 32 * 64 + 64) + (30 * 30 * 64 * 128 + 128)
+    + (128 * 10 + 10),
+    # 128 -> 64 -> 32 -> 16
+    ("uncu", (128, 128, 1)): (9 * 1 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128)
+    + (16 * 16 * 128 * 128 + 128) + (128 * 10 + 10),
+}  # fmt: skip
+
+
+def names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers]
+
+
+def small_cnn(**arguments: Any) -> keras.Model:
+    return models.cnn(
+        **{"input_shape": (16, 24, 1), "num_classes": 3, "filters": (4, 6), "dense_units": (5,), **arguments}
+    )
+
+
+def small_dense(**arguments: Any) -> keras.Model:
+    return models.dense(**{"input_shape": (16, 24, 1), "num_classes": 3, "units": (7, 5), **arguments})
+
+
+both = pytest.mark.parametrize("build", [small_cnn, small_dense])
+
+
+# ---- what is built
+
+
+@pytest.mark.parametrize(("source", "shape"), PARAMETERS)
+def test_the_sources_networks_have_the_parameters_counted_by_hand(
+    source: str, shape: tuple[int, int, int]
+) -> None:
+    model = models.cnn(shape, **models.CNN_ARGUMENTS[source])
+    assert model.count_params() == PARAMETERS[source, shape]
+    assert (model.input_shape, model.output_shape) == ((None, *shape), (None, 10))
+
+
+def test_every_named_argument_set_is_counted() -> None:
+    assert {source for source, _ in PARAMETERS} == set(models.CNN_ARGUMENTS)
+
+
+def test_the_defaults_are_malvezzis_network() -> None:
+    assert (
+        models.cnn().get_config()["layers"]
+        == models.cnn(**models.CNN_ARGUMENTS["malvezzi"]).get_config()["layers"]
+    )
+
+
+def test_dense_has_the_parameters_counted_by_hand() -> None:
+    assert models.dense().count_params() == (
+        (224 * 224 * 3 * 512 + 512) + (512 * 256 + 256) + (256 * 10 + 10)
+    )
+    assert models.dense((57,), units=(64,)).count_params() == (57 * 64 + 64) + (64 * 10 + 10)
+    assert models.dense((57,), units=()).count_params() == 57 * 10 + 10
+
+
+@pytest.mark.parametrize(("normalization", "each"), [(None, 0), ("batch", 4), ("layer", 2)])
+def test_normalisation_adds_its_parameters_to_every_layer_but_the_last(
+    normalization: str | None, each: int
+) -> None:
+    # Scale and shift a channel; batch normalisation also keeps mean and variance.
+    convolution = (9 * 1 * 4 + 4) + (9 * 4 * 6 + 6) + (4 * 6 * 6 * 5 + 5) + (5 * 3 + 3)
+    plain = (384 * 7 + 7) + (7 * 5 + 5) + (5 * 3 + 3)
+    assert small_cnn(normalization=normalization).count_params() == convolution + each * (4 + 6 + 5)
+    assert small_dense(normalization=normalization).count_params() == plain + each * (384 + 7 + 5)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_global_pooling_leaves_one_number_a_channel(pooling: str) -> None:
+    model = small_cnn(pooling=pooling)
+    assert model.count_params() == (9 * 1 * 4 + 4) + (9 * 4 * 6 + 6) + (6 * 5 + 5) + (5 * 3 + 3)
+    maps = keras.Model(model.input, model.get_layer("block2_pool").output)
+    vector = keras.Model(model.input, model.get_layer("pooling").output)
+    images = np.random.default_rng(0).random((2, 16, 24, 1), dtype=np.float32)
+    reduce = {"avg": np.mean, "max": np.max}[pooling]
+    np.testing.assert_allclose(vector(images), reduce(np.asarray(maps(images)), axis=(1, 2)), rtol=1e-5)
+
+
+def test_kernel_size_and_padding_count() -> None:
+    model = small_cnn(kernel_size=5, padding="valid")  # 16x24 -> 12x20 -> 6x10 -> 2x6 -> 1x3
+    assert model.get_layer("block2_pool").output.shape == (None, 1, 3, 6)
+    assert model.count_params() == (25 * 1 * 4 + 4) + (25 * 4 * 6 + 6) + (1 * 3 * 6 * 5 + 5) + (5 * 3 + 3)
+
+
+def test_layers_of_the_cnn_have_stable_names() -> None:
+    assert names(small_cnn(normalization="batch", dropout=0.1, dropout_before_head=0.2)) == [
+        "input",
+        *("block1_conv", "block1_norm", "block1_relu", "block1_pool"),
+        *("block2_conv", "block2_norm", "block2_relu", "block2_pool"),
+        *("flatten", "head_dropout"),
+        *("dense_1", "dense_1_norm", "dense_1_relu", "dense_1_dropout"),
+        "predictions",
+    ]
+
+
+def test_layers_of_the_dense_network_have_stable_names() -> None:
+    assert names(small_dense(dropout=0.1)) == [
+        *("input", "flatten"),
+        *("dense_1", "dense_1_relu", "dense_1_dropout"),
+        *("dense_2", "dense_2_relu", "dense_2_dropout"),
+        "predictions",
+    ]
+
+
+def test_dropout_of_zero_adds_no_layer() -> None:
+    assert not [name for name in names(small_cnn(dropout=0.0)) if "dropout" in name]
+
+
+def test_zhang_drops_out_before_and_after_the_hidden_layer() -> None:
+    model = models.cnn((64, 64, 1), **models.CNN_ARGUMENTS["zhang"])
+    assert model.get_layer("head_dropout").rate == 0.25
+    assert model.get_layer("dense_1_dropout").rate == 0.5
+
+
+@both
+def test_models_are_named_and_not_compiled(build: Callable[..., keras.Model]) -> None:
+    model = build(name="mine")
+    assert model.name == "mine"
+    assert not model.compiled
+
+
+@both
+def test_outputs_are_probabilities(build: Callable[..., keras.Model]) -> None:
+    outputs = np.asarray(build()(np.random.default_rng(0).random((5, 16, 24, 1), dtype=np.float32)))
+    assert outputs.shape == (5, 3)
+    assert (outputs >= 0).all()
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+
+
+@both
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_a_saved_model_gives_the_same_predictions(
+    build: Callable[..., keras.Model], normalization: str | None, tmp_path: Path
+) -> None:
+    model = build(normalization=normalization)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    images = np.random.default_rng(0).random((2, 16, 24, 1), dtype=np.float32)
+    np.testing.assert_array_equal(again(images), model(images))
+    assert names(again) == names(model)
+
+
+@pytest.fixture
+def bfloat16() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+
+
+@both
+def test_under_mixed_precision_probabilities_stay_float32(
+    build: Callable[..., keras.Model], bfloat16: None
+) -> None:
+    model = build(normalization="batch")
+    outputs = model(np.random.default_rng(0).random((2, 16, 24, 1), dtype=np.float32))
+    assert model.get_layer("dense_1").compute_dtype == "bfloat16"
+    assert outputs.dtype == "float32"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    np.testing.assert_allclose(np.asarray(outputs).sum(axis=1), 1, rtol=1e-5)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (16, 24)}, r"input_shape is \(16, 24\); expected 3 numbers, \(height, width, chan"),
+        ({"input_shape": (16, 0, 1)}, r"input_shape is \(16, 0, 1\); expected whole numbers above 0"),
+        ({"input_shape": (None, 24, 1)}, r"input_shape is \(None, 24, 1\); expected whole numbers"),
+        ({"input_shape": (3, 24, 1)}, r"too small for 2 blocks: nothing is left to pool in block 2"),
+        ({"input_shape": (9, 24, 1), "padding": "valid"}, "nothing is left to pool in block 2"),
+        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
+        ({"filters": (4, 0)}, r"filters is \(4, 0\); expected whole numbers above 0"),
+        ({"dense_units": (0.5,)}, r"dense_units is \(0.5,\); expected whole numbers above 0"),
+        ({"kernel_size": 0}, r"kernel_size is \(0,\); expected whole numbers above 0"),
+        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1.0; expected a share"),
+        ({"dropout_before_head": -0.1}, r"dropout \(head_dropout\) is -0.1; expected a share"),
+        ({"normalization": "group"}, "normalization is 'group'; expected 'batch', 'layer' or None"),
+        ({"pooling": "sum"}, "pooling is 'sum'; expected 'flatten', 'avg' or 'max'"),
+        ({"padding": "full"}, "padding is 'full'; expected 'same' or 'valid'"),
+    ],
+)
+def test_cnn_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        small_cnn(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (0,)}, r"input_shape is \(0,\)"),
+        ({"num_classes": 0}, "num_classes is 0"),
+        ({"units": (7, -1)}, r"units is \(7, -1\)"),
+        ({"dropout": 1.5}, "is 1.5; expected a share"),
+        ({"normalization": "group"}, "normalization is 'group'"),
+    ],
+)
+def test_dense_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        small_dense(**arguments)
+
+
+# ---- what comes along
+
+
+def test_models_import_no_framework_before_they_build() -> None:
+    code = "import sys, gtzan_keras.models; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"keras", "tensorflow", "h5py", "librosa", "pandas", "numpy"}

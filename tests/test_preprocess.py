@@ -407,6 +407,15 @@ def test_what_the_journal_holds_is_not_done_again(
     assert loaded == [BROKEN]  # what was refused is tried again
 
 
+def test_what_follows_a_damaged_record_is_found_again(
+    tmp_path: Path, tracks: pd.DataFrame, journal: bytes, loaded: list[str]
+) -> None:
+    (tmp_path / "x.h5.partial").write_bytes(journal[:-300])
+    leave_journal(tracks, tmp_path / "x.h5")  # does the last track anew, and is stopped again
+    assert loaded == [BROKEN, GOOD[-1]]
+    assert preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).resumed == 5
+
+
 def test_a_half_written_store_is_written_anew(
     tmp_path: Path, tracks: pd.DataFrame, reference: dict[str, Any]
 ) -> None:

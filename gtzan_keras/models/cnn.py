@@ -46,6 +46,8 @@ def cnn(
 ) -> keras.Model:
     """Build a plain CNN: convolution, ReLU and 2x2 max pooling, repeated; then a dense head.
 
+    A first layer without weights brings 0..1 to -2..2 (ours: the sources feed 0..1, which a network
+    without normalisation is slow to learn from).
     The defaults are Malvezzi's basic CNN on 224x224 colour pictures. `CNN_ARGUMENTS` holds the other
     sources' networks: ``cnn((416, 416, 1), **CNN_ARGUMENTS["arrigo"])``.
 
@@ -113,7 +115,8 @@ def cnn(
         raise GtzanKerasError(f"padding is {padding!r}; expected 'same' or 'valid'")
 
     inputs = keras.Input(tuple(input_shape), name="input")
-    x = inputs
+    # Without normalisation, all-positive input keeps the first layers from learning for many epochs.
+    x = keras.layers.Rescaling(4.0, offset=-2.0, name="centre")(inputs)
     for number, width in enumerate(filters, start=1):
         smallest = min(x.shape[1:3]) - (kernel_size - 1 if padding == "valid" else 0)
         if smallest < 2:

@@ -111,7 +111,8 @@ def score_cell(
     >>> from gtzan_keras.report.features import score_cell
     >>> names = [f"{genre}.0000{n}.wav" for genre in ("jazz", "rock") for n in range(4)]
     >>> table = pd.DataFrame({"filename": names, "label": [name[:4] for name in names]})
-    >>> table[list(FEATURE_COLUMNS)] = np.repeat([0.0, 1.0], 4)[:, None]
+    >>> for column in FEATURE_COLUMNS:
+    ...     table[column] = np.repeat([0.0, 1.0], 4)
     >>> path = score_cell(table, "knn", "all", "stratified", 2, tempfile.mkdtemp(), data="toy", k=2)
     >>> json.loads(path.read_text())["accuracy"]["value"]
     1.0
@@ -235,12 +236,14 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
             and not cell["without"]
         ]
         if len(present) > 1 and ladder:
-            drawn[stem] = plots.leakage_ladder(pd.DataFrame(ladder))
+            drawn[stem] = plots.leakage_ladder(pd.DataFrame(ladder), {"chance": 0.1})
             lines += ["", f"![The same models under different splits, {data}]({stem}.png)"]
         lines += [""]
     folds = _against_published(cells)
     if len(folds):
-        drawn["folds"] = plots.fold_scores(folds)
+        names = {f"{MODELS[model]}, {inputs}": values for (model, inputs), (_, values) in PUBLISHED.items()}
+        published_folds = {name: names[name] for name in sorted(set(folds["model"]))}
+        drawn["folds"] = plots.fold_scores(folds, published=published_folds)
         lines += [
             "## The 1-D CNN's folds beside the published ones",
             "",
@@ -289,13 +292,16 @@ def _interval(results: Sequence[CrossValidation], resamples: int = 2000) -> dict
 
 
 def _against_published(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    rows = []
-    for cell in cells:
-        key = (cell["model"], cell["inputs"])
-        if key in PUBLISHED and PUBLISHED[key][1] and cell["split"] == "stratified" and not cell["without"]:
-            rows += [("published", fold, value) for fold, value in enumerate(PUBLISHED[key][1], start=1)]
-            for seed, folds in enumerate(cell["accuracy_by_fold"]):
-                rows += [(f"ours, seed {seed}", fold, value) for fold, value in enumerate(folds, start=1)]
+    """Fold accuracies of the cells whose folds have published ones."""
+    rows = [
+        (f"{MODELS[cell['model']]}, {cell['inputs']}", fold, value)
+        for cell in cells
+        if PUBLISHED.get((cell["model"], cell["inputs"]), (0, ()))[1]
+        and cell["split"] == "stratified"
+        and not cell["without"]
+        for folds in cell["accuracy_by_fold"]
+        for fold, value in enumerate(folds, start=1)
+    ]
     return pd.DataFrame(rows, columns=["model", "fold", "accuracy"])
 
 

@@ -113,7 +113,7 @@ def score_cell(
     >>> table = pd.DataFrame({"filename": names, "label": [name[:4] for name in names]})
     >>> for column in FEATURE_COLUMNS:
     ...     table[column] = np.repeat([0.0, 1.0], 4)
-    >>> path = score_cell(table, "knn", "all", "stratified", 2, tempfile.mkdtemp(), data="toy", k=2)
+    >>> path = score_cell(table, "logistic_regression", "all", "stratified", 2, tempfile.mkdtemp(), data="toy", k=2)
     >>> json.loads(path.read_text())["accuracy"]["value"]
     1.0
     """

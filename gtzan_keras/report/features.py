@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -113,7 +114,8 @@ def score_cell(
     >>> table = pd.DataFrame({"filename": names, "label": [name[:4] for name in names]})
     >>> for column in FEATURE_COLUMNS:
     ...     table[column] = np.repeat([0.0, 1.0], 4)
-    >>> path = score_cell(table, "logistic_regression", "all", "stratified", 2, tempfile.mkdtemp(), data="toy", k=2)
+    >>> cell = ("logistic_regression", "all", "stratified", 2)
+    >>> path = score_cell(table, *cell, tempfile.mkdtemp(), data="toy", k=2)
     >>> json.loads(path.read_text())["accuracy"]["value"]
     1.0
     """
@@ -163,8 +165,8 @@ def score_cell(
         "date": date.today().isoformat(),
         "command": command,
     }
-    name = "-".join([data, model, inputs, split, *(f"no-{genre}" for genre in left_out)])
-    path = Path(folder) / (name.replace("_", "-").replace(" ", "-").replace("'", "") + ".json")
+    name = "-".join([data, model, inputs, split, *_exclusion(left_out, results[0].genres).split()])
+    path = Path(folder) / (re.sub(r"[^A-Za-z0-9.]+", "-", name) + ".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, cell)
     return path
@@ -218,7 +220,7 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
             published = PUBLISHED.get((model, inputs)) if data.startswith("Kaggle") and not left_out else None
             label = f"{inputs} ({next(iter(rows.values()))['columns']})"
             if left_out:
-                label += f", without {', '.join(left_out)}"
+                label += f", {_exclusion(left_out, next(iter(rows.values()))['genres'])}"
             shown = [_percent(rows[split]) if split in rows else "not run" for split in present]
             lines.append(
                 f"| {MODELS[model]} | {label} | {f'{100 * published[0]:.1f} %' if published else ''} | "
@@ -303,6 +305,13 @@ def _against_published(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for fold, value in enumerate(folds, start=1)
     ]
     return pd.DataFrame(rows, columns=["model", "fold", "accuracy"])
+
+
+def _exclusion(left_out: Sequence[str], kept: Sequence[str]) -> str:
+    """The shorter way to say it."""
+    if not left_out:
+        return ""
+    return f"without {', '.join(left_out)}" if len(left_out) <= len(kept) else f"{', '.join(kept)} only"
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:

@@ -95,7 +95,8 @@ def demo(
     """Synthesise the demo set: ten genre-like kinds of sound with a few planted faults. Not GTZAN."""
     from gtzan_keras.tracks.demo import make
 
-    print(make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs))
+    made = make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs)
+    print(f"{made}: the demo set, synthesised, not GTZAN; its README.txt lists the planted faults")
 
 
 @app.command()

@@ -111,6 +111,7 @@ def test_kernel_size_and_padding_count() -> None:
 def test_layers_of_the_cnn_have_stable_names() -> None:
     assert names(small_cnn(normalization="batch", dropout=0.1, dropout_before_head=0.2)) == [
         "input",
+        "centre",
         *("block1_conv", "block1_norm", "block1_relu", "block1_pool"),
         *("block2_conv", "block2_norm", "block2_relu", "block2_pool"),
         *("flatten", "head_dropout"),

@@ -166,7 +166,7 @@ def score_cell(
         "command": command,
     }
     name = "-".join([data, model, inputs, split, *_exclusion(left_out, results[0].genres).split()])
-    path = Path(folder) / (re.sub(r"[^A-Za-z0-9.]+", "-", name) + ".json")
+    path = Path(folder) / f"{_file_name(name)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, cell)
     return path
@@ -226,7 +226,7 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
                 f"| {MODELS[model]} | {label} | {f'{100 * published[0]:.1f} %' if published else ''} | "
                 f"{' | '.join(shown)} |"
             )
-        stem = "ladder-" + data.lower().replace(" ", "-").replace("'", "").replace(",", "")
+        stem = f"ladder-{_file_name(data)}"
         ladder = [
             {"model": MODELS[cell["model"]], "split": SPLITS[cell["split"]]}
             | {"accuracy": cell["accuracy"]["value"]}
@@ -305,6 +305,10 @@ def _against_published(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for fold, value in enumerate(folds, start=1)
     ]
     return pd.DataFrame(rows, columns=["model", "fold", "accuracy"])
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text)
 
 
 def _exclusion(left_out: Sequence[str], kept: Sequence[str]) -> str:

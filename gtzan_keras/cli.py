@@ -193,6 +193,7 @@ def train(
     optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
     learning_rate: Annotated[float, typer.Option(help="To begin with.")] = 1e-4,
     schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
+    ema: Annotated[float | None, typer.Option(help="Average the weights with this momentum.")] = None,
     monitor: Annotated[str, typer.Option(help="What decides on the best epoch.")] = "val_loss",
     patience: Annotated[int, typer.Option(help="Epochs without improvement before it stops.")] = 10,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Balance the genres.")] = False,
@@ -235,6 +236,7 @@ def train(
         optimizer=optimizer,  # type: ignore[arg-type]  # train() itself refuses other words
         learning_rate=learning_rate,
         schedule=schedule,  # type: ignore[arg-type]
+        ema=ema,
         monitor=monitor,
         patience=patience,
         class_weights=class_weights,

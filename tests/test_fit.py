@@ -454,3 +454,35 @@ def test_tensorboard_logs_lie_in_the_runs_folder(separable: SpectrogramStore, tm
     pytest.importorskip("tensorboard")
     fit(separable, tmp_path, linear(separable), tensorboard=True, epochs=1)
     assert list((tmp_path / "tensorboard").rglob("events.*"))
+
+
+# ---- averaged weights
+
+
+def test_an_average_with_hardly_any_memory_is_the_weights_themselves(
+    separable: SpectrogramStore, tmp_path: Path
+) -> None:
+    plain = fit(separable, tmp_path / "plain", linear(separable), epochs=2)
+    averaged = fit(separable, tmp_path / "averaged", linear(separable), epochs=2, ema=1e-7)
+    for one, other in zip(plain.model.get_weights(), averaged.model.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def test_the_average_is_what_is_validated_and_what_comes_back(
+    separable: SpectrogramStore, tmp_path: Path
+) -> None:
+    plain = fit(separable, tmp_path / "plain", linear(separable), epochs=4)
+    run = fit(separable, tmp_path / "averaged", linear(separable), epochs=4, ema=0.9)
+    assert not np.allclose(plain.model.get_weights()[0], run.model.get_weights()[0], atol=1e-3)
+    images, labels = separable.batches(run.split.validation, 100)[0]
+    likely = np.asarray(run.model(images))[np.arange(len(labels)), labels.argmax(axis=1)]
+    assert -np.log(likely).mean() == pytest.approx(run.history["val_loss"].min(), rel=1e-4)
+    assert run.settings["training"]["ema"] == 0.9
+
+
+@pytest.mark.parametrize("momentum", [0.0, 1.0, -0.5])
+def test_a_momentum_out_of_range_is_refused(
+    separable: SpectrogramStore, tmp_path: Path, momentum: float
+) -> None:
+    with pytest.raises(GtzanKerasError, match="expected a momentum between 0 and 1"):
+        fit(separable, tmp_path, ema=momentum)

@@ -79,6 +79,7 @@ def train(
     learning_rate: float = 1e-4,
     weight_decay: float = 1e-4,
     schedule: Literal["plateau", "cosine"] = "plateau",
+    ema: float | None = None,
     monitor: str = "val_loss",
     patience: int | None = 10,
     plateau_patience: int = 5,
@@ -120,6 +121,10 @@ def train(
     schedule : "plateau" or "cosine"
         Halve the rate when `monitor` has not improved for `plateau_patience` epochs, or let it fall
         to zero along a cosine over all epochs.
+    ema : float in (0, 1), optional
+        Keep an exponential moving average of the weights with this momentum a step; validation, and
+        the model that comes back, use the average. Evens out the noise of training on few tracks
+        (Polyak, Juditsky: "Acceleration of stochastic approximation by averaging", 1992).
     monitor : str
         The quantity of the history that decides; ``loss`` when there is no validation part.
     patience : int or None
@@ -191,10 +196,13 @@ def train(
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(training))
     elif schedule != "plateau":
         raise GtzanKerasError(f"schedule is {schedule!r}; expected 'plateau' or 'cosine'")
+    if ema is not None and not 0 < ema < 1:
+        raise GtzanKerasError(f"ema is {ema}; expected a momentum between 0 and 1")
+    averaging: dict[str, Any] = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
     if optimizer == "adam":
-        algorithm = keras.optimizers.Adam(rate)
+        algorithm = keras.optimizers.Adam(rate, **averaging)
     elif optimizer == "adamw":
-        algorithm = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+        algorithm = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **averaging)
     else:
         raise GtzanKerasError(f"optimizer is {optimizer!r}; expected 'adam' or 'adamw'")
     model.compile(
@@ -210,6 +218,8 @@ def train(
     stopper = keras.callbacks.EarlyStopping(
         monitor, patience=epochs if patience is None else patience, mode=mode, restore_best_weights=True
     )
+    if ema is not None:  # before the others: what they look at, and keep, is the average
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     if validation is not None:
         callbacks.append(stopper)
     if schedule == "plateau":
@@ -255,6 +265,7 @@ def train(
             "learning_rate": learning_rate,
             **({"weight_decay": weight_decay} if optimizer == "adamw" else {}),
             "schedule": schedule,
+            "ema": ema,
             "batch_size": batch_size,
             "epochs": len(history),
             "best_epoch": best,

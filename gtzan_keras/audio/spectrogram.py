@@ -19,7 +19,7 @@ __all__ = ["SPECTROGRAM_SPECS", "SpectrogramSpec", "log_mel", "mel_image", "segm
 Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
-_BLOCK = 128  # frames transformed at a time: the working set stays in the processor's cache
+_BLOCK_SAMPLES = 2**18  # transformed at a time: the working set stays in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,11 +230,12 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
     window, filters = _window(spec), _filters(spec)
     power = np.empty((spec.n_mels, len(frames)), dtype=np.float32)
-    for start in range(0, len(frames), _BLOCK):
-        spectrum = scipy.fft.rfft(frames[start : start + _BLOCK] * window, axis=1)
+    block = max(1, _BLOCK_SAMPLES // spec.n_fft)
+    for start in range(0, len(frames), block):
+        spectrum = scipy.fft.rfft(frames[start : start + block] * window, axis=1)
         energy = np.square(spectrum.real)
         energy += np.square(spectrum.imag)
-        power[:, start : start + _BLOCK] = filters @ energy.T
+        power[:, start : start + block] = filters @ energy.T
     np.maximum(power, 1e-10, out=power)  # librosa's smallest power
     decibels = 10 * np.log10(power)
     decibels -= decibels.max()
@@ -379,10 +380,12 @@ def _window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
 
 
 @functools.lru_cache(maxsize=8)
-def _filters(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
+def _filters(spec: SpectrogramSpec) -> Any:
+    """The filter bank (band, FFT bin), sparse: each bin belongs to two bands at most."""
+    import scipy.sparse
     from librosa.filters import mel
 
-    return mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels)
+    return scipy.sparse.csr_matrix(mel(sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels))
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gtzan_keras.models.head import check_input, check_sizes, classifier
+from gtzan_keras.models.head import check_input, check_sizes, classifier, normalize
 
 if TYPE_CHECKING:
     import keras
@@ -60,8 +60,6 @@ def dense(
     ((None, 10), 4362)
     """
     import keras
-
-    from gtzan_keras.models.head import normalize
 
     check_input(input_shape, num_classes)
     check_sizes(units=units)

@@ -191,7 +191,7 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
         There is no cell.
     """
     from gtzan_keras.report import plots
-    from gtzan_keras.report.page import write_figures
+    from gtzan_keras.report.page import replace_file, write_figures
 
     folder = Path(folder)
     cells = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
@@ -218,9 +218,10 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
         for model, inputs, left_out in sorted({_row(cell) for cell in own}, key=_row_order):
             rows = {cell["split"]: cell for cell in own if _row(cell) == (model, inputs, left_out)}
             published = PUBLISHED.get((model, inputs)) if data.startswith("Kaggle") and not left_out else None
-            label = f"{inputs} ({next(iter(rows.values()))['columns']})"
+            any_cell = next(iter(rows.values()))
+            label = f"{inputs} ({any_cell['columns']})"
             if left_out:
-                label += f", {_exclusion(left_out, next(iter(rows.values()))['genres'])}"
+                label += f", {_exclusion(left_out, any_cell['genres'])}"
             shown = [_percent(rows[split]) if split in rows else "not run" for split in present]
             lines.append(
                 f"| {MODELS[model]} | {label} | {f'{100 * published[0]:.1f} %' if published else ''} | "
@@ -256,9 +257,7 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
     lines += ["| command | seeds | seconds | date |", "| --- | --- | --- | --- |"]
     lines += [f"| `{c['command']}` | {c['seeds']} | {c['seconds']:.0f} | {c['date']} |" for c in cells]
     write_figures(drawn, folder)
-    page = folder / "README.md"
-    page.write_text("\n".join(lines) + "\n", "utf-8")
-    return page
+    return replace_file(folder / "README.md", ("\n".join(lines) + "\n").encode())
 
 
 def _builder(model: str, num_classes: int, threshold: float | None) -> Any:

@@ -220,7 +220,7 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
         ],
         colours=genre_colours(result["data"]["genres"]),
     )
-    return _replace(folder / "index.html", html.encode())
+    return replace_file(folder / "index.html", html.encode())
 
 
 def index_page(folder: str | os.PathLike[str]) -> Path:
@@ -267,7 +267,7 @@ def index_page(folder: str | os.PathLike[str]) -> Path:
     runs.sort(key=_rank)
     data_sets = {run["result"]["data"]["name"] for run in runs}
     html = _render("index.html.j2", runs=runs, demo=DEMO_SET in data_sets)
-    return _replace(folder / "index.html", html.encode())
+    return replace_file(folder / "index.html", html.encode())
 
 
 def figures(
@@ -380,7 +380,7 @@ def write_figures(figures: Mapping[str, Figure], folder: str | os.PathLike[str])
         buffer = io.BytesIO()
         # without the software's version in it, the same data gives the same file
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        paths[stem] = _replace(folder / f"{stem}.png", buffer.getvalue())
+        paths[stem] = replace_file(folder / f"{stem}.png", buffer.getvalue())
     return paths
 
 
@@ -479,7 +479,7 @@ def _image(path: Path, alternative: str, caption: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _replace(path: Path, content: bytes) -> Path:
+def replace_file(path: Path, content: bytes) -> Path:
     """Write a file in one step, so that nobody meets half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,0 +1,166 @@
+"""The figure of a prediction: which genre a recording sounds like, from its start to its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.report._style import FAINT, INK, genre_colours, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gtzan_keras.prediction import Prediction
+
+__all__ = ["picture_paths", "timeline"]
+
+_WIDTH, _HEIGHT = 9.0, 4.6  # inches
+_TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+_TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
+
+
+def timeline(prediction: Prediction) -> Figure:
+    """Genre probabilities over time, stacked, under the spectrogram of the recording.
+
+    At each moment the probabilities are the mean over the windows that hear it. Silence, which no
+    window is about, stays grey.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        From `predict`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The legend gives each genre's probability for the recording as a whole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.prediction import Prediction
+    >>> from gtzan_keras.report.timeline import timeline
+    >>> prediction = Prediction(
+    ...     "song.mp3", 45.0, ["jazz", "rock"], np.array([[0, 30], [15, 45]]),
+    ...     np.array([[0.9, 0.1], [0.5, 0.5]]), False, np.zeros((64, 90)), 22050,
+    ... )
+    >>> figure = timeline(prediction)
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['rock  30 %', 'jazz  70 %']
+    """
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
+
+    colours = genre_colours(prediction.genres)
+    figure = new_figure(_WIDTH, _HEIGHT)
+    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
+    note = ", padded with silence" if prediction.padded else ""
+    title = f"{Path(prediction.song).name}  ({_clock(prediction.duration)}{note})"
+    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may hold dollar signs
+
+    extent = (0, prediction.duration, 0, len(prediction.overview))
+    top.imshow(
+        prediction.overview, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0
+    )
+    _hertz_axis(top, prediction.sample_rate / 2, len(prediction.overview))
+    top.tick_params(axis="x", length=0)
+
+    edges, shares = _at_each_moment(prediction)
+    silent = np.isnan(shares[:, 0])
+    ends = np.repeat(edges, 2)[1:-1]
+    ax.set_facecolor(FAINT)
+    ax.stackplot(
+        ends, np.repeat(shares, 2, axis=0).T, colors=list(colours.values()), edgecolor="white", linewidth=0.3
+    )
+    ax.set(xlim=(0, prediction.duration), ylim=(0, 1), ylabel="probability", xlabel="time")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    step = next((s for s in _TICK_SECONDS if prediction.duration / s <= 11), _TICK_SECONDS[-1])
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
+    for each in (top, ax):
+        each.spines[["top", "right"]].set_visible(False)
+
+    whole = zip(prediction.genres, prediction.probabilities, strict=True)
+    legend = [Patch(color=colours[genre], label=f"{genre}  {100 * value:.0f} %") for genre, value in whole]
+    legend.reverse()  # as they are stacked
+    if silent.any():
+        legend.append(Patch(color=FAINT, label="silence"))
+    drawn = figure.legend(handles=legend, loc="outside right lower", frameon=False, fontsize=9)
+    drawn.get_texts()[-1 - silent.any() - int(prediction.probabilities.argmax())].set_fontweight("bold")
+    return figure
+
+
+def picture_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> list[Path]:
+    """Where the timeline of each song goes.
+
+    Parameters
+    ----------
+    songs : sequence of str or os.PathLike
+        The songs.
+    out : str or os.PathLike
+        A file for one song; a folder for several, or when it has no suffix.
+
+    Returns
+    -------
+    list of Path
+        No two alike: songs of the same name in several folders are numbered.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report.timeline import picture_paths
+    >>> [path.as_posix() for path in picture_paths(["a.mp3"], "a.png")]
+    ['a.png']
+    >>> [path.as_posix() for path in picture_paths(["a.mp3", "live/a.mp3"], "pictures")]
+    ['pictures/a.png', 'pictures/a-2.png']
+    """
+    out = Path(out)
+    if len(songs) == 1 and out.suffix and not out.is_dir():
+        return [out]
+    taken: dict[Path, None] = {}
+    for song in songs:
+        stem, number = Path(song).stem, 1
+        path = out / f"{stem}.png"
+        while path in taken:
+            number += 1
+            path = out / f"{stem}-{number}.png"
+        taken[path] = None
+    return list(taken)
+
+
+def _at_each_moment(
+    prediction: Prediction,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Moments at which the windows that are heard change, and the mean of those between two of them.
+
+    NaN where there is none.
+    """
+    starts, ends = prediction.times.T
+    edges = np.unique([0.0, *starts, *ends, prediction.duration])
+    middles = (edges[:-1] + edges[1:]) / 2
+    heard = (starts <= middles[:, None]) & (middles[:, None] < ends)
+    totals = heard @ prediction.window_probabilities.astype(np.float64)
+    counts = heard.sum(axis=1, keepdims=True)
+    return edges, np.where(counts, totals / np.maximum(counts, 1), np.nan)
+
+
+def _clock(seconds: float) -> str:
+    """75 as 1:15, 3675 as 1:01:15."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours}:{minutes_left:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _hertz_axis(ax: Axes, highest: float, bands: int) -> None:
+    """Frequencies on an axis of mel bands."""
+    from librosa import hz_to_mel
+
+    hertz = [value for value in _TICK_HERTZ if value < 0.95 * highest]
+    places = hz_to_mel(np.array(hertz, dtype=float)) / hz_to_mel(highest) * bands
+    ax.set_yticks(places, [f"{value // 1000} kHz" if value >= 1000 else f"{value} Hz" for value in hertz])
+    ax.tick_params(axis="y", labelsize=8, colors=INK)

@@ -1,0 +1,349 @@
+"""YOLOv8: the contract with KerasCV, which nobody develops any more, and the head on top of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kagglehub
+import keras
+import keras_cv
+import numpy as np
+import pytest
+from keras_cv.src.utils.preset_utils import save_to_preset
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.saving import save_model
+from gtzan_keras.models.yolov8 import yolov8
+
+SPEC = SpectrogramSpec(name="small", n_mels=8, height=64, width=96)
+RNG = np.random.default_rng(0)
+GREY = RNG.random((2, *SPEC.shape), dtype=np.float32)
+RGB = GREY.repeat(3, axis=-1)
+DEEPEST = "stack4_spp_fast_output"
+
+
+def small(**arguments: Any) -> keras.Model:
+    return yolov8(**{"input_shape": SPEC.shape, "num_classes": 3, "size": "xs", **arguments})
+
+
+def names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers]
+
+
+def features(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    return np.asarray(keras.Model(model.input, model.get_layer(DEEPEST).output)(pictures))
+
+
+def part(model: keras.Model, first: str, last: str) -> keras.Model:
+    """The layers behind `first` up to and with `last`."""
+    return keras.Model(model.get_layer(first).output, model.get_layer(last).output)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """Normalisation statistics as after training, not the neutral ones that hide a wrong order."""
+    model = small()
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            layer.set_weights(
+                [
+                    RNG.uniform(0.5, 1.5, shape),
+                    RNG.normal(0, 0.2, shape),
+                    RNG.normal(0, 0.2, shape),
+                    RNG.uniform(0.5, 1.5, shape),
+                ]
+            )
+    return model
+
+
+def kerascv(*, include_rescaling: bool) -> keras.Model:
+    """KerasCV's own backbone, size xs."""
+    return keras_cv.models.YOLOV8Backbone(
+        stackwise_channels=[32, 64, 128, 256],
+        stackwise_depth=[1, 2, 2, 1],
+        include_rescaling=include_rescaling,
+        input_shape=(64, 96, 3),
+    )
+
+
+# ---- the blocks once more, in NumPy
+
+
+def conv_bn_silu(model: keras.Model, name: str, x: np.ndarray, stride: int = 1) -> np.ndarray:
+    """Convolution without bias, padded to keep the size; normalisation, epsilon 0.001; x * sigmoid(x)."""
+    conv, norm = model.get_layer(f"{name}_conv"), model.get_layer(f"{name}_bn")
+    kernel = np.asarray(conv.kernel, dtype=np.float64)
+    side = kernel.shape[0]
+    around = (side // 2, side // 2)
+    x = np.pad(x.astype(np.float64), ((0, 0), around, around, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))
+    x = np.einsum("bhwcij,ijco->bhwo", windows[:, ::stride, ::stride], kernel)
+    gamma, beta, mean, variance = (
+        np.asarray(weight) for weight in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    )
+    x = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    return x / (1 + np.exp(-x))
+
+
+def c2f(model: keras.Model, name: str, x: np.ndarray, depth: int) -> np.ndarray:
+    """Two halves of a 1x1; a chain of residual pairs of 3x3 from the second; all joined by a 1x1."""
+    halves = np.split(conv_bn_silu(model, f"{name}_pre", x), 2, axis=-1)
+    for number in range(depth):
+        inner = conv_bn_silu(model, f"{name}_pre_{number}_1", halves[-1])
+        halves.append(halves[-1] + conv_bn_silu(model, f"{name}_pre_{number}_2", inner))
+    return conv_bn_silu(model, f"{name}_output", np.concatenate(halves, axis=-1))
+
+
+def sppf(model: keras.Model, name: str, x: np.ndarray) -> np.ndarray:
+    """A 1x1 that halves the channels; 5x5 maxima of it, of those, of those; all four joined by a 1x1."""
+    maps = [conv_bn_silu(model, f"{name}_pre", x)]
+    for _ in range(3):
+        padded = np.pad(maps[-1], ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=-np.inf)
+        maps.append(np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2)).max(axis=(-1, -2)))
+    return conv_bn_silu(model, f"{name}_output", np.concatenate(maps, axis=-1))
+
+
+# ---- the contract with KerasCV
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "parameters"),
+    [
+        ("xs", 256, 1_277_680),
+        ("s", 512, 5_089_760),
+        ("m", 576, 11_872_464),
+        ("l", 512, 19_831_744),
+        ("xl", 640, 30_972_080),
+    ],
+)
+def test_backbones_have_the_published_number_of_parameters(size: str, channels: int, parameters: int) -> None:
+    model = yolov8((32, 64, 3), 10, size=size, head=())
+    assert model.get_layer(DEEPEST).output.shape == (None, 1, 2, channels)
+    assert model.count_params() == parameters + channels * 10 + 10
+    assert model.output_shape == (None, 10)
+
+
+def test_the_backbone_is_made_of_this_keras() -> None:
+    assert issubclass(keras_cv.models.YOLOV8Backbone, keras.Model)
+
+
+def test_maps_are_a_32nd_of_the_picture_rounded_up() -> None:
+    assert yolov8(size="xs").get_layer(DEEPEST).output.shape == (None, 13, 13, 256)
+    assert small(input_shape=(65, 31, 3)).get_layer(DEEPEST).output.shape == (None, 3, 1, 256)
+
+
+def test_pictures_are_repeated_to_three_channels_and_not_scaled(model: keras.Model) -> None:
+    stem = keras.Model(model.input, model.get_layer("stem_1").output)
+    expected = conv_bn_silu(model, "stem_1", RGB, stride=2)
+    np.testing.assert_allclose(stem(GREY), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_c2f_block_is_what_its_description_says(model: keras.Model) -> None:
+    maps = RNG.normal(size=(2, 8, 12, 64)).astype(np.float32)
+    np.testing.assert_allclose(
+        part(model, "stack2_downsample", "stack2_c2f_output")(maps),
+        c2f(model, "stack2_c2f", maps, depth=2),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_the_sppf_block_is_what_its_description_says(model: keras.Model) -> None:
+    large = small(input_shape=(288, 352, 1))  # maps of 9x11, for windows of 5x5 to differ
+    large.set_weights(model.get_weights())
+    maps = RNG.normal(size=(2, 9, 11, 256)).astype(np.float32)
+    np.testing.assert_allclose(
+        part(large, "stack4_c2f_output", DEEPEST)(maps),
+        sppf(model, "stack4_spp_fast", maps),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_a_saved_model_opens_in_a_process_without_kerascv(model: keras.Model, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "model.keras", SPEC, ["disco", "metal", "rock"])
+    np.save(tmp_path / "pictures.npy", GREY)
+    code = (
+        "import sys, numpy; sys.modules['keras_cv'] = None\n"
+        "from gtzan_keras.models.saving import load_model\n"
+        "model = load_model('model.keras').model\n"
+        "numpy.save('scores.npy', model(numpy.load('pictures.npy')))\n"
+        "print(*(layer.name for layer in model.layers))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == names(model)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), model(GREY), rtol=1e-5)
+
+
+def test_a_training_step_reaches_the_first_layer_under_mixed_precision() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    model = small(norm="layer", head=(4,))
+    model.compile("sgd", "categorical_crossentropy", run_eagerly=True)  # tracing takes ten times as long
+    stem = model.get_layer("stem_1_conv")
+    before = np.array(stem.kernel)
+    assert np.isfinite(model.train_on_batch(GREY, np.eye(3)[:2]))
+    assert (stem.compute_dtype, stem.kernel.dtype, model.output.dtype) == ("bfloat16", "float32", "float32")
+    assert not np.array_equal(stem.kernel, before)
+
+
+# ---- where weights come from
+
+
+@pytest.mark.parametrize("include_rescaling", [True, False])
+def test_weights_of_kerascv_load_from_a_file_of_either_variant(
+    include_rescaling: bool, tmp_path: Path
+) -> None:
+    theirs = kerascv(include_rescaling=include_rescaling)
+    path = tmp_path / "model.weights.h5"
+    theirs.save_weights(path)
+    pictures = RGB * 255 if include_rescaling else RGB
+    np.testing.assert_allclose(features(small(weights=path), GREY), theirs(pictures), rtol=1e-4, atol=1e-6)
+
+
+def test_a_file_named_by_a_string_loads_into_a_colour_model(tmp_path: Path) -> None:
+    theirs = kerascv(include_rescaling=False)
+    theirs.save_weights(tmp_path / "x.weights.h5")
+    ours = small(weights=str(tmp_path / "x.weights.h5"), input_shape=(64, 96, 3))
+    np.testing.assert_allclose(features(ours, RGB), theirs(RGB), rtol=1e-4, atol=1e-6)
+
+
+def test_coco_takes_the_weights_of_kerascvs_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    theirs = kerascv(include_rescaling=True)
+    save_to_preset(theirs, str(tmp_path))
+
+    def download(handle: str, file: str) -> str:
+        assert handle == "keras/yolov8/keras/yolo_v8_xs_backbone_coco/2"
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    np.testing.assert_allclose(features(small(weights="coco"), GREY), theirs(RGB * 255), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", ["xs", "s", "m", "l", "xl"])
+def test_without_network_coco_says_which_file_is_wanted(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    def download(*_: str) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    file = rf"model\.weights\.h5 .*kaggle\.com/models/keras/yolov8/keras/yolo_v8_{size}_backbone_coco/2, "
+    message = (
+        rf"preset yolo_v8_{size}_backbone_coco could .*ConnectionError: no route.*{file}and pass weights="
+    )
+    with pytest.raises(GtzanKerasError, match=message):
+        small(weights="coco", size=size, input_shape=(32, 32, 3))
+
+
+def test_without_weights_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("network")
+
+    monkeypatch.setattr(kagglehub, "model_download", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    small(weights=None)
+
+
+def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    kerascv(include_rescaling=True).save_weights(path)
+    with pytest.raises(
+        GtzanKerasError, match=r"model\.weights\.h5: these are not .* size 's' \(5,089,760 par"
+    ):
+        small(weights=path, size="s")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_a_file_that_is_no_hdf5_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(content)
+    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of KerasCV"):
+        small(weights=path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
+    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of KerasCV"):
+        small(weights=path)
+
+
+# ---- the head
+
+
+def test_layers_stand_in_the_order_of_the_source() -> None:
+    # Model 18: dropout before GAP; dense with ReLU, layer normalisation after each, dropout on the first two.
+    model = small(norm="layer", dropout=0.4, dropout_before_pooling=0.2)
+    layers = names(model)
+    assert layers[layers.index(DEEPEST) + 1 :] == [
+        *("pooling_dropout", "pooling"),
+        *("dense_1", "dense_1_norm", "dense_1_dropout"),
+        *("dense_2", "dense_2_norm", "dense_2_dropout"),
+        *("dense_3", "dense_3_norm"),
+        "predictions",
+    ]
+    assert {model.get_layer(f"dense_{n}").activation for n in (1, 2, 3)} == {keras.activations.relu}
+    assert isinstance(model.get_layer("dense_1_norm"), keras.layers.LayerNormalization)
+    assert [model.get_layer(f"{name}_dropout").rate for name in ("pooling", "dense_2")] == [0.2, 0.4]
+
+
+def test_each_layer_can_have_its_own_dropout_and_the_output_one_more() -> None:
+    model = small(head=(8, 4), dropout=(0.0, 0.2), dropout_before_output=0.1)
+    assert names(model)[-5:] == ["dense_1", "dense_2", "dense_2_dropout", "output_dropout", "predictions"]
+    assert model.get_layer("dense_2_dropout").rate == 0.2
+    assert model.get_layer("output_dropout").rate == 0.1
+
+
+@pytest.mark.parametrize(("norm", "each"), [(None, 0), ("batch", 4), ("layer", 2)])
+def test_the_head_has_the_parameters_counted_by_hand(norm: str | None, each: int) -> None:
+    # Scale and shift a unit; batch normalisation also keeps mean and variance. 64x96 -> 2x3 maps.
+    for pooling, vector in (("avg", 256), ("flatten", 2 * 3 * 256)):
+        head = (vector * 8 + 8) + (8 * 4 + 4) + (4 * 3 + 3) + each * (8 + 4)
+        assert small(pooling=pooling, norm=norm, head=(8, 4)).count_params() == 1_277_680 + head
+
+
+def test_the_model_is_named_uncompiled_and_gives_probabilities(model: keras.Model) -> None:
+    assert (model.name, small(name="mine").name) == ("yolov8", "mine")
+    assert not model.compiled
+    assert all(layer.trainable for layer in model.layers)
+    scores = np.asarray(model(GREY))
+    assert (scores >= 0).all()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_layers_run_from_input_to_output_so_that_a_model_can_be_trained_from_one_on() -> None:
+    layers = names(small(input_shape=(64, 96, 3), dropout=0.0))
+    assert names(small(dropout=0.0)) == [layers[0], "rgb", *layers[1:]]  # also the same names every time
+    stages = ["stem_1", "stem_2", "stack1", "stack2", "stack3", "stack4_down", "stack4_c2f", "stack4_spp"]
+    position = [next(stage for stage in stages if name.startswith(stage)) for name in layers[1:-5]]
+    assert position == sorted(position, key=stages.index)
+    assert layers[-5:] == ["pooling", "dense_1", "dense_2", "dense_3", "predictions"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (64, 96)}, r"input_shape is \(64, 96\); expected 3 numbers"),
+        ({"input_shape": (64, 96, 2)}, r"input_shape is \(64, 96, 2\); expected 1 or 3 channels"),
+        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
+        ({"size": "n"}, "size is 'n'; expected 'xs', 's', 'm', 'l' or 'xl'"),
+        ({"pooling": "max"}, "pooling is 'max'; expected 'avg' or 'flatten'"),
+        ({"norm": "group"}, "norm is 'group'; expected 'batch', 'layer' or None"),
+        ({"head": (8, 0)}, r"head is \(8, 0\); expected whole numbers above 0"),
+        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1.0; expected a share"),
+        ({"dropout": (0.1, 0.2)}, "dropout has 2 rates for the 3 layers of head"),
+        ({"dropout_before_pooling": -0.1}, r"dropout \(pooling_dropout\) is -0.1; expected a share"),
+        ({"dropout_before_output": 1.5}, r"dropout \(output_dropout\) is 1.5; expected a share"),
+        ({"weights": "imagenet"}, r"weights is 'imagenet'; expected None, 'coco' or a file whose name ends"),
+        ({"weights": "no/such.weights.h5"}, r"weights: no/such\.weights\.h5: no such file"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        small(**arguments)

@@ -93,7 +93,8 @@ def test_presets_are_the_analyses_of_their_sources(name, settings):
 
 def test_there_are_no_other_presets():
     assert list(SPECTROGRAM_SPECS) == [
-        "arrigo-v1", "arrigo-v2", "malvezzi-rgb224", "zhang-128", "uncu-segments", "librosa-128x387",
+        "arrigo-v1", "arrigo-v2", "malvezzi-rgb224", "malvezzi-pieces", "zhang-128", "uncu-segments",
+        "librosa-128x387",
     ]  # fmt: skip
 
 

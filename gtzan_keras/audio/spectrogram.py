@@ -153,9 +153,9 @@ class SpectrogramSpec:
         """The fields in which two specs differ, for messages; "" when they are equal."""
         mine, theirs = self.to_dict(), other.to_dict()
         return ", ".join(
-            f"{field}: {mine[field]!r} against {theirs[field]!r}"
+            f"{field}: {mine[field]!r} against {theirs.get(field)!r}"
             for field in mine
-            if mine[field] != theirs[field]
+            if mine[field] != theirs.get(field)
         )
 
 
@@ -173,6 +173,10 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
         SpectrogramSpec(
             name="malvezzi-rgb224", height=224, width=224, channels=3, colour_map="viridis",
         ),
+        SpectrogramSpec(
+            name="malvezzi-pieces", height=224, width=224, channels=3, colour_map="viridis",
+            segment_seconds=15.0, segment_hop_seconds=15.0,
+        ),
         SpectrogramSpec(name="zhang-128", fit="pad"),
         SpectrogramSpec(
             name="uncu-segments", sample_rate=44100, clip_seconds=None,
@@ -186,7 +190,7 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
 """The analyses of the five sources, and that of the pictures of 999 GTZAN tracks used here.
 
 What a source leaves open is librosa's default; the picture sizes of ``uncu-segments`` (128 x 128)
-and the colour map of ``malvezzi-rgb224`` are ours."""
+and the colour map of ``malvezzi-rgb224`` are ours, and so are the pieces of ``malvezzi-pieces``."""
 
 
 def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:

@@ -6,10 +6,11 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.embeddings import EmbeddingSpec
 
 if TYPE_CHECKING:
     import keras
@@ -23,12 +24,15 @@ class SavedModel(NamedTuple):
     """A model with what it needs to be used: the spec of its input and the names of its outputs."""
 
     model: keras.Model
-    spec: SpectrogramSpec
+    spec: Any  # SpectrogramSpec or EmbeddingSpec
     genres: list[str]
 
 
 def save_model(
-    model: keras.Model, path: str | os.PathLike[str], spec: SpectrogramSpec, genres: list[str]
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    spec: SpectrogramSpec | EmbeddingSpec,
+    genres: list[str],
 ) -> Path:
     """Save a model as `.keras` together with its spec and genre names.
 
@@ -37,10 +41,10 @@ def save_model(
     Parameters
     ----------
     model : keras.Model
-        Takes pictures of ``spec.shape`` and gives one probability a genre.
+        Takes pictures, or embeddings, of ``spec.shape`` and gives one probability a genre.
     path : str or os.PathLike
         Ends in ``.keras``.
-    spec : SpectrogramSpec
+    spec : SpectrogramSpec or EmbeddingSpec
         What its input is made by.
     genres : list of str
         In class order.
@@ -119,5 +123,6 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
 
     import gtzan_keras.metrics  # noqa: F401 (registers the metrics that a compiled model may name)
 
-    spec = SpectrogramSpec.from_dict(card["spec"])
+    kind = EmbeddingSpec if "patches" in card["spec"] else SpectrogramSpec
+    spec = kind.from_dict(card["spec"])
     return SavedModel(keras.saving.load_model(path), spec, list(card["genres"]))

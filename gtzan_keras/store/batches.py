@@ -34,6 +34,9 @@ class Augmentation:
     tone : float in [0, 1)
         Change contrast by up to this share, loudness by up to 0.4 of it (in units of the picture's
         range), and the balance of low and high bands by up to 0.5 of it, as another recording would.
+    noise : float >= 0
+        Add Gaussian noise of this standard deviation (in units of the picture's range), as Zhang does
+        to the sound.
     masks : int >= 0
         SpecAugment: so many blocks of bands and as many of frames take the picture's mean.
     mask_share : float in [0, 1]
@@ -61,6 +64,7 @@ class Augmentation:
     time_stretch: float = 0.0
     band_shift: int = 0
     tone: float = 0.0
+    noise: float = 0.0
     masks: int = 0
     mask_share: float = 0.15
     mixup: float = 0.0
@@ -70,6 +74,7 @@ class Augmentation:
             ("time_stretch", 0 <= self.time_stretch < 1),
             ("band_shift", self.band_shift >= 0),
             ("tone", 0 <= self.tone < 1),
+            ("noise", self.noise >= 0),
             ("masks", self.masks >= 0),
             ("mask_share", 0 <= self.mask_share <= 1),
             ("mixup", self.mixup >= 0),
@@ -100,6 +105,9 @@ class Augmentation:
                 middle = image.mean()
                 balance = np.linspace(-tilt, tilt, height, dtype=np.float32)[:, None, None]
                 image[:] = np.clip((image - middle) * (1 + contrast) + middle + loudness + balance, 0, 1)
+            if self.noise:
+                image += random.normal(0, self.noise, size=image.shape).astype(np.float32)
+                np.clip(image, 0, 1, out=image)
             mean = image.mean(axis=(0, 1))
             for _ in range(self.masks):
                 bands = random.integers(int(height * self.mask_share) + 1)
@@ -203,7 +211,7 @@ class Batches(keras.utils.PyDataset):
             raise IndexError(f"batch {index} of {len(self)}")
         places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         pictures = self.store.read(self.rows[places]) if self._held is None else self._held[places]
-        images = np.multiply(pictures, np.float32(1 / 255), dtype=np.float32)
+        images = self.store.as_input(pictures)
         labels = self._one_hot[self.labels[places]]
         if self.augmentation is None:
             return images, labels

@@ -8,6 +8,7 @@ library version are attributes. A store is written to a temporary name and renam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, genre
 
 if TYPE_CHECKING:
     from gtzan_keras.store.batches import Batches
+    from gtzan_keras.store.embeddings import EmbeddingSpec
 
 __all__ = ["SpectrogramStore", "open_store"]
 
@@ -48,7 +50,7 @@ class Sample:
     refused: str = ""
 
 
-def pack(images: Iterable[npt.NDArray[np.uint8]]) -> tuple[bytes, ...]:
+def pack(images: Iterable[npt.NDArray[Any]]) -> tuple[bytes, ...]:
     """Deflate pictures as HDF5 keeps them, so that worker processes do the work, not the writer."""
     return tuple(zlib.compress(image.tobytes(), _DEFLATE_LEVEL) for image in images)
 
@@ -78,6 +80,8 @@ class SpectrogramStore:
     ((2, 8, 8, 1), ['pop', 'rock'], ['rock', 'pop'])
     """
 
+    _DATASET = "spectrograms"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         import h5py
 
@@ -95,16 +99,24 @@ class SpectrogramStore:
             self._file.close()
             raise
         attributes = self._file.attrs
-        self._images = self._file["spectrograms"]
-        self.spec = SpectrogramSpec.from_dict(json.loads(attributes["spec"]))
+        self._images = self._file[self._DATASET]
+        self.spec = self._read_spec(json.loads(attributes["spec"]))
         self.genres: list[str] = json.loads(attributes["genres"])
         self.track_id: npt.NDArray[np.object_] = self._file["track_id"].asstr()[:]
         self.genre: npt.NDArray[np.object_] = self._file["genre"].asstr()[:]
         self.segment: npt.NDArray[np.int32] = self._file["segment"][:]
 
+    @staticmethod
+    def _read_spec(fields: dict[str, Any]) -> SpectrogramSpec:
+        return SpectrogramSpec.from_dict(fields)
+
     def _check_kind(self) -> None:
         attributes = self._file.attrs
-        if "gtzan_keras_format" not in attributes or "spectrograms" not in self._file:
+        if "gtzan_keras_format" in attributes and self._DATASET not in self._file:
+            raise GtzanKerasError(
+                f"{self.path}: a store, but not one of {self._DATASET}; open it with open_store()"
+            )
+        if "gtzan_keras_format" not in attributes:
             raise GtzanKerasError(
                 f"{self.path}: an HDF5 file, but not a store of gtzan_keras; make one from its arrays with "
                 "SpectrogramStore.from_arrays()"
@@ -119,7 +131,8 @@ class SpectrogramStore:
         return len(self._images)
 
     def __repr__(self) -> str:
-        return f"<SpectrogramStore {self.path.name}: {len(self)} x {self.spec.shape}, spec {self.spec.name}>"
+        kind, shape = type(self).__name__, self.spec.shape
+        return f"<{kind} {self.path.name}: {len(self)} x {shape}, spec {self.spec.name}>"
 
     def __enter__(self) -> SpectrogramStore:
         return self
@@ -138,7 +151,7 @@ class SpectrogramStore:
         self._file.close()
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """(samples, height, width, channels)."""
         return self._images.shape
 
@@ -182,12 +195,23 @@ class SpectrogramStore:
             digest.update(self.chunk(row))
         return digest.hexdigest()
 
+    @cached_property
+    def sample_id(self) -> list[str]:
+        """Track and segment of each sample: ``"blues.00000#3"``."""
+        return [f"{track}#{number}" for track, number in zip(self.track_id, self.segment, strict=True)]
+
     def chunk(self, row: int) -> bytes:
         """One sample as it lies in the file, deflated."""
-        return self._images.id.read_direct_chunk((row, 0, 0, 0))[1]
+        return self._images.id.read_direct_chunk((row, *[0] * len(self.spec.shape)))[1]
 
     def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Row numbers of the samples of these tracks, in the order of the store.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Tracks, with all their segments; ``"blues.00000#3"`` is one segment alone, which only the
+            parts of a leaky split name.
 
         Raises
         ------
@@ -195,13 +219,14 @@ class SpectrogramStore:
             A track is neither in the store nor among those it left out.
         """
         wanted = set(track_ids)
-        unknown = sorted(wanted - set(self.track_id) - set(self.refused))
+        unknown = sorted(wanted - set(self.track_id) - set(self.refused) - set(self.sample_id))
         if unknown:
             raise GtzanKerasError(
                 f"{self.path}: {len(unknown)} track(s) of the split are not in this store, e.g. "
                 f"{', '.join(unknown[:3])}; make split and store from the same folder"
             )
-        return np.flatnonzero([track_id in wanted for track_id in self.track_id])
+        pairs = zip(self.track_id, self.sample_id, strict=True)
+        return np.flatnonzero([track in wanted or sample in wanted for track, sample in pairs])
 
     def read(
         self, rows: npt.NDArray[np.int64] | Sequence[int] | slice = slice(None)
@@ -230,13 +255,17 @@ class SpectrogramStore:
         [2, 0]
         """
         numbers = np.arange(len(self))[rows]
-        out = np.empty((len(numbers), *self.spec.shape), dtype=np.uint8)
+        out = np.empty((len(numbers), *self.spec.shape), dtype=self._images.dtype)
         # Past HDF5's filter pipeline and its global lock: inflating one chunk costs under 1 ms.
         for place, row in enumerate(numbers):
-            out[place] = np.frombuffer(zlib.decompress(self.chunk(int(row))), np.uint8).reshape(
+            out[place] = np.frombuffer(zlib.decompress(self.chunk(int(row))), out.dtype).reshape(
                 self.spec.shape
             )
         return out
+
+    def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Samples as `read` gives them -> as a model takes them: float32, 0..1."""
+        return np.multiply(samples, np.float32(1 / 255), dtype=np.float32)
 
     def batches(
         self,
@@ -319,29 +348,33 @@ class SpectrogramStore:
                 )
         """
         ids = [str(track_id) for track_id in track_ids]
-        if not ids:
-            raise GtzanKerasError(f"{path}: no track ids; a store holds at least one picture")
-        if genres is None:
-            from gtzan_keras.tracks.catalogue import facts
-
-            strangers = [track_id for track_id in ids if track_id not in facts().index]
-            if strangers:
-                raise GtzanKerasError(
-                    f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
-                )
-            genres = facts()["genre"].reindex(ids).tolist()
-        if len(genres) != len(ids):
-            raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; one each is needed")
-        genre_of: dict[str, str] = {}
-        for track_id, genre in zip(ids, genres, strict=True):
-            if genre_of.setdefault(track_id, genre) != genre:
-                raise GtzanKerasError(
-                    f"{track_id}: one sample is {genre_of[track_id]}, another {genre}; a track has one genre"
-                )
-        table = describe(genre_of)
-        with StoreWriter(path, spec, table) as writer:
+        with StoreWriter(path, spec, table_of(path, ids, genres)) as writer:
             writer.append_all(_by_track(ids, images, spec))
         return cls(path)
+
+
+def table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str] | None) -> pd.DataFrame:
+    """Table of tracks for samples that come as arrays; genres from GTZAN's facts when left out."""
+    if not ids:
+        raise GtzanKerasError(f"{path}: no track ids; a store holds at least one picture")
+    if genres is None:
+        from gtzan_keras.tracks.catalogue import facts
+
+        strangers = [track_id for track_id in ids if track_id not in facts().index]
+        if strangers:
+            raise GtzanKerasError(
+                f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
+            )
+        genres = facts()["genre"].reindex(ids).tolist()
+    if len(genres) != len(ids):
+        raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; one each is needed")
+    genre_of: dict[str, str] = {}
+    for track_id, genre in zip(ids, genres, strict=True):
+        if genre_of.setdefault(track_id, genre) != genre:
+            raise GtzanKerasError(
+                f"{track_id}: one sample is {genre_of[track_id]}, another {genre}; a track has one genre"
+            )
+    return describe(genre_of)
 
 
 def _by_track(
@@ -387,7 +420,11 @@ class StoreWriter:
         The table the store will carry.
     """
 
-    def __init__(self, path: str | os.PathLike[str], spec: SpectrogramSpec, tracks: pd.DataFrame) -> None:
+    _DATASET, _DTYPE = "spectrograms", "uint8"
+
+    def __init__(
+        self, path: str | os.PathLike[str], spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
+    ) -> None:
         check_columns(tracks, COLUMNS)
         self.path, self.spec, self.tracks = Path(path), spec, tracks
         self.temporary = self.path.with_name(self.path.name + ".writing")
@@ -396,18 +433,18 @@ class StoreWriter:
         self._genre_of = dict(zip(tracks["track_id"], tracks["genre"], strict=True))
         self.rows: list[tuple[str, str, int]] = []
 
-    def __enter__(self) -> StoreWriter:
+    def __enter__(self) -> Self:
         import h5py
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # No times in the file: the same contents give the same bytes.
         self._file = h5py.File(self.temporary, "w", libver="latest", track_order=True)
         self._images = self._file.create_dataset(
-            "spectrograms",
+            self._DATASET,
             shape=(0, *self.spec.shape),
             maxshape=(None, *self.spec.shape),
             chunks=(1, *self.spec.shape),
-            dtype="uint8",
+            dtype=self._DTYPE,
             compression="gzip",
             compression_opts=_DEFLATE_LEVEL,
         )
@@ -423,7 +460,7 @@ class StoreWriter:
         first = len(self.rows)
         self._images.resize(first + len(sample.chunks), axis=0)
         for segment, chunk in enumerate(sample.chunks):
-            self._images.id.write_direct_chunk((first + segment, 0, 0, 0), chunk)
+            self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
             self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
 
     def append_all(self, samples: Iterable[Sample]) -> None:
@@ -459,7 +496,7 @@ class StoreWriter:
                 "gtzan_keras_format": _FORMAT,
                 "gtzan_keras_version": gtzan_keras.__version__,
                 "spec": json.dumps(self.spec.to_dict()),
-                "db_range": self.spec.db_range,
+                **({"db_range": self.spec.db_range} if isinstance(self.spec, SpectrogramSpec) else {}),
                 # All genres of the table, also one whose every track was refused: labels stay put.
                 "genres": json.dumps(genre_names(self.tracks["genre"])),
             }
@@ -467,7 +504,7 @@ class StoreWriter:
 
 
 def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
-    """Open a store for reading.
+    """Open a store of either kind for reading.
 
     Parameters
     ----------
@@ -477,6 +514,7 @@ def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
     Returns
     -------
     SpectrogramStore
+        An `EmbeddingsStore` where the file holds embeddings.
 
     Raises
     ------
@@ -490,4 +528,11 @@ def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
     Traceback (most recent call last):
     gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make one with `gtzan-keras preprocess`
     """
-    return SpectrogramStore(path)
+    import h5py
+
+    from gtzan_keras.store.embeddings import EmbeddingsStore
+
+    embeddings = False
+    with contextlib.suppress(OSError), h5py.File(path) as file:  # the constructor says what is wrong
+        embeddings = EmbeddingsStore._DATASET in file
+    return EmbeddingsStore(path) if embeddings else SpectrogramStore(path)

@@ -1,0 +1,371 @@
+"""VGGish: its front end against other derivations, its network against bare TensorFlow, its weights."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+from gtzan_keras.audio.decode import load_audio
+from gtzan_keras.audio.vggish import patch_samples, vggish_patches
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.vggish import vggish, vggish_classifier
+from gtzan_keras.store import embeddings as hub
+
+RANDOM = np.random.default_rng(0)
+NOISE = RANDOM.uniform(-1, 1, 16000 * 3).astype(np.float32)
+
+# The reference's variables (tensorflow/models, research/audioset/vggish/vggish_slim.py) and their shapes.
+REFERENCE = {
+    "vggish/conv1": (3, 3, 1, 64),
+    "vggish/conv2": (3, 3, 64, 128),
+    "vggish/conv3/conv3_1": (3, 3, 128, 256),
+    "vggish/conv3/conv3_2": (3, 3, 256, 256),
+    "vggish/conv4/conv4_1": (3, 3, 256, 512),
+    "vggish/conv4/conv4_2": (3, 3, 512, 512),
+    "vggish/fc1/fc1_1": (6 * 4 * 512, 4096),
+    "vggish/fc1/fc1_2": (4096, 4096),
+    "vggish/fc2": (4096, 128),
+}
+POOLED = {"vggish/conv1", "vggish/conv2", "vggish/conv3/conv3_2", "vggish/conv4/conv4_2"}
+CONVOLUTIONS = [scope for scope in REFERENCE if "conv" in scope]
+
+
+def draw_variables(scopes: list[str]) -> dict[str, np.ndarray]:
+    """Random weights that keep the size of what passes through."""
+    drawn = {}
+    for scope in scopes:
+        shape = REFERENCE[scope]
+        spread = np.sqrt(2 / np.prod(shape[:-1]))
+        some = RANDOM.standard_normal(2**19 + 1, np.float32) * np.float32(spread)
+        drawn[f"{scope}/weights"] = np.resize(some, shape)  # over and over: 67 million take a second
+        drawn[f"{scope}/biases"] = RANDOM.standard_normal(shape[-1], np.float32)
+    return drawn
+
+
+def by_hand(patches: np.ndarray, variables: dict[str, np.ndarray]) -> np.ndarray:
+    """The network in bare TensorFlow operations."""
+    x = tf.constant(patches)[..., None]
+    for scope in REFERENCE:
+        if f"{scope}/weights" not in variables:
+            break
+        weights, biases = variables[f"{scope}/weights"], variables[f"{scope}/biases"]
+        if "conv" in scope:
+            x = tf.nn.relu(tf.nn.conv2d(x, weights, 1, "SAME") + biases)
+        else:
+            x = tf.reshape(x, (len(patches), -1)) @ weights + biases
+            x = x if scope == "vggish/fc2" else tf.nn.relu(x)
+        if scope in POOLED:
+            x = tf.nn.max_pool2d(x, 2, 2, "SAME")
+    return x.numpy()
+
+
+@pytest.fixture(scope="module")
+def base_variables() -> dict[str, np.ndarray]:
+    return draw_variables(CONVOLUTIONS)
+
+
+@pytest.fixture(scope="module")
+def base_features(base_variables: dict[str, np.ndarray]) -> np.ndarray:
+    return by_hand(vggish_patches(NOISE[:16000]), base_variables)
+
+
+@pytest.fixture(scope="module")
+def base(base_variables: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    return vggish(write_checkpoint(tmp_path_factory.mktemp("base") / "v2", base_variables), include_top=False)
+
+
+def write_checkpoint(prefix: Path, variables: dict[str, np.ndarray]) -> Path:
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=list(variables.values()),
+    )
+    return prefix
+
+
+def assert_same_features(model: keras.Model, features: np.ndarray) -> None:
+    np.testing.assert_allclose(model(vggish_patches(NOISE[:16000])), features, rtol=1e-3, atol=1e-3)
+
+
+# ---- the front end
+
+
+def independent_patches(audio: np.ndarray) -> np.ndarray:
+    """From the definitions alone: a Fourier matrix, SciPy's window, librosa's mel scale, `np.interp`."""
+    window = scipy.signal.get_window("hann", 400)  # periodic
+    fourier = np.exp(-2j * np.pi * np.outer(np.arange(400), np.arange(257)) / 512)
+    bins = librosa.hz_to_mel(np.arange(257) * 16000 / 512, htk=True)
+    edges = np.linspace(librosa.hz_to_mel(125, htk=True), librosa.hz_to_mel(7500, htk=True), 66)
+    bank = np.stack([np.interp(bins, edges[band : band + 3], [0, 1, 0]) for band in range(64)], axis=1)
+    frames = np.stack([audio[start : start + 400] * window for start in range(0, len(audio) - 399, 160)])
+    log_mel = np.log(np.abs(frames @ fourier) @ bank + 0.01)
+    whole = len(log_mel) // 96
+    return log_mel[: whole * 96].reshape(whole, 96, 64)
+
+
+def test_patches_agree_with_an_independent_derivation() -> None:
+    np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-5)
+
+
+def test_patches_agree_with_tensorflow_signal_as_the_hub_model_computes_them() -> None:
+    magnitude = tf.abs(tf.signal.stft(NOISE, 400, 160, 512))
+    bank = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0)
+    expected = tf.signal.frame(tf.math.log(magnitude @ bank + 0.01), 96, 96, axis=0)
+    np.testing.assert_allclose(vggish_patches(NOISE), expected, rtol=0, atol=1e-3)
+
+
+def test_a_tone_is_loudest_in_the_band_around_it() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(48000) / 16000).astype(np.float32)
+    edges = np.linspace(librosa.hz_to_mel(125, htk=True), librosa.hz_to_mel(7500, htk=True), 66)
+    band = np.abs(edges[1:-1] - librosa.hz_to_mel(1000, htk=True)).argmin()
+    assert (vggish_patches(tone).argmax(axis=2) == band).all()
+
+
+def test_silence_and_a_constant_are_the_logarithm_of_the_offset() -> None:
+    assert vggish_patches(np.zeros(16000, np.float32)) == pytest.approx(np.log(0.01))
+
+
+def test_thirty_seconds_are_31_patches() -> None:
+    assert vggish_patches(np.zeros(480_000, np.float32)).shape == (31, 96, 64)
+
+
+@pytest.mark.parametrize(
+    ("samples", "count"), [(0, 0), (15_599, 0), (15_600, 1), (30_959, 1), (30_960, 2), (46_319, 2)]
+)
+def test_what_does_not_fill_a_patch_is_dropped(samples: int, count: int) -> None:
+    assert vggish_patches(np.ones(samples, np.float32)).shape == (count, 96, 64)
+    assert samples < patch_samples(count + 1)
+    assert count == 0 or samples >= patch_samples(count)
+
+
+def test_a_long_sound_gives_the_patches_of_its_pieces() -> None:
+    sound = RANDOM.uniform(-1, 1, 16000 * 64).astype(np.float32)  # 66 patches
+    pieces = [vggish_patches(sound[15360 * patch :][:15600]) for patch in range(66)]
+    np.testing.assert_allclose(vggish_patches(sound), np.concatenate(pieces), rtol=0, atol=1e-6)
+
+
+def test_frames_begin_with_the_sound_and_are_not_centred() -> None:
+    click = np.zeros(16000, np.float32)
+    click[400] = 1.0  # the first sample after the first window
+    loud = vggish_patches(click)[0].max(axis=1) > np.log(0.01) + 1e-6
+    assert np.flatnonzero(loud).tolist() == [1, 2]  # windows 160..559 and 320..719
+
+
+def test_sound_of_two_channels_is_refused() -> None:
+    with pytest.raises(GtzanKerasError, match=r"\(16000, 2\).*mono samples at 16 kHz"):
+        vggish_patches(np.zeros((16000, 2), np.float32))
+
+
+def test_a_real_track_gives_31_patches(real_data: Path) -> None:
+    audio = load_audio(real_data / "gtzan_mini" / "blues" / "blues.00000.wav", 16000)
+    patches = vggish_patches(audio)
+    assert patches.shape == (31, 96, 64)
+    np.testing.assert_allclose(patches[:3], independent_patches(audio[:48000]), rtol=0, atol=1e-5)
+
+
+# ---- the network
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[keras.Model, dict[str, np.ndarray]]]:
+    """All of VGGish, read from a checkpoint."""
+    variables = draw_variables(list(REFERENCE))
+    folder = tmp_path_factory.mktemp("whole")
+    yield vggish(write_checkpoint(folder / "x.ckpt", variables)), variables
+    shutil.rmtree(folder)  # 289 MB
+
+
+def test_there_are_72_million_parameters(whole: tuple[keras.Model, dict[str, np.ndarray]]) -> None:
+    assert whole[0].count_params() == 72_141_184
+    assert sum(np.prod(shape) + shape[-1] for shape in REFERENCE.values()) == 72_141_184
+
+
+def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(
+    whole: tuple[keras.Model, dict[str, np.ndarray]],
+) -> None:
+    model, variables = whole
+    patches = vggish_patches(NOISE)
+    embeddings = model(patches).numpy()
+    np.testing.assert_allclose(embeddings, by_hand(patches, variables), rtol=1e-3, atol=1e-3)
+    assert embeddings.shape == (3, 128)
+    assert embeddings.min() < 0 < embeddings.max()
+
+
+def test_layers_are_called_as_in_the_reference(whole: tuple[keras.Model, dict[str, np.ndarray]]) -> None:
+    assert " ".join(layer.name for layer in whole[0].layers) == (
+        "input one_channel conv1 pool1 conv2 pool2 conv3_1 conv3_2 pool3 conv4_1 conv4_2 pool4 "
+        "flatten fc1_1 fc1_2 fc2"
+    )
+
+
+def test_without_the_top_it_ends_with_feature_maps(base: keras.Model, base_features: np.ndarray) -> None:
+    assert base.output_shape == (None, 6, 4, 512)
+    assert_same_features(base, base_features)
+
+
+# ---- weights
+
+
+def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(
+    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
+) -> None:
+    # The format of the reference's own file, one file and no index.
+    names, values = list(base_variables), list(base_variables.values())
+    tf.raw_ops.Save(filename=str(tmp_path / "vggish_model.ckpt"), tensor_names=names, data=values)
+    for path in (tmp_path / "vggish_model.ckpt", tmp_path):
+        assert_same_features(vggish(path, include_top=False), base_features)
+
+
+def test_a_checkpoint_may_hold_more_than_is_asked_for(
+    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
+) -> None:
+    more = {"global_step": np.int64(7), **base_variables, "vggish/fc2/biases": np.zeros(128, np.float32)}
+    assert_same_features(vggish(write_checkpoint(tmp_path / "v2", more), include_top=False), base_features)
+
+
+def test_weights_are_read_from_a_saved_model_by_name(
+    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
+) -> None:
+    network = tf.Module()
+    # As the reference exports it to TensorFlow Hub: a list of variables that keep their names.
+    network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()][::-1]
+    tf.saved_model.save(network, tmp_path / "hub")
+    assert_same_features(vggish(tmp_path / "hub", include_top=False), base_features)
+
+
+def test_weights_are_read_from_an_exported_keras_model_by_order(
+    base: keras.Model, base_features: np.ndarray, tmp_path: Path
+) -> None:
+    base.export(tmp_path / "exported", verbose=False)
+    assert_same_features(vggish(tmp_path / "exported", include_top=False), base_features)
+
+
+@pytest.mark.parametrize("name", ["x.keras", "x.weights.h5"])
+def test_weights_are_read_from_what_keras_saves(
+    base: keras.Model, base_features: np.ndarray, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    base.save(path) if path.suffix == ".keras" else base.save_weights(path)
+    assert_same_features(vggish(path, include_top=False), base_features)
+
+
+def test_audioset_is_what_the_hub_has(
+    base_variables: dict[str, np.ndarray],
+    base_features: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = tf.Module()
+    network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()]
+    tf.saved_model.save(network, tmp_path)
+    asked = []
+    monkeypatch.setattr(hub, "hub_folder", lambda handle: asked.append(handle) or tmp_path)
+    assert_same_features(vggish("audioset", include_top=False), base_features)
+    assert asked == ["https://tfhub.dev/google/vggish/1"]
+
+
+def test_audioset_without_a_network_says_what_to_put_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(hub, "HUB_HANDLE", "http://127.0.0.1:9/google/vggish/1")  # nobody is there
+    with pytest.raises(GtzanKerasError, match=r"TFHUB_CACHE_DIR.*audioset/vggish_model.ckpt.*weights="):
+        vggish("audioset", include_top=False)
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for name in ("gone.ckpt", "gone.keras", "gone.weights.h5"):
+        with pytest.raises(GtzanKerasError, match=f"{name}: VGGish's weights can not be read"):
+            vggish(tmp_path / name, include_top=False)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.ckpt").write_text("no weights " * 99)
+    with pytest.raises(GtzanKerasError, match=r"x\.ckpt: VGGish's weights can not be read.*not an sstable"):
+        vggish(tmp_path / "x.ckpt", include_top=False)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "other", {"resnet/conv1": np.zeros(3, np.float32)})
+    with pytest.raises(GtzanKerasError, match=r"no variable vggish/conv1/weights .* 1 is resnet/conv1"):
+        vggish(path, include_top=False)
+
+
+def test_a_variable_of_another_shape_is_refused(
+    base_variables: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    wrong = {**base_variables, "vggish/conv2/biases": np.zeros(64, np.float32)}
+    with pytest.raises(GtzanKerasError, match=r"vggish/conv2/biases is \(64,\); VGGish's is \(128,\)"):
+        vggish(write_checkpoint(tmp_path / "wrong", wrong), include_top=False)
+
+
+def test_a_keras_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "x.keras")
+    with pytest.raises(GtzanKerasError, match=r"x\.keras: VGGish's weights can not be read.*conv1"):
+        vggish(tmp_path / "x.keras", include_top=False)
+
+
+# ---- classifiers
+
+
+def test_the_authors_head_has_the_parameters_counted_by_hand() -> None:
+    filters = [1, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512]
+    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(filters))
+    # 31x128: three pairs -> 25x122, pooled 12x61; a pair -> 10x59, pooled 5x29; a pair -> 3x27, pooled 1x13
+    dense = (1 * 13 * 512 * 1200 + 1200) + (1200 * 10 + 10)
+    assert convolutions + dense == 12_712_058
+    assert vggish_classifier(head="cnn").count_params() == 12_712_058
+
+
+def test_the_authors_head_has_its_layers_in_order() -> None:
+    layers = [type(layer).__name__ for layer in vggish_classifier(head="cnn").layers]
+    pair, pool, dropout = ["Conv2D", "Conv2D"], "MaxPooling2D", "Dropout"
+    convolutions = [*pair * 3, pool, dropout, *pair, pool, *pair, pool, dropout]
+    dense = ["Flatten", "Dense", "Activation", "Dropout", "Dense"]
+    assert layers == ["InputLayer", "Reshape", *convolutions, *dense]
+
+
+def test_the_dense_head_sees_the_mean_without_padding() -> None:
+    model = vggish_classifier((5, 8), 3)
+    track = RANDOM.normal(size=(1, 3, 8)).astype(np.float32)
+    padded = np.pad(track, ((0, 0), (0, 2), (0, 0)))
+    mean = keras.Model(model.input, model.get_layer("mean").output)
+    np.testing.assert_allclose(mean(padded), track.mean(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["dense", "cnn"])
+def test_classifiers_give_one_probability_a_genre(head: str) -> None:
+    model = vggish_classifier((31, 32), 4, head=head, name="mine")
+    assert model.name == "mine"
+    probabilities = model(RANDOM.normal(size=(2, 31, 32)).astype(np.float32)).numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert probabilities.shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"head": "lstm"}, "head is 'lstm'; expected 'dense' or 'cnn'"),
+        ({"input_shape": (31,)}, "expected two numbers"),
+        ({"num_classes": 1}, "expected at least 2"),
+        ({"input_shape": (25, 128), "head": "cnn"}, r"\(25, 128\) is too small .* block 3"),
+        ({"input_shape": (7, 128), "head": "cnn"}, "block 1"),
+    ],
+)
+def test_unfit_arguments_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        vggish_classifier(**arguments)
+
+
+def test_the_smallest_input_of_the_authors_head_is_taken() -> None:
+    assert vggish_classifier((26, 26), 2, head="cnn").output_shape == (None, 2)

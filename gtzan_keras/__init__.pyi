@@ -1,3 +1,4 @@
+from . import experiments as experiments
 from . import metrics as metrics
 from . import models as models
 from .audio import features as features
@@ -8,9 +9,15 @@ from .audio.spectrogram import SpectrogramSpec as SpectrogramSpec
 from .audio.spectrogram import log_mel as log_mel
 from .audio.spectrogram import mel_image as mel_image
 from .errors import GtzanKerasError as GtzanKerasError
+from .prediction import Prediction as Prediction
+from .prediction import predict as predict
+from .store.embeddings import EmbeddingSpec as EmbeddingSpec
+from .store.embeddings import EmbeddingsStore as EmbeddingsStore
+from .store.embeddings import embed as embed
 from .store.hdf5 import SpectrogramStore as SpectrogramStore
 from .store.hdf5 import open_store as open_store
 from .store.preprocess import preprocess as preprocess
+from .study import open_study as open_study
 from .tracks import demo as demo
 from .tracks import splits as splits
 from .tracks.catalogue import load_tracks as load_tracks

@@ -43,6 +43,9 @@ def main() -> None:
 def tracks(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Look for recordings that stand there twice.")
+    ] = False,
     jobs: Jobs = -1,
 ) -> None:
     """List the tracks in a folder by genre, and with --verify their faults."""
@@ -70,6 +73,18 @@ def tracks(
         console.print(f"{row.track_id}: {row.status}", highlight=False)
     for group in catalogue.duplicate_groups(found):
         console.print(f"exact copies: {' = '.join(group)}", highlight=False)
+    if near_duplicates:
+        from gtzan_keras.tracks.near_duplicates import find_near_duplicates
+
+        exact = [set(group) for group in catalogue.duplicate_groups(found)]
+        for pair in find_near_duplicates(found, jobs=jobs).itertuples():
+            if not any({pair.first, pair.second} <= group for group in exact):
+                console.print(
+                    f"near-duplicates: {pair.first} ~ {pair.second}, "
+                    f"correlation {pair.correlation:.2f}, shift {pair.shift:+.2f} s",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
 
 @app.command()
@@ -114,6 +129,30 @@ def preprocess(
     print(
         f"{report.path}: {report.samples} pictures of {report.written} tracks"
         f" ({report.resumed} were there already), {len(report.refused)} left out, {report.seconds:.1f} s"
+    )
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    source: Annotated[
+        str, typer.Option(help="'hub', a TensorFlow Hub handle or SavedModel folder, or a file of weights.")
+    ] = "hub",
+    trim: Annotated[bool, typer.Option("--trim", help="Cut off silence first, as the source does.")] = False,
+    jobs: Jobs = -1,
+) -> None:
+    """Turn the tracks of a folder into a store of VGGish embeddings."""
+    _import_tensorflow()
+    from gtzan_keras.models.vggish import vggish
+    from gtzan_keras.store.embeddings import embed as run
+    from gtzan_keras.tracks.catalogue import load_tracks
+
+    network = vggish(source) if Path(source).is_file() else source
+    report = run(load_tracks(folder), store, network, trim=trim, jobs=jobs)
+    print(
+        f"{report.path}: embeddings of {report.written} tracks, {len(report.refused)} left out, "
+        f"{report.seconds:.1f} s"
     )
 
 
@@ -212,6 +251,7 @@ def train(
     from gtzan_keras.store.hdf5 import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of
+    from gtzan_keras.tracks.near_duplicates import with_near_duplicates
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fit import train as fit
     from gtzan_keras.training.precision import use_precision
@@ -220,7 +260,7 @@ def train(
     parts = (
         splits.fault_filtered(opened.tracks)
         if split == "fault-filtered"
-        else splits.stratified(opened.tracks, split)
+        else splits.stratified(with_near_duplicates(opened.tracks), split)
     )
     if without:
         parts = parts.without(opened.tracks, without.split(","))
@@ -255,12 +295,134 @@ def train(
 
 
 @app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this one whole.")] = None,
+) -> None:
+    """List the published experiments that can be run, or show one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gtzan_keras.experiments import RECIPES, changes, find
+
+    console = Console()
+    if name is None:
+        table = Table(title="gtzan-keras run NAME --data DIR")
+        for column in ("name", "model", "data", "split", "published"):
+            table.add_column(column, no_wrap=column == "name")
+        for recipe in RECIPES.values():
+            split = f"{recipe.split} (leaky)" if recipe.leaky else recipe.split
+            figure = str(recipe.published[0]) if recipe.published else ""
+            table.add_row(recipe.name, recipe.title, recipe.data, split, figure)
+        console.print(table)
+        return
+    recipe = find(name)
+    facts = [
+        ("source", recipe.source),
+        ("data", recipe.data),
+        ("model", recipe.builder),
+        *((f"  {key}", value) for key, value in recipe.arguments.items()),
+        ("split", f"{recipe.split} (leaky)" if recipe.leaky else recipe.split),
+        ("without", ", ".join(recipe.without)),
+        ("training", ""),
+        *((f"  {key}", value) for key, value in recipe.training.items()),
+        ("then", ", ".join(f"{key} {value}" for key, value in recipe.fine_tune.items())),
+        ("grid", ", ".join(f"{key} {values}" for key, values in recipe.grid.items())),
+        ("folds that choose the epochs", recipe.kfold or ""),
+        ("averages", ", ".join(recipe.members)),
+        ("starts from", recipe.pretrained),
+        *(("published", figure) for figure in recipe.published),
+        *((f"from {recipe.base}", change) for change in changes(recipe)),
+        *(("ours", choice) for choice in recipe.ours),
+        ("note", recipe.note),
+    ]
+    console.print(f"[bold]{recipe.name}[/bold]: {recipe.title}", highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in facts:
+        if value != "" or key == "training":
+            table.add_row(key, str(value))
+    console.print(table)
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="Of the recipe; `gtzan-keras recipes` lists them.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Folder of tracks, store (.h5) or table (.csv); may be given twice.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="published (the default), random, artist or fault-filtered.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ...")] = 1,
+    max_epochs: Annotated[int | None, typer.Option(help="Train no longer than this.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("reports"),
+    stores: Annotated[Path, typer.Option(help="Where what is made from audio is kept.")] = Path(
+        "data/stores"
+    ),
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    jobs: Jobs = -1,
+) -> None:
+    """Run a published experiment and put its figures beside the published ones."""
+    _import_tensorflow()
+    from rich.console import Console
+    from rich.table import Table
+
+    from gtzan_keras.experiments import PROTOCOLS, find
+    from gtzan_keras.experiments import run as run_recipe
+    from gtzan_keras.report.leaderboard import leaderboard
+    from gtzan_keras.training.precision import use_precision
+
+    recipe = find(name)
+    use_precision(precision)
+    summaries = run_recipe(
+        name,
+        data,
+        protocol=split,
+        seeds=seeds,
+        max_epochs=max_epochs,
+        out=out,
+        stores=stores,
+        weights=weights,
+        jobs=jobs,
+        command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
+    )
+    console = Console()
+    table = Table(title=f"{recipe.name}: {recipe.title}")
+    for column in ("what", "split", "accuracy", "macro precision", "seeds"):
+        table.add_column(column)
+    published = {figure.metric: figure for figure in reversed(recipe.published)}
+    if published:
+        shown = [str(published.get(metric, "")) for metric in ("accuracy", "macro_precision")]
+        table.add_row("published", recipe.split, *shown, "")
+    for path in summaries:
+        summary = json.loads(path.read_text("utf-8"))
+        scores = [summary["scores"][metric] for metric in ("accuracy", "macro_precision")]
+        table.add_row(
+            f"ours, {PROTOCOLS[summary['protocol']]}" + (" (leaky)" if summary["leaky"] else ""),
+            summary["split"],
+            *(f"{100 * s['value']:.1f} % ({100 * s['low']:.1f} to {100 * s['high']:.1f})" for s in scores),
+            str(summary["seeds"]),
+        )
+    console.print(table)
+    if summary["segments"]:
+        console.print(f"by segment: {100 * summary['segments']['accuracy']:.1f} %", highlight=False)
+    for deviation in summary["deviations"]:
+        console.print(f"not as in the recipe: {deviation}", highlight=False)
+    if recipe.note:
+        console.print(recipe.note, highlight=False)
+    print(leaderboard(out)[1].resolve())
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs below it.")] = Path(
         "reports"
     ),
 ) -> None:
     """Write the pages of all runs below a folder anew, and the page that lists them."""
+    from gtzan_keras.report.leaderboard import leaderboard
     from gtzan_keras.report.page import index_page, run_page
 
     if (folder / "result.json").is_file():
@@ -268,7 +430,94 @@ def report(
         return
     for path in sorted(folder.rglob("result.json")):
         run_page(path.parent)
-    print(index_page(folder).resolve())
+    has_recipes = any(folder.rglob("summary.json"))
+    print((leaderboard(folder)[1] if has_recipes else index_page(folder)).resolve())
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run's folder.")],
+    second: Annotated[Path, typer.Argument(help="Another run's, tested on the same tracks.")],
+) -> None:
+    """Compare two runs on their test tracks: differences with intervals, and McNemar's test."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gtzan_keras.report.plots import METRICS
+    from gtzan_keras.training.compare import compare as compared
+    from gtzan_keras.training.compare import in_words
+
+    found = compared(first, second)
+    artists = found["by_artist"]
+    table = Table(title=f"{found['count']} test tracks, 95 % intervals of the difference")
+    table.add_column("score")
+    for column in ("first", "second", "difference", "over tracks", *(["over artists"] if artists else [])):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, label in METRICS.items():
+        score = found["scores"][name]
+        spans = [score["difference"], *([artists[name]] if artists else [])]
+        table.add_row(
+            label,
+            f"{score['first']:.1%}",
+            f"{score['second']:.1%}",
+            f"{100 * score['difference']['value']:+.1f}",
+            *(f"{100 * span['low']:+.1f} to {100 * span['high']:+.1f}" for span in spans),
+        )
+    console = Console(highlight=False)
+    for key in ("first", "second"):
+        console.print(f"{key}: {found[key]['name']}{' (leaky)' if found[key]['leaky'] else ''}", markup=False)
+    console.print(table)
+    right = found["right"]
+    console.print(
+        f"right: both {right['both']}, only the first {right['only_first']}, only the second "
+        f"{right['only_second']}, neither {right['neither']}; exact McNemar p = {found['p_value']:.2g}"
+    )
+    console.print(in_words(found), markup=False)
+
+
+@app.command()
+def predict(
+    songs: Annotated[
+        list[str], typer.Argument(help="Sound files, folders, patterns such as 'music/**/*.mp3'.")
+    ],
+    model: Annotated[Path, typer.Option(help="A run's model.keras.")],
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds from window to window; half a window if left out.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Timeline: a PNG for one song, a folder for several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
+) -> None:
+    """Say which genre recordings of any length are, as a whole and over time."""
+    _import_tensorflow()
+    from tqdm.auto import tqdm
+
+    from gtzan_keras.audio.decode import AudioError
+    from gtzan_keras.prediction import find_songs, predict_all
+    from gtzan_keras.report.timeline import picture_paths, timeline
+
+    paths = find_songs(songs)
+    pictures: list[Path] | list[None] = picture_paths(paths, plot) if plot else [None] * len(paths)
+    content, bad = [], 0
+    for picture, result in zip(pictures, predict_all(paths, model, hop), strict=True):
+        if isinstance(result, AudioError):
+            bad += 1
+            tqdm.write(f"error: {result}", file=sys.stderr)
+            continue
+        if picture is not None:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            timeline(result).savefig(picture, dpi=150)
+        if as_json:
+            content.append(result.to_dict())
+        else:
+            tops = ", ".join(f"{genre} {share:.0%}" for genre, share in result.top())
+            note = " (padded with silence)" if result.padded else ""
+            tqdm.write(f"{result.song}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)
+    if as_json:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+    if bad:
+        raise typer.Exit(1)
 
 
 def _import_tensorflow() -> None:

@@ -23,9 +23,16 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import page
 from gtzan_keras.store.hdf5 import Sample, StoreWriter, open_store, pack
-from gtzan_keras.tracks.catalogue import describe
-from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.evaluate import evaluate, interval_scores
+from gtzan_keras.tracks.catalogue import describe, facts
+from gtzan_keras.tracks.splits import Split, folds
+from gtzan_keras.training.evaluate import (
+    artist_groups,
+    calibration,
+    evaluate,
+    interval_scores,
+    rescore,
+    score_tracks,
+)
 from gtzan_keras.training.fit import Run
 
 SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
@@ -110,6 +117,148 @@ def test_the_interval_of_the_accuracy_is_that_of_the_binomial() -> None:
     ours = interval_scores(truth, predicted, 2)["accuracy"]
     assert ours["low"] == pytest.approx(low, abs=0.004)
     assert ours["high"] == pytest.approx(high, abs=0.004)
+
+
+def test_groups_are_drawn_as_a_whole() -> None:
+    # 40 artists of five tracks, all right or all wrong: as many binomial trials as there are artists.
+    truth, predicted = np.zeros(200, int), np.repeat([0, 1], [135, 65])
+    low, high = scipy.stats.binom(40, 0.675).ppf([0.025, 0.975]) / 40
+    ours = interval_scores(truth, predicted, 2, groups=np.repeat(np.arange(40), 5))["accuracy"]
+    assert ours["value"] == 0.675
+    assert ours["low"] == pytest.approx(low, abs=0.026)  # one artist in 40
+    assert ours["high"] == pytest.approx(high, abs=0.026)
+
+
+def test_groups_of_unlike_size_are_drawn_as_scipy_draws_them(guesses: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, predicted = guesses
+    groups = np.random.default_rng(2).integers(12, size=60)
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+
+    def macro_f1(drawn: np.ndarray) -> float:
+        rows = np.concatenate([members[index] for index in drawn])
+        return SCORES["macro_f1"](truth[rows], predicted[rows])
+
+    ours = interval_scores(truth, predicted, 4, groups=groups)["macro_f1"]
+    theirs = scipy.stats.bootstrap(
+        (np.arange(len(members)),),
+        macro_f1,
+        n_resamples=600,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert ours["low"] == pytest.approx(theirs.low, abs=0.02)
+    assert ours["high"] == pytest.approx(theirs.high, abs=0.02)
+
+
+def test_scores_of_several_models_are_averaged(guesses: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, predicted = guesses
+    scores = interval_scores(truth, [predicted, truth], 4)
+    for name, value in scikit_learn(truth, predicted).items():
+        assert scores[name]["value"] == pytest.approx((value + 1) / 2)
+    assert interval_scores(truth, [predicted, predicted], 4) == interval_scores(truth, predicted, 4)
+
+
+def test_groups_must_fit_the_tracks() -> None:
+    with pytest.raises(GtzanKerasError, match=r"\(1,\) groups and \(2,\) labels"):
+        interval_scores([0, 1], [0, 1], 2, groups=[0])
+
+
+# ---- artists
+
+
+def test_artists_are_told_apart_as_the_folds_do() -> None:
+    tracks = describe(facts()["genre"].to_dict())
+    groups = pd.Series(artist_groups(tracks.to_dict("records")), tracks["track_id"])
+    assert groups.groupby(tracks.set_index("track_id")["artist"]).nunique().drop("").max() == 1
+    tested = [groups[list(fold.test)] for fold in folds(tracks, 5, group="artist")]
+    assert sum(part.nunique() for part in tested) == groups.nunique()
+
+
+def test_names_that_differ_in_case_and_punctuation_are_one_artist_and_unknown_ones_are_none() -> None:
+    names = ["Earth, Wind & Fire", "Earth Wind and Fire", "", None, "Abba"]
+    tracks = [{"track_id": str(n), "genre": "disco", "artist": name} for n, name in enumerate(names)]
+    groups = artist_groups(tracks)
+    assert groups is not None
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 4
+    assert artist_groups(tracks[2:4]) is None
+
+
+# ---- calibration
+
+
+def test_the_calibration_error_is_that_of_the_formula() -> None:
+    # Bins of 1/15: 0.95 and 0.99 share the last; 0.5 and 0.52 the eighth; 0.3 is alone in the fifth.
+    found = calibration([0.95, 0.99, 0.5, 0.52, 0.3], [True, False, True, True, False])
+    assert found["ece"] == pytest.approx((abs(1 - 1.94) + abs(2 - 1.02) + abs(0 - 0.3)) / 5)
+    assert [bin_["count"] for bin_ in found["bins"]] == [0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2]
+    assert found["bins"][14] == {
+        "low": pytest.approx(14 / 15),
+        "high": 1,
+        "count": 2,
+        "confidence": pytest.approx(0.97),
+        "accuracy": 0.5,
+    }
+    assert found["bins"][0]["accuracy"] is None
+
+
+def test_a_bin_holds_its_upper_end_and_not_its_lower() -> None:
+    counts = [bin_["count"] for bin_ in calibration([0.2, 0.4, 1.0], [True] * 3)["bins"]]
+    assert np.flatnonzero(counts).tolist() == [2, 5, 14]
+
+
+def test_a_calibrated_model_lies_within_its_range_19_times_in_20() -> None:
+    random = np.random.default_rng(3)
+    sure = random.uniform(0.2, 1, size=150)
+    ranges = calibration(sure, sure > 0.5)["calibrated"]
+    errors = [calibration(sure, random.random(150) < sure, resamples=1)["ece"] for _ in range(400)]
+    inside = np.mean([ranges["low"] <= error <= ranges["high"] for error in errors])
+    assert inside == pytest.approx(0.95, abs=0.04)  # 0.011 is one standard error
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "message"),
+    [
+        ([], [], "at least one"),
+        ([0.5], [True, False], r"\(1,\) confidences and \(2,\) answers"),
+        ([1.5], [True], "expected 0 to 1"),
+        ([float("nan")], [True], "expected 0 to 1"),
+    ],
+)
+def test_confidences_that_are_none_are_refused(confidence: list, right: list, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        calibration(confidence, right)
+
+
+# ---- tracks
+
+
+def some_tracks(copies: int = 1) -> list[dict[str, Any]]:
+    """40 rock tracks, 27 of them right, each there so many times."""
+    return [
+        {"track_id": f"rock.{n:05d}", "genre": "rock", "predicted": "rock" if n < 27 else "pop"}
+        | {"artist": "", "title": "", "probabilities": [0.2, 0.8] if n < 27 else [0.8, 0.2]}
+        for n in range(40)
+        for _ in range(copies)
+    ]
+
+
+def test_a_track_that_stands_there_twice_is_drawn_again_as_one() -> None:
+    once, thrice = (score_tracks(some_tracks(n), ["pop", "rock"]) for n in (1, 3))
+    assert thrice["count"] == 120
+    assert thrice["accuracy"] == pytest.approx(once["accuracy"])
+
+
+def test_without_known_artists_there_are_no_intervals_over_artists() -> None:
+    assert score_tracks(some_tracks(), ["pop", "rock"])["by_artist"] is None
+
+
+def test_tracks_of_other_genres_are_refused() -> None:
+    with pytest.raises(GtzanKerasError, match=r"rock\.00027: predicted is 'pop', expected one of rock"):
+        score_tracks(some_tracks(), ["rock"])
+    with pytest.raises(GtzanKerasError, match="no tracks"):
+        score_tracks([], ["rock"])
 
 
 def test_the_seed_alone_decides_on_the_intervals(guesses: tuple[np.ndarray, np.ndarray]) -> None:
@@ -257,6 +406,31 @@ def test_faults_of_the_data_are_listed(result: dict[str, Any]) -> None:
     assert result["data"]["refused"] == [{"track_id": "jazz.00054", "reason": "no sound"}]
     assert result["data"]["duplicates"] == [["metal.00058", "rock.00016"]]
     assert result["data"]["tracks"] == 25
+
+
+def test_artists_and_confidences_are_scored_too(result: dict[str, Any]) -> None:
+    # The two tracks of Queen are one artist's, and the four others' artists differ.
+    scores = result["scores"]["test"]
+    artists = {track["artist"] for track in scores["tracks"]}
+    assert scores["by_artist"]["count"] == len(artists) == 5
+    assert scores["by_artist"]["accuracy"]["value"] == scores["accuracy"]["value"]
+    sure = [max(track["probabilities"]) for track in scores["tracks"]]
+    bins = [bin_ for bin_ in scores["calibration"]["bins"] if bin_["count"]]
+    assert sum(bin_["count"] * bin_["confidence"] for bin_ in bins) == pytest.approx(sum(sure), abs=1e-4)
+
+
+def test_an_older_result_is_brought_up_to_date(result: dict[str, Any]) -> None:
+    older = json.loads(json.dumps(result))
+    for part in older["scores"].values():
+        del part["by_artist"], part["calibration"]
+    again = rescore(older)
+    assert again["scores"]["test"]["calibration"]["ece"] == pytest.approx(
+        result["scores"]["test"]["calibration"]["ece"], abs=1e-4
+    )
+    for part, scores in again["scores"].items():
+        assert scores | {"calibration": None} == result["scores"][part] | {"calibration": None}
+    assert "by_artist" not in older["scores"]["test"]
+    assert rescore({**older, "scores": {"test": None}})["scores"] == {"test": None}
 
 
 def test_artist_and_title_stand_beside_each_track(result: dict[str, Any]) -> None:

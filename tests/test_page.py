@@ -19,6 +19,7 @@ from PIL import Image
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report.page import figures, index_page, run_page, write_figures
+from gtzan_keras.training.evaluate import calibration
 
 GENRES = ["jazz", "rock"]
 FIGURES = {"history", "confusion_matrix", "class_distribution", "per_class", "examples", "intervals"}
@@ -166,6 +167,49 @@ def test_the_scores_table_shows_both_parts_with_intervals(run_folder: Path) -> N
     assert ["accuracy by segment", *["34.5 %", "of 100 segments"] * 2] in rows
 
 
+def newer() -> dict[str, Any]:
+    """What results of version 0.1 lacked."""
+    four = dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"))
+    return {
+        "by_artist": {"count": 7, **dict.fromkeys(four, interval(0.38, 0.123, 0.678))},
+        "calibration": calibration([0.8, 0.913, 0.99], [False, False, True])
+        | {"ece": 0.456, "calibrated": {"low": 0.031, "high": 0.299}},
+    }
+
+
+def test_intervals_over_artists_and_the_calibration_error_stand_beside_the_scores(tmp_path: Path) -> None:
+    test = a_part() | newer()
+    page = Reader(run_page(a_run(tmp_path / "run", scores__test=test)))
+    assert ["", "", "over tracks", "over artists", "", "over tracks", "over artists"] in page.rows
+    accuracy = ["accuracy", "38.0 %", "24.1–54.4 %", "12.3–67.8 %", "38.0 %", "24.1–54.4 %", "–"]
+    assert accuracy in page.rows
+    assert ["calibration error", "45.6 %", "3.1–29.9 % if calibrated", "–", ""] in page.rows
+    assert ["tracks", "10", "of 7 artists", "20", ""] in page.rows
+    assert "the one to go by" in page.text
+
+
+def test_a_result_of_version_0_1_has_neither_artists_nor_calibration(run_folder: Path) -> None:
+    text = Reader(run_page(run_folder)).text
+    assert "over artists" not in text
+    assert "calibration" not in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("by_artist", {"count": 3}, "field 'scores.test.by_artist.accuracy' is missing"),
+        (
+            "calibration",
+            {"ece": "small"},
+            "field 'scores.test.calibration.ece' is 'small', expected a whole number or",
+        ),
+    ],
+)
+def test_wrong_newer_fields_are_named_too(field: str, value: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        run_page(a_run(tmp_path / "run", scores__test=a_part() | {field: value}))
+
+
 def test_the_page_lists_genres_faults_and_settings(run_folder: Path) -> None:
     page = Reader(run_page(run_folder))
     for row in (
@@ -199,12 +243,16 @@ def test_mistakes_are_listed_most_confident_first_and_right_answers_are_not(run_
     assert "rock.00003" not in Reader(run_folder / "index.html").text
 
 
-def test_at_most_ten_mistakes_are_listed(tmp_path: Path) -> None:
+def test_ten_mistakes_are_listed_and_the_others_folded_away(tmp_path: Path) -> None:
     track = a_part()["tracks"][0]
     many = [{**track, "track_id": f"jazz.{n:05d}", "probabilities": [1 - n / 99, n / 99]} for n in range(30)]
     page = Reader(run_page(a_run(tmp_path / "run", scores__test__tracks=many)))
     listed = [row[0] for row in page.rows if row[0].startswith("jazz.") and len(row) == 6]
-    assert listed == [f"jazz.{n:05d}" for n in range(29, 19, -1)]
+    assert listed == [f"jazz.{n:05d}" for n in range(29, -1, -1)]
+    html = (tmp_path / "run" / "index.html").read_text()
+    summary = html.index("<summary>Show all: the other 20 of 30 mistakes</summary>")
+    assert html.index("jazz.00020") < summary < html.index("jazz.00019")
+    assert "Show all" not in Reader(run_page(a_run(tmp_path / "few"))).text
 
 
 def test_a_run_without_mistakes_or_faults_says_so(tmp_path: Path) -> None:
@@ -407,6 +455,13 @@ def some_figures(**changes: Any) -> dict[str, Any]:
     )
     examples = {genre: np.zeros((8, 12, 1), np.uint8) for genre in GENRES}
     return figures(a_result(**changes), HISTORY, tracks, examples)
+
+
+def test_the_reliability_diagram_is_drawn_where_the_calibration_is_known() -> None:
+    drawn = some_figures(scores__test=a_part() | newer(), split__leaky=True)
+    assert set(drawn) == {*FIGURES, "reliability"}
+    assert "45.6 %" in drawn["reliability"].axes[0].get_title(loc="left")
+    assert drawn["reliability"].get_supxlabel() == "leaky split"
 
 
 def test_figures_draws_all_of_a_runs_figures_from_its_result() -> None:

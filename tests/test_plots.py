@@ -18,6 +18,7 @@ from sklearn.metrics import recall_score
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import plots
+from gtzan_keras.training.evaluate import calibration
 
 GENRES = list(plots.GENRE_COLOURS)
 
@@ -454,3 +455,35 @@ def test_importing_the_module_leaves_matplotlib_alone_and_drawing_leaves_pyplot_
         "plots.confusion_matrix([[1]], ['a']); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- reliability -----------------------------------------------------------------------------
+
+
+def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interval_and_count() -> None:
+    sure, right = [0.95] * 10 + [0.5] * 4, [True] * 8 + [False] * 5 + [True]
+    figure = drawn(plots.reliability(calibration(sure, right)))
+    above, beneath = figure.axes
+    assert [bar.get_height() for bar in above.patches] == [0.25, 0.8]
+    assert [bar.get_height() for bar in beneath.patches] == [4, 10]
+    assert texts(beneath) == ["4", "10"]
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in above.patches]
+    assert middles == pytest.approx([7.5 / 15, 14.5 / 15])
+    # Wilson's formula for 8 in 10: (0.8 + z²/20 ± z sqrt(0.016 + z²/400)) / (1 + z²/10), z = 1.96
+    whisker = above.collections[0].get_segments()[1]
+    assert whisker[:, 1] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    ece = (10 * 0.15 + 4 * 0.25) / 14
+    assert f"error {100 * ece:.1f} %" in above.get_title(loc="left")
+
+
+def test_reliability_has_the_diagonal() -> None:
+    line = drawn(plots.reliability(calibration([0.9], [True]))).axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[0, 0], [1, 1]]
+
+
+def test_reliability_refuses_what_is_no_calibration() -> None:
+    found = calibration([0.9], [True])
+    with pytest.raises(GtzanKerasError, match="no bin holds a track"):
+        plots.reliability(found | {"bins": found["bins"][:3]})
+    with pytest.raises(GtzanKerasError, match=r"within 0\.\.1"):
+        plots.reliability(found | {"ece": 12.5})

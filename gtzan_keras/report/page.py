@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DPI = 120
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
 MISTAKES = 10
-"""At most this many mistakes are listed on a page."""
+"""So many mistakes are listed before the others are folded away."""
 
 CAPTIONS: Mapping[str, tuple[str, str]] = {
     "intervals": (
@@ -51,6 +52,13 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
         "Which genres are easy? Precision: of the tracks given this name, how many deserve it. "
         "Recall: of the tracks of this genre, how many were found. F1 balances the two. In brackets: "
         "the number of tracks.",
+    ),
+    "reliability": (
+        "Reliability diagram",
+        "Can its confidence be believed? A bar is the share of tracks that was right, among those it was "
+        "as sure of, with its 95 % interval; beneath is how many those are. Bars below the diagonal: it "
+        "was surer than it was right. The expected calibration error is the mean distance from the "
+        "diagonal, weighted by tracks.",
     ),
     "history": (
         "Training history",
@@ -99,11 +107,9 @@ LAYOUT: Mapping[str, Any] = {
 """What a `result.json` must hold: a type, `{field: ...}`, `[of each item]`, or a tuple of types."""
 
 _INTERVAL = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
+_SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 PART_LAYOUT: Mapping[str, Any] = {
-    "accuracy": _INTERVAL,
-    "macro_precision": _INTERVAL,
-    "macro_recall": _INTERVAL,
-    "macro_f1": _INTERVAL,
+    **dict.fromkeys(_SCORES, _INTERVAL),
     "loss": NUMBER,
     "count": int,
     "per_class": [{"genre": str, "precision": NUMBER, "recall": NUMBER, "f1": NUMBER, "support": int}],
@@ -121,6 +127,24 @@ PART_LAYOUT: Mapping[str, Any] = {
     ],
 }
 """What each part of `scores` must hold, unless it is null or absent."""
+
+NEWER_LAYOUT: Mapping[str, Any] = {
+    "by_artist": {"count": int, **dict.fromkeys(_SCORES, _INTERVAL)},
+    "calibration": {
+        "ece": NUMBER,
+        "calibrated": {"low": NUMBER, "high": NUMBER},
+        "bins": [
+            {
+                "low": NUMBER,
+                "high": NUMBER,
+                "count": int,
+                "confidence": (*NUMBER, type(None)),
+                "accuracy": (*NUMBER, type(None)),
+            }
+        ],
+    },
+}
+"""What a part also holds; null means not known, and results of version 0.1 lack it."""
 
 
 def report_run(run: Run) -> Path:
@@ -148,7 +172,10 @@ def report_run(run: Run) -> Path:
     PosixPath('reports/my-run/index.html')
     """
     store = run.store
-    part_of = {track_id: part for part, ids in run.split.parts().items() for track_id in ids}
+    part_of: dict[str, str] = {}
+    for part, ids in run.split.parts().items():
+        for track_id in {sample.partition("#")[0] for sample in ids}:
+            part_of[track_id] = f"{part_of[track_id]} and {part}" if track_id in part_of else part
     part_of |= dict.fromkeys(store.refused, "left out")
     tracks = store.tracks[["track_id", "genre"]].assign(
         part=[part_of.get(track_id, "left out") for track_id in store.tracks["track_id"]]
@@ -156,7 +183,7 @@ def report_run(run: Run) -> Path:
     examples = {
         genre: store.read([np.flatnonzero(store.genre == genre)[0]])[0]
         for genre in store.genres
-        if genre in store.genre
+        if genre in store.genre and isinstance(store.spec, SpectrogramSpec)
     }
     result = _read_result(run.folder / "result.json")
     write_figures(figures(result, run.history, tracks, examples, store.spec), run.folder)
@@ -170,8 +197,8 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
     ----------
     folder : str or os.PathLike
         The run's folder: `result.json`, `history.csv`, and any of the figures `intervals.png`,
-        `confusion_matrix.png`, `per_class.png`, `history.png`, `class_distribution.png`,
-        `examples.png`.
+        `confusion_matrix.png`, `per_class.png`, `reliability.png`, `history.png`,
+        `class_distribution.png`, `examples.png`.
 
     Returns
     -------
@@ -202,7 +229,7 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
     result = _read_result(folder / "result.json")
     parts = {name: part for name in ("test", "validation") if (part := result["scores"].get(name))}
     name, shown = next(iter(parts.items()), ("", None))
-    html = _render(
+    html = render(
         "run.html.j2",
         result=result,
         demo=result["data"]["name"] == DEMO_SET,
@@ -212,6 +239,7 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
         shown=shown,
         metrics=METRICS,
         mistakes=_mistakes(shown, result["data"]["genres"]) if shown else [],
+        listed=MISTAKES,
         history=_read_history(folder / "history.csv"),
         images=[
             _image(path, *caption)
@@ -256,18 +284,25 @@ def index_page(folder: str | os.PathLike[str]) -> Path:
             f"{folder}: this is a run's own folder, whose index.html is the run's page; "
             "name the folder above it"
         )
+    runs = list_runs(folder)
+    if not runs:
+        raise GtzanKerasError(f"{folder}: no result.json in any folder below, so no run to list")
+    data_sets = {run["result"]["data"]["name"] for run in runs}
+    html = render("index.html.j2", runs=runs, demo=DEMO_SET in data_sets)
+    return replace_file(folder / "index.html", html.encode())
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """All runs below a folder, but for the folds of one: result, test scores, and link to the page."""
     runs = []
     for path in sorted(folder.glob("**/result.json")):
+        if any((path.parents[1] / name).is_file() for name in ("result.json", "scores.json")):
+            continue
         result = _read_result(path)
         page = path.with_name("index.html")
         link = quote(page.relative_to(folder).as_posix()) if page.exists() else None
         runs.append({"result": result, "test": result["scores"].get("test"), "link": link})
-    if not runs:
-        raise GtzanKerasError(f"{folder}: no result.json in any folder below, so no run to list")
-    runs.sort(key=_rank)
-    data_sets = {run["result"]["data"]["name"] for run in runs}
-    html = _render("index.html.j2", runs=runs, demo=DEMO_SET in data_sets)
-    return replace_file(folder / "index.html", html.encode())
+    return sorted(runs, key=_rank)
 
 
 def figures(
@@ -341,6 +376,8 @@ def figures(
             drawn["confusion_matrix"] = plots.confusion_matrix(scores["confusion_matrix"], genres, title)
             drawn["per_class"] = plots.per_class(pd.DataFrame(scores["per_class"]))
             drawn["intervals"] = plots.metric_intervals(intervals, chance=1 / len(genres))
+            if scores.get("calibration"):
+                drawn["reliability"] = plots.reliability(scores["calibration"])
             break
     if result["split"]["leaky"]:
         for name, figure in drawn.items():
@@ -403,6 +440,9 @@ def _read_result(path: Path) -> dict[str, Any]:
     for name, part in result["scores"].items():
         if part is not None:
             _check(part, PART_LAYOUT, str(path), f"scores.{name}")
+            for field, layout in NEWER_LAYOUT.items():
+                if part.setdefault(field) is not None:
+                    _check(part[field], layout, str(path), f"scores.{name}.{field}")
             if part["segments"] is not None:
                 segments = {"count": int, "accuracy": NUMBER}
                 _check(part["segments"], segments, str(path), f"scores.{name}.segments")
@@ -453,11 +493,11 @@ def _read_history(path: Path) -> pd.DataFrame:
 
 
 def _mistakes(part: Mapping[str, Any], genres: list[str]) -> list[dict[str, Any]]:
-    """The wrong answers that the model was surest of."""
+    """The wrong answers, those first that the model was surest of."""
     wrong = [dict(track) for track in part["tracks"] if track["predicted"] != track["genre"]]
     for track in wrong:
         track["probability"] = track["probabilities"][genres.index(track["predicted"])]
-    return sorted(wrong, key=lambda track: -track["probability"])[:MISTAKES]
+    return sorted(wrong, key=lambda track: -track["probability"])
 
 
 def _rank(run: Mapping[str, Any]) -> tuple[str, float, str]:
@@ -490,7 +530,8 @@ def replace_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def _render(template: str, **context: Any) -> str:
+def render(template: str, **context: Any) -> str:
+    """Fill one of the templates beside this file."""
     import jinja2
 
     environment = jinja2.Environment(

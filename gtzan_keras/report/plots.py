@@ -61,6 +61,7 @@ __all__ = [
     "metric_intervals",
     "pca_scatter",
     "per_class",
+    "reliability",
     "spectrogram_examples",
     "tsne_scatter",
 ]
@@ -335,6 +336,85 @@ def per_class(report: pd.DataFrame) -> Figure:
         for label, marker in zip(("precision", "recall", "F1"), metrics.values(), strict=True)
     ]
     figure.legend(handles=legend, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def reliability(calibration: Mapping[str, Any]) -> Figure:
+    """How often the model was right, by how sure it was of itself (a reliability diagram).
+
+    Parameters
+    ----------
+    calibration : mapping
+        From `gtzan_keras.training.evaluate.calibration`: ``ece``, ``calibrated`` and ``bins``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above, a bar for each bin of confidence: the share of its tracks that was right, with its 95 %
+        Wilson interval, and the diagonal on which a calibrated model's bars end. Beneath, how many
+        tracks each bin has.
+
+    Raises
+    ------
+    GtzanKerasError
+        No bin holds a track, or a number lies outside 0..1.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger: "On calibration of modern neural networks", ICML 2017, figure 1.
+    Wilson: "Probable inference", Journal of the American Statistical Association 22, 1927.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report import plots
+    >>> from gtzan_keras.training.evaluate import calibration
+    >>> found = calibration([0.75, 0.75, 0.5, 0.5], [True, True, True, False])
+    >>> plots.reliability(found).axes[0].get_title(loc="left")
+    'expected calibration error 12.5 %  (12.5 to 62.5 if calibrated)'
+    """
+    from matplotlib.ticker import PercentFormatter
+    from scipy.stats import binomtest
+
+    bins = [bin_ for bin_ in calibration["bins"] if bin_["count"]]
+    if not bins:
+        raise GtzanKerasError("reliability: no bin holds a track, expected at least one")
+    numbers = [bin_[key] for bin_ in bins for key in ("low", "high", "confidence", "accuracy")]
+    if not all(0 <= number <= 1 + 1e-6 for number in [calibration["ece"], *numbers]):
+        raise GtzanKerasError("reliability: error, bins, confidence and accuracy must lie within 0..1")
+    low, high, accuracy = (np.array([bin_[key] for bin_ in bins]) for key in ("low", "high", "accuracy"))
+    count = np.array([bin_["count"] for bin_ in bins])
+    middle, width = (low + high) / 2, 0.86 * (high - low)
+    ends = [
+        binomtest(round(share * tracks), int(tracks)).proportion_ci(method="wilson")
+        for share, tracks in zip(accuracy, count, strict=True)
+    ]
+
+    figure = new_figure(5.6, 5.8)
+    ax, beneath = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    ax.bar(middle, accuracy, width, color=tint(TRAINING, 0.55), edgecolor=TRAINING, linewidth=0.8)
+    ax.vlines(middle, [end.low for end in ends], [end.high for end in ends], color=INK, linewidth=1.2)
+    ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
+    ax.annotate(
+        "calibrated", (0.02, 0.02), (4, 10), textcoords="offset points", rotation=45,
+        rotation_mode="anchor", transform_rotates_text=True, fontsize=9, color=INK,
+    )  # fmt: skip
+    ax.set(ylim=(0, 1.02), ylabel="share of tracks that was right")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ece, ideal = calibration["ece"], calibration["calibrated"]
+    title = f"expected calibration error {100 * ece:.1f} %"
+    title += f"  ({100 * ideal['low']:.1f} to {100 * ideal['high']:.1f} if calibrated)"
+    ax.set_title(title, loc="left", fontsize=10)
+    beneath.bar(middle, count, width, color=FAINT)
+    for x, tracks in zip(middle, count, strict=True):
+        beneath.annotate(
+            str(tracks), (x, tracks), (0, 2), textcoords="offset points", ha="center", fontsize=8
+        )
+    beneath.set(xlim=(0, 1), ylim=(0, 1.3 * count.max()), ylabel="tracks", yticks=[])
+    beneath.set_xlabel("how sure the model was: probability of the predicted genre")
+    beneath.xaxis.set_major_formatter(PercentFormatter(1))
+    for axes in (ax, beneath):
+        quiet(axes, grid="y")
+    figure.align_ylabels()
     return figure
 
 

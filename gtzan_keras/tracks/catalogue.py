@@ -360,7 +360,10 @@ def track_id_of(file: Path) -> str:
 
 
 def duplicate_groups(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Sets of tracks that are the same recording byte for byte, each sorted, in order of id."""
+    """Sets of tracks that are one recording, each sorted, in order of id.
+
+    Byte for byte, unless the table is from `with_near_duplicates`.
+    """
     return sorted(
         {
             tuple(sorted((track_id, *duplicates)))

@@ -23,10 +23,12 @@ __all__ = ["PRESETS", "Split", "fault_filtered", "folds", "stratified"]
 PRESETS: Mapping[str, tuple[float, float, float]] = {
     "70/15/15": (0.70, 0.15, 0.15),
     "80/20": (0.80, 0.00, 0.20),
+    "72/8/20": (0.72, 0.08, 0.20),
     "700-100-200": (0.70, 0.10, 0.20),
     "800-100-100": (0.80, 0.10, 0.10),
 }
-"""Named shares of training, validation and test (Malvezzi; Zhang and Uncu; Arrigo twice)."""
+"""Named shares of training, validation and test (Malvezzi; Zhang and Uncu, without and with tracks set apart
+for early stopping; Arrigo twice)."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,13 @@ class Split:
         Parameters
         ----------
         tracks : pd.DataFrame
-            The table whose ``duplicates`` say which tracks are exact copies.
+            The table whose ``duplicates`` say which tracks are copies: exact ones, and near-duplicates
+            too where it is from `with_near_duplicates`.
 
         Raises
         ------
         GtzanKerasError
-            A track, or one of its exact copies, stands in two parts, and the split is not marked
-            as leaky.
+            A track, or one of its copies, stands in two parts, and the split is not marked as leaky.
         """
         if self.leaky:
             return
@@ -312,7 +314,7 @@ class _Unit:
 
 
 def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
-    """Connected sets: exact copies, and with `group` all tracks of one name in that column."""
+    """Connected sets: copies, and with `group` all tracks of one name in that column."""
     check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
     if tracks.empty:
         raise GtzanKerasError("there are no tracks to split; the table of tracks is empty")

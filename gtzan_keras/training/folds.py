@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,16 @@ import pandas as pd
 from gtzan_keras.audio.features import FEATURE_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_id_of
-from gtzan_keras.tracks.splits import Split
+from gtzan_keras.tracks.splits import Split, stratified
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import confusion, interval_scores
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["CrossValidation", "cross_validate", "row_folds", "tracks_of"]
+    from gtzan_keras.store.hdf5 import SpectrogramStore
+
+__all__ = ["CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +135,7 @@ def cross_validate(
     columns: Sequence[str] | None = None,
     threshold: float | None = None,
     exclude_genres: Iterable[str] = (),
+    pictures: SpectrogramStore | None = None,
     seed: int = 0,
     epochs: int = 50,
     batch_size: int = 32,
@@ -163,6 +166,9 @@ def cross_validate(
         dropped when left out.
     exclude_genres : iterable of str
         Leave these genres out altogether, as Zhang does.
+    pictures : SpectrogramStore, optional
+        Gives a model with two inputs, ``features`` and ``picture`` (`two_branch`), the picture of each
+        row's track; rows without one are left out.
     seed : int
         Drives Python, NumPy and Keras, and every ``random_state`` of a scikit-learn model.
     epochs, batch_size, learning_rate : int, int, float
@@ -213,6 +219,8 @@ def cross_validate(
         logger.warning("%d tracks of the folds are not in the table, %s first", len(missing), missing[0])
     tracks = tracks_of(table)
     table = _without(table, exclude_genres)
+    if pictures is not None:
+        table, images = _with_pictures(table, pictures)
     genres = genre_names(table["label"])
     labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
 
@@ -229,10 +237,14 @@ def cross_validate(
         features = table[kept].astype(float)
         model, is_keras = _build(build, len(kept), seed)
         if is_keras:
-            _check_model(model, len(kept), len(genres))
-            inputs = _standardised(features, train)
-            _fit(model, inputs[train], labels[train], epochs, batch_size, learning_rate, halve_every)
-            probabilities = _predict(model, inputs[test])
+            inputs = {"features": _standardised(features, train)}
+            if pictures is not None:
+                inputs["picture"] = images
+            _check_model(model, inputs, len(genres))
+            seen = {name: values[train] for name, values in inputs.items()}
+            unseen = {name: values[test] for name, values in inputs.items()}
+            _fit(model, seen, labels[train], epochs, batch_size, learning_rate, halve_every)
+            probabilities = _predict(model, unseen)
             predicted = probabilities.argmax(axis=1)
         else:
             model.fit(features.loc[train], labels[train])
@@ -315,6 +327,63 @@ def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
     ]
 
 
+def random_segments(
+    store: SpectrogramStore,
+    shares: tuple[float, float, float],
+    seed: int = 0,
+    count: int | None = None,
+    without: Iterable[str] = (),
+) -> Split:
+    """LEAKY split of random segments of a store: those of one track stand in all parts.
+
+    Only to reproduce a figure that was made with such a split. Parts hold ids of samples,
+    ``"blues.00000#3"``.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        With segments.
+    shares : (float, float, float)
+        Of training, validation and test.
+    seed : int
+        Another seed gives another split.
+    count : int, optional
+        So many segments, drawn at random; all when left out.
+    without : iterable of str
+        Genres to leave out.
+
+    Returns
+    -------
+    Split
+        Marked leaky.
+
+    See Also
+    --------
+    row_folds : the same for a table of features.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> from gtzan_keras.training.folds import random_segments
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8,
+    ...                        segment_seconds=1, segment_hop_seconds=1)
+    >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+    >>> ids = ["pop.00000"] * 5 + ["rock.00000"] * 5
+    >>> store = SpectrogramStore.from_arrays(path, np.zeros((10, 8, 8), "uint8"), ids, spec)
+    >>> split = random_segments(store, (0.6, 0.0, 0.4))
+    >>> split.leaky, len(split.train), split.test[0].split("#")[0]
+    (True, 6, 'pop.00000')
+    """
+    rows = pd.DataFrame({"track_id": store.sample_id, "genre": store.genre})
+    rows = rows[~rows["genre"].isin(set(without))].reset_index(drop=True)
+    if count is not None and count < len(rows):
+        rows = rows.iloc[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
+    rows["duplicates"] = [()] * len(rows)
+    split = stratified(rows, shares, seed)
+    return dataclasses.replace(split, name=f"random segments (leaky) {split.name}", leaky=True)
+
+
 def _track_ids(table: pd.DataFrame) -> list[str]:
     """The track of each row, as the catalogue calls it."""
     names = table["filename"]
@@ -386,12 +455,28 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
     return build(*arguments), True  # Again, for its weights to follow the seed
 
 
-def _check_model(model: keras.Model, num_inputs: int, num_classes: int) -> None:
-    if model.input_shape != (None, num_inputs) or model.output_shape != (None, num_classes):
+def _with_pictures(table: pd.DataFrame, store: SpectrogramStore) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows whose track has a picture, and the pictures (row, height, width, channel), 0..1."""
+    place = {track_id: row for row, track_id in enumerate(store.track_id)}
+    if len(place) < len(store):
+        raise GtzanKerasError(f"{store.path}: holds several pictures a track; expected one")
+    table = table[table["track_id"].isin(place)].reset_index(drop=True)
+    if table.empty:
+        raise GtzanKerasError(f"{store.path}: has no picture of any track in the table")
+    return table, store.read([place[track_id] for track_id in table["track_id"]]) / np.float32(255)
+
+
+def _check_model(model: keras.Model, inputs: Mapping[str, np.ndarray], num_classes: int) -> None:
+    given = {name: (None, *values.shape[1:]) for name, values in inputs.items()}
+    expected = model.input_shape if isinstance(model.input_shape, dict) else {"features": model.input_shape}
+    if expected != given or model.output_shape != (None, num_classes):
+        features = inputs["features"].shape[1]
+        pictures = f", pictures of {inputs['picture'].shape[1:]}" if "picture" in inputs else ""
+        builder = "two_branch((features,), pictures.spec.shape" if pictures else "feature_cnn((features,)"
         raise GtzanKerasError(
             f"model {model.name!r} maps {model.input_shape} to {model.output_shape}, but there are "
-            f"{num_inputs} features and {num_classes} genres; build it as "
-            f"lambda features: feature_cnn((features,), {num_classes})"
+            f"{features} features{pictures} and {num_classes} genres; build it as "
+            f"lambda features: {builder}, {num_classes})"
         )
 
 
@@ -404,7 +489,7 @@ def _standardised(features: pd.DataFrame, train: np.ndarray) -> npt.NDArray[np.f
 
 def _fit(
     model: keras.Model,
-    inputs: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
     labels: np.ndarray,
     epochs: int,
     batch_size: int,
@@ -413,25 +498,31 @@ def _fit(
 ) -> None:
     import keras
 
-    steps = -(-len(inputs) // batch_size)
+    steps = -(-len(labels) // batch_size)
     rate = keras.optimizers.schedules.ExponentialDecay(
         learning_rate, halve_every * steps, 0.5, staircase=True
     )
     # XLA compiles longer than such a small network trains.
     model.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", jit_compile=False)
     targets = keras.utils.to_categorical(labels, model.output_shape[-1])
-    model.fit(inputs, targets, epochs=epochs, batch_size=batch_size, verbose=0)
+    model.fit(_as_input(model, inputs), targets, epochs=epochs, batch_size=batch_size, verbose=0)
 
 
-def _predict(model: keras.Model, inputs: np.ndarray, rows: int = 1024) -> np.ndarray:
+def _as_input(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> Any:
+    """Arrays by name, or the only one alone, as the model wants them."""
+    return dict(inputs) if isinstance(model.input_shape, dict) else inputs["features"]
+
+
+def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 256) -> np.ndarray:
     """Probabilities, `rows` at a time. Called as it is: `Model.predict` would be traced in every fold."""
     import keras
 
+    def part(start: int) -> Any:
+        return _as_input(model, {name: values[start : start + rows] for name, values in inputs.items()})
+
+    starts = range(0, len(inputs["features"]), rows)
     return np.concatenate(
-        [
-            keras.ops.convert_to_numpy(model(inputs[start : start + rows], training=False))
-            for start in range(0, len(inputs), rows)
-        ]
+        [keras.ops.convert_to_numpy(model(part(start), training=False)) for start in starts]
     )
 
 

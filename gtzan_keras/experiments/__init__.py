@@ -1,0 +1,7 @@
+"""The published experiments as named recipes, and what runs them."""
+
+from gtzan_keras.experiments.catalogue import RECIPES, changes, find
+from gtzan_keras.experiments.recipe import Published, Recipe
+from gtzan_keras.experiments.run import PROTOCOLS, run
+
+__all__ = ["PROTOCOLS", "RECIPES", "Published", "Recipe", "changes", "find", "run"]

@@ -1,0 +1,91 @@
+"""Malvezzi: custom CNN, VGG16 and a feed-forward network on colour pictures of whole clips."""
+
+from dataclasses import replace
+
+from gtzan_keras.experiments.recipe import Published, Recipe
+
+_SOURCE = "Malvezzi, course project, University of Milan-Bicocca"
+_NOTE = (
+    "The source's 918, 273 and 280 pictures are 1471 of 1000 tracks, so several pictures of one track were "
+    "probably dealt to all three parts. Here tracks are split."
+)
+
+BASIC_CNN = Recipe(
+    name="malvezzi/basic-cnn",
+    title="CNN with 4 convolutions, dropout 0.4",
+    source=f"{_SOURCE}, model 1",
+    data="malvezzi-rgb224",
+    builder="cnn",
+    arguments={"filters": (32, 64, 128, 128), "dense_units": (512,), "dropout": 0.4},
+    split="70/15/15",
+    training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10, "plateau_patience": 5},
+    published=(Published(0.925), Published(0.384, "loss")),
+    ours=("filters 32-64-128-128, dense 512", "Adam at its usual 1e-3", "batch 32, 50 epochs, patience 10"),
+    note=_NOTE,
+)
+
+RECIPES = (
+    BASIC_CNN,
+    replace(
+        BASIC_CNN,
+        name="malvezzi/basic-cnn-pieces",
+        title="the same on 1471 pieces, split at random",
+        data="malvezzi-pieces",
+        split="segments 918-273-280",
+        leaky=True,
+        base=BASIC_CNN.name,
+        ours=(*BASIC_CNN.ours, "pieces of 15 s, two a track, 1471 of them drawn by the seed"),
+        note="How the source's counts can come about: pieces of one track stand in training and test.",
+    ),
+    replace(
+        BASIC_CNN,
+        name="malvezzi/tuned-cnn",
+        title="the same after a grid search: dropout 0.4, rate 1e-4",
+        source=f"{_SOURCE}, model 2",
+        training={**BASIC_CNN.training, "learning_rate": 1e-4},
+        grid={"dropout": (0.2, 0.3, 0.4, 0.5), "learning_rate": (1e-3, 5e-4, 1e-4)},
+        published=(Published(0.9357), Published(0.205, "loss")),
+        base=BASIC_CNN.name,
+        ours=(*BASIC_CNN.ours, "the grid's other values: the source states its winner alone"),
+    ),
+    Recipe(
+        name="malvezzi/vgg16-frozen",
+        title="VGG16 on ImageNet, base frozen",
+        source=f"{_SOURCE}, model 3",
+        data="malvezzi-rgb224",
+        builder="vgg16",
+        split="70/15/15",
+        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
+        published=(Published(0.9487, part="validation", kind="about"),),
+        pretrained="imagenet",
+        ours=("head: dense 256, dropout 0.5, L2 1e-4", "Adam 1e-3, batch 32, 50 epochs"),
+        note=_NOTE,
+    ),
+    Recipe(
+        name="malvezzi/vgg16-fine-tuned",
+        title="VGG16, fine-tuned from block3_conv1",
+        source=f"{_SOURCE}, model 4",
+        data="malvezzi-rgb224",
+        builder="vgg16",
+        split="70/15/15",
+        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
+        fine_tune={"trainable_from": "block3_conv1", "learning_rate": 1e-5, "epochs": 30},
+        published=(Published(0.94, part="validation", kind="about"),),
+        pretrained="imagenet",
+        base="malvezzi/vgg16-frozen",
+        ours=("low rate: 1e-5", "30 epochs more"),
+        note=_NOTE,
+    ),
+    Recipe(
+        name="malvezzi/feed-forward",
+        title="dense layers only",
+        source=f"{_SOURCE}, model 5",
+        data="malvezzi-rgb224",
+        builder="dense",
+        split="70/15/15",
+        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
+        published=(Published(0.1036), Published(2.302, "loss")),
+        ours=("layers and rate",),
+        note="A loss of 2.302 is ln 10: the source's network says the same of every picture.",
+    ),
+)

@@ -1,0 +1,609 @@
+"""The one function that runs a recipe, from audio, a store or a table to scores and pages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments.catalogue import find
+from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.near_duplicates import with_near_duplicates
+from gtzan_keras.tracks.splits import PRESETS, Split
+from gtzan_keras.training.evaluate import result_path
+
+if TYPE_CHECKING:
+    from gtzan_keras.store.hdf5 import SpectrogramStore
+
+__all__ = ["PROTOCOLS", "protocol_of", "run"]
+
+logger = logging.getLogger(__name__)
+
+PROTOCOLS: Mapping[str, str] = {
+    "published": "same protocol",
+    "random": "random tracks",
+    "artist": "artist-grouped folds",
+    "fault-filtered": "fault-filtered",
+}
+"""How a recipe can be split, in order of honesty."""
+
+SEGMENT_SPLITS: Mapping[str, tuple[tuple[float, float, float], int | None]] = {
+    "segments 80/20": (PRESETS["72/8/20"], None),
+    "segments 918-273-280": ((918 / 1471, 273 / 1471, 280 / 1471), 1471),
+}
+"""Leaky splits of pieces: shares of training, validation and test, and how many pieces in all."""
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What a recipe's data turned out to be."""
+
+    store: SpectrogramStore | None = None
+    table: pd.DataFrame | None = None
+    name: str = ""
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        if self.store is not None:
+            return self.store.tracks
+        from gtzan_keras.training.folds import tracks_of
+
+        assert self.table is not None
+        return tracks_of(self.table)
+
+
+def run(
+    name: str,
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    protocol: str | None = None,
+    seeds: int = 1,
+    max_epochs: int | None = None,
+    out: str | os.PathLike[str] = "reports",
+    stores: str | os.PathLike[str] = "data/stores",
+    weights: str | None = None,
+    jobs: int = -1,
+    command: str = "",
+    verbose: int = 2,
+) -> list[Path]:
+    """Run a recipe: preprocess what is missing, train, score, and write summary and pages.
+
+    Stores and runs that are there already are used again; an interrupted training goes on at its last
+    epoch.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe; see `gtzan_keras.experiments.RECIPES`.
+    data : path, or several
+        A folder of genre folders, a store of pictures or embeddings (``.h5``), a table of features
+        (``.csv``); a model of pictures and features takes a store and a table. A store of another spec
+        than the recipe's is used as it is, and the summary says so.
+    protocol : str, optional
+        One of `PROTOCOLS`. When left out, as published; a recipe whose published protocol leaks runs
+        on random tracks too, so that both figures stand side by side.
+    seeds : int > 0
+        Seeds 0, 1, ...: of weights, batches, and of the split where it is drawn.
+    max_epochs : int, optional
+        Train for no more than these; the summary says so.
+    out : path
+        ``out/<recipe>/<protocol>`` gets ``summary.json`` and a folder a seed.
+    stores : path
+        Where stores, tables and embeddings made from audio are kept.
+    weights : str, optional
+        In place of the recipe's pretrained weights: a file or folder, or "none" to start from random
+        ones, which the summary says.
+    jobs : int
+        Worker processes of preprocessing; -1 uses every core.
+    command : str
+        For the record.
+    verbose : int
+        As Keras' ``fit``.
+
+    Returns
+    -------
+    list of Path
+        The summaries written, one a protocol.
+
+    Raises
+    ------
+    GtzanKerasError
+        The recipe or protocol is not known, data of a kind that it can not use, weights that can not
+        be had, or as `train`.
+
+    Examples
+    --------
+    >>> from gtzan_keras import experiments
+    >>> experiments.run("arrigo/01", "data/gtzan", protocol="fault-filtered", seeds=3)  # doctest: +SKIP
+    [PosixPath('reports/arrigo/01/fault-filtered/summary.json')]
+    """
+    recipe = find(name)
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise GtzanKerasError(f"split is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    for field, value in (("seeds", seeds), ("max_epochs", 1 if max_epochs is None else max_epochs)):
+        if value < 1:
+            raise GtzanKerasError(f"{field} is {value}; expected a whole number above 0")
+    wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
+    wanted = [protocol_of(recipe, p) for p in wanted]
+    paths = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
+    folder = Path(out) / recipe.name
+    if recipe.members:
+        return [_ensemble(recipe, folder.parent.parent, p, seeds, command) for p in wanted]
+    sources = _sources(recipe, paths, Path(stores), jobs, weights)
+    summaries = []
+    for chosen in wanted:
+        results = []
+        for seed in range(seeds):
+            target = folder / chosen / f"seed{seed}"
+            key = _key(recipe, sources, chosen, seed, max_epochs, weights)
+            result = _finished(target, key)
+            if result is None:
+                arguments = (recipe, sources, chosen, seed, max_epochs, weights, target, command, verbose)
+                result = _features(*arguments) if sources.table is not None else _pictures(*arguments)
+                _keep(target, result, key)
+            results.append(result)
+        summaries.append(
+            _summary(
+                recipe,
+                chosen,
+                results,
+                folder / chosen,
+                max_epochs,
+                _deviations(recipe, sources, weights),
+                command,
+            )
+        )
+    return summaries
+
+
+def protocol_of(recipe: Recipe, protocol: str) -> str:
+    """The protocol under which a run is kept, when two are the same split for a recipe.
+
+    A published split of random tracks is the "random" one too; our own recipes are published on none
+    but the fault-filtered split.
+
+    Examples
+    --------
+    >>> from gtzan_keras.experiments import find
+    >>> from gtzan_keras.experiments.run import protocol_of
+    >>> protocol_of(find("malvezzi/basic-cnn"), "random")
+    'published'
+    """
+    if protocol == "random" and (recipe.split in PRESETS or recipe.split.endswith("folds")):
+        return "published"
+    if protocol == "published" and recipe.split == "fault-filtered":
+        return "fault-filtered"
+    return protocol
+
+
+# --- data ------------------------------------------------------------------------------------------
+
+
+def _sources(recipe: Recipe, paths: Sequence[Path], stores: Path, jobs: int, weights: str | None) -> _Sources:
+    kinds = recipe.data.split("+")
+    store, table, name = None, None, ""
+    for path in paths:
+        if path.is_dir():
+            store, table, name = _from_audio(recipe, kinds, path, stores, jobs, weights)
+        elif path.suffix == ".csv":
+            from gtzan_keras.audio.features import load_feature_table
+
+            table, name = load_feature_table(path), path.name
+        else:
+            from gtzan_keras.store.hdf5 import open_store
+
+            store = open_store(path)
+    needs_store = kinds != [FEATURES]
+    if (FEATURES in kinds and table is None) or (needs_store and store is None):
+        needed = {
+            FEATURES: "a table of features (.csv, from `gtzan-keras features`)",
+            VGGISH: "a store of embeddings (.h5, from `gtzan-keras embed`)",
+        }
+        lacking = " and ".join(needed.get(kind, f"a store of pictures ({kind}, .h5)") for kind in kinds)
+        given = ", ".join(map(str, paths)) or "nothing"
+        raise GtzanKerasError(
+            f"recipe {recipe.name}: --data is {given}; it needs a folder of tracks, or {lacking}"
+        )
+    if store is not None and needs_store and FEATURES not in kinds:
+        from gtzan_keras.tracks.catalogue import data_name
+
+        table, name = None, data_name(store.tracks)
+    if kinds == [FEATURES]:
+        store = None
+    if store is not None and len(store.spec.shape) != (2 if VGGISH in kinds else 3):
+        raise GtzanKerasError(
+            f"recipe {recipe.name}: {store.path} holds samples of shape {store.spec.shape}; it needs "
+            f"{'VGGish embeddings' if VGGISH in kinds else 'pictures'}"
+        )
+    return _Sources(store, table, name)
+
+
+def _from_audio(
+    recipe: Recipe, kinds: Sequence[str], folder: Path, stores: Path, jobs: int, weights: str | None
+) -> tuple[SpectrogramStore | None, pd.DataFrame | None, str]:
+    """Make what is not there yet from the tracks of a folder."""
+    from gtzan_keras.store.hdf5 import open_store
+    from gtzan_keras.tracks.catalogue import data_name, load_tracks
+
+    tracks = load_tracks(folder)
+    stores.mkdir(parents=True, exist_ok=True)
+    stem, store, table = folder.resolve().name, None, None
+    for kind in kinds:
+        if kind == FEATURES:
+            from gtzan_keras.audio.features import feature_table, load_feature_table
+
+            path = stores / f"{stem}-features-30-sec.csv"
+            if not path.is_file():
+                feature_table(tracks, jobs=jobs, path=path)
+            table = load_feature_table(path)
+        elif kind == VGGISH:
+            from gtzan_keras.store.embeddings import embed
+
+            path = stores / f"{stem}-vggish.h5"
+            if not path.is_file():
+                source: Any = weights or "hub"
+                if weights is not None and Path(weights).is_file():
+                    from gtzan_keras.models.vggish import vggish
+
+                    source = vggish(weights)
+                embed(tracks, path, source=source, trim=True, jobs=jobs)
+            store = open_store(path)
+        else:
+            from gtzan_keras.store.preprocess import preprocess
+
+            path = stores / f"{stem}-{kind}.h5"
+            preprocess(tracks, path, kind, jobs=jobs)
+            store = open_store(path)
+    return store, table, data_name(tracks)
+
+
+def _splits(recipe: Recipe, protocol: str, sources: _Sources, seed: int) -> list[Split]:
+    tracks = with_near_duplicates(sources.tracks)
+    trains_on_validation = sources.table is not None  # models of features stop early on nothing
+    share = 0.0 if trains_on_validation else 0.15
+    name = recipe.split if protocol == "published" else protocol
+    if name in SEGMENT_SPLITS:
+        from gtzan_keras.training.folds import random_segments
+
+        assert sources.store is not None
+        shares, count = SEGMENT_SPLITS[name]
+        return [random_segments(sources.store, shares, seed, count, recipe.without)]
+    if name == "random":
+        name = "80/20" if trains_on_validation else "70/15/15"
+    if name in PRESETS:
+        found = [splits.stratified(tracks, name, seed)]
+    elif name == "fault-filtered":
+        found = [splits.fault_filtered(tracks)]
+    else:
+        group: Any = "artist" if name == "artist" else None
+        found = splits.folds(tracks, FOLDS, group=group, seed=seed, validation=share)
+    return [split.without(tracks, recipe.without) for split in found] if recipe.without else found
+
+
+# --- one seed --------------------------------------------------------------------------------------
+
+
+def _pictures(
+    recipe: Recipe,
+    sources: _Sources,
+    protocol: str,
+    seed: int,
+    max_epochs: int | None,
+    weights: str | None,
+    target: Path,
+    command: str,
+    verbose: int,
+) -> dict[str, Any]:
+    """Train on a store, once a fold, and pool the folds' test tracks."""
+    import keras
+
+    from gtzan_keras import models
+    from gtzan_keras.report.page import report_run
+    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.training.evaluate import evaluate
+    from gtzan_keras.training.fit import train
+    from gtzan_keras.training.frozen import fine_tune
+    from gtzan_keras.training.kfold import train_kfold_then_full
+    from gtzan_keras.training.search import grid_search
+
+    store = sources.store
+    assert store is not None
+    training = dict(recipe.training)
+    if "augmentation" in training:
+        training["augmentation"] = Augmentation(**training["augmentation"])
+    if max_epochs is not None:
+        training["epochs"] = min(max_epochs, training["epochs"])
+    arguments = dict(recipe.arguments)
+    if recipe.pretrained and recipe.builder != "vggish_classifier":
+        arguments["weights"] = {None: recipe.pretrained, "none": None}.get(weights, weights)
+
+    def build(**changed: Any) -> keras.Model:
+        keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
+        builder = getattr(models, recipe.builder)
+        return builder(store.spec.shape, len(store.genres), name=recipe.builder, **{**arguments, **changed})
+
+    parts = _splits(recipe, protocol, sources, seed)
+    results = []
+    for number, split in enumerate(parts, start=1):
+        folder = target if len(parts) == 1 else target / f"fold{number}"
+        if recipe.grid:
+            table = grid_search(
+                build,
+                store,
+                split,
+                recipe.grid,
+                out=target / "search",
+                seed=seed,
+                verbose=verbose,
+                **training,
+            )
+            best = table.iloc[0][list(recipe.grid)].to_dict()
+            training |= {key: value for key, value in best.items() if key in recipe.training}
+            arguments |= {key: value for key, value in best.items() if key not in recipe.training}
+        settings = {
+            "data": sources.name,
+            "builder": recipe.builder,
+            "arguments": arguments,
+            "command": command,
+        }
+        options: dict[str, Any] = {"seed": seed, "settings": settings, "verbose": verbose, **training}
+        if recipe.kfold:
+            made = train_kfold_then_full(build, store, split, out=folder, k=recipe.kfold, **options)
+        else:
+            made = train(build(), store, split, out=folder, resume=True, **options)
+        if recipe.fine_tune:
+            second = dict(recipe.fine_tune)
+            if max_epochs is not None:
+                second["epochs"] = min(max_epochs, second["epochs"])
+            made = fine_tune(made, **second)
+        results.append(evaluate(made))
+        report_run(made)
+        keras.backend.clear_session()
+    return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name} {protocol} seed {seed}")
+
+
+def _features(
+    recipe: Recipe,
+    sources: _Sources,
+    protocol: str,
+    seed: int,
+    max_epochs: int | None,
+    weights: str | None,
+    target: Path,
+    command: str,
+    verbose: int,
+) -> dict[str, Any]:
+    """Cross-validate a model of hand-crafted features on one seed's folds."""
+    from gtzan_keras import models
+    from gtzan_keras.report.features import INPUTS
+    from gtzan_keras.training.classical import CLASSICAL, classical
+    from gtzan_keras.training.evaluate import score_tracks
+    from gtzan_keras.training.fit import environment
+    from gtzan_keras.training.folds import cross_validate
+
+    table, store = sources.table, sources.store
+    assert table is not None
+    columns, threshold = INPUTS[recipe.inputs]
+    genres = table["label"].nunique() - len(recipe.without)
+    is_classical = recipe.builder in CLASSICAL
+
+    def build(features: int) -> Any:
+        if is_classical:
+            return classical(recipe.builder, threshold=threshold, **recipe.arguments)
+        shapes = [(features,)] if store is None else [(features,), store.spec.shape]
+        return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
+
+    training = dict(recipe.training)
+    if max_epochs is not None and not is_classical:
+        training["epochs"] = min(max_epochs, training["epochs"])
+    found = cross_validate(
+        build,
+        table,
+        _splits(recipe, protocol, sources, seed),
+        columns=columns,
+        threshold=None if is_classical else threshold,
+        exclude_genres=recipe.without,
+        pictures=store,
+        seed=seed,
+        **training,
+    )
+    facts = sources.tracks.set_index("track_id")
+    tracks = [
+        {
+            "track_id": row["track_id"],
+            "genre": row["genre"],
+            "predicted": row["predicted"],
+            "artist": facts.at[row["track_id"], "artist"],
+            "title": facts.at[row["track_id"], "title"],
+            "probabilities": [round(float(row[genre]), 5) for genre in found.genres],
+        }
+        for _, row in found.tracks.iterrows()
+    ]
+    return {
+        "format": 1,
+        "name": f"{recipe.name} {protocol} seed {seed}",
+        "data": {"name": sources.name, "tracks": len(facts), "genres": found.genres},
+        "split": {"name": recipe.split if protocol == "published" else protocol, "leaky": found.leaky},
+        "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
+        "training": {**training, "seed": seed},
+        "environment": environment(),
+        "date": date.today().isoformat(),
+        "command": command,
+        "scores": {"validation": None, "test": score_tracks(tracks, found.genres)},
+    }
+
+
+def _pooled(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The folds' test tracks as one test part."""
+    from gtzan_keras.training.evaluate import score_tracks
+
+    first = results[0]
+    genres = first["data"]["genres"]
+    tracks = [track for result in results for track in result["scores"]["test"]["tracks"]]
+    return {
+        **{
+            key: first[key]
+            for key in ("format", "data", "model", "training", "environment", "date", "command")
+        },
+        "name": name,
+        "split": {
+            **first["split"],
+            "name": first["split"]["name"].split(" fold ")[0] + f" folds ({len(results)})",
+        },
+        "scores": {"validation": None, "test": score_tracks(tracks, genres)},
+    }
+
+
+def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str) -> Path:
+    """Average the probabilities of runs that are there already."""
+    from gtzan_keras.training.compare import ensemble
+
+    results, absent = [], []
+    for member in recipe.members:
+        for seed in range(seeds):
+            path = result_path(out / member / protocol / f"seed{seed}")
+            if path.is_file():
+                results.append(json.loads(path.read_text("utf-8")))
+            else:
+                absent.append(f"{member}, seed {seed}")
+    if absent:
+        raise GtzanKerasError(
+            f"recipe {recipe.name} averages runs that are not in {out}: {'; '.join(absent)}; run "
+            f"`gtzan-keras run {absent[0].split(',')[0]} --split {protocol} --seeds {seeds}` first"
+        )
+    target = out / recipe.name / protocol
+    result = {
+        **{key: results[0][key] for key in ("format", "data", "split", "environment")},
+        "name": f"{recipe.name} {protocol}",
+        "model": {"builder": "ensemble", "arguments": {"members": list(recipe.members), "seeds": seeds}},
+        "training": {},
+        "date": date.today().isoformat(),
+        "command": command,
+        "scores": {"validation": None, "test": ensemble(results)},
+    }
+    _keep(target / "seed0", result, {"recipe": recipe.name, "protocol": protocol, "seeds": seeds})
+    return _summary(recipe, protocol, [result], target, None, [], command)
+
+
+# --- what is kept ----------------------------------------------------------------------------------
+
+
+def _key(
+    recipe: Recipe,
+    sources: _Sources,
+    protocol: str,
+    seed: int,
+    max_epochs: int | None,
+    weights: str | None,
+) -> dict[str, Any]:
+    """All that decides on a result, so that a run is used again exactly when it would be the same."""
+    if sources.table is None:
+        assert sources.store is not None
+        data = sources.store.checksum
+    else:
+        data = hashlib.sha256(pd.util.hash_pandas_object(sources.table).to_numpy().tobytes()).hexdigest()
+    what = repr((recipe.data, recipe.builder, recipe.arguments, recipe.split, recipe.training, recipe.inputs,
+                 recipe.without, recipe.fine_tune, recipe.grid, recipe.kfold))  # fmt: skip
+    return {
+        "recipe": recipe.name,
+        "settings": hashlib.sha256(what.encode()).hexdigest()[:16],
+        "protocol": protocol,
+        "seed": seed,
+        "max_epochs": max_epochs,
+        "weights": weights,
+        "data": data[:16],
+    }
+
+
+def _finished(target: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of an earlier run of the same recipe on the same data, if there is one."""
+    path = result_path(target)
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text("utf-8"))
+    if result.get("recipe") != key:
+        return None
+    logger.info("%s: there already", target)
+    return result
+
+
+def _keep(target: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> None:
+    from gtzan_keras.training.fit import write_json
+
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(result_path(target), {**result, "recipe": dict(key)})
+
+
+def _deviations(recipe: Recipe, sources: _Sources, weights: str | None) -> list[str]:
+    """Where this run is not what the recipe says."""
+    found = []
+    kinds = recipe.data.split("+")
+    if sources.store is not None and VGGISH not in kinds and sources.store.spec.name not in kinds:
+        wanted = next(kind for kind in kinds if kind != FEATURES)
+        found.append(f"pictures of {sources.store.spec.name} in place of {wanted}")
+    if recipe.pretrained and weights == "none":
+        found.append(f"random weights in place of {recipe.pretrained}")
+    elif recipe.pretrained and weights is not None:
+        found.append(f"weights of {Path(weights).name} in place of {recipe.pretrained}")
+    return found
+
+
+def _summary(
+    recipe: Recipe,
+    protocol: str,
+    results: Sequence[Mapping[str, Any]],
+    folder: Path,
+    max_epochs: int | None,
+    deviations: Sequence[str],
+    command: str,
+) -> Path:
+    """Average the seeds, with intervals, into ``summary.json``."""
+    from gtzan_keras.training.compare import across_seeds
+    from gtzan_keras.training.fit import write_json
+
+    first = results[0]
+    epochs = recipe.training.get("epochs")
+    cut = (
+        [f"at most {max_epochs} epochs in place of {epochs}"]
+        if max_epochs and epochs and max_epochs < epochs
+        else []
+    )
+    segments = [result["scores"]["test"].get("segments") for result in results]
+    path = folder / "summary.json"
+    write_json(
+        path,
+        {
+            "format": 1,
+            "recipe": recipe.name,
+            "protocol": protocol,
+            "split": first["split"]["name"],
+            "leaky": first["split"]["leaky"],
+            "data": first["data"]["name"],
+            "tracks": first["scores"]["test"]["count"],
+            "seeds": len(results),
+            "deviations": [*deviations, *cut],
+            "scores": across_seeds(results),
+            "segments": {
+                "count": segments[0]["count"],
+                "accuracy": sum(part["accuracy"] for part in segments) / len(segments),
+            }
+            if all(segments)
+            else None,
+            "date": first["date"],
+            "command": command or first["command"],
+            "seconds": sum(result["training"].get("seconds", 0) for result in results),
+        },
+    )
+    return path

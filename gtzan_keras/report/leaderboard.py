@@ -1,0 +1,258 @@
+"""The table of all recipes: published figures and ours side by side, under every split."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
+from gtzan_keras.experiments.run import protocol_of
+
+__all__ = ["ON_FAULT_FILTERED", "leaderboard", "results_table"]
+
+ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
+    ("M2D-AS", 0.876, "EVAR table"),
+    ("MuQ", 0.856, "MuQ's table"),
+    ("MusicFM", 0.838, "MuQ's table"),
+    ("SampleCNN, multi-level features", 0.821, "Lee and Nam 2017"),
+    ("Jukebox", 0.797, "JukeMIR"),
+    ("PANNs CNN14, frozen", 0.787, "EVAR table"),
+    ("VGGish, frozen", 0.7758, "sklearn-audio-transfer-learning"),
+    ("musicnn", 0.7724, "sklearn-audio-transfer-learning"),
+    ("OpenL3", 0.7465, "sklearn-audio-transfer-learning"),
+    ("CLMR", 0.686, "MARBLE's table"),
+    ("CNN from scratch", 0.541, "ISMIR 2021 tutorial"),
+    ("MFCC and SVM", 0.534, "sklearn-audio-transfer-learning"),
+)
+"""Accuracies published on the fault-filtered test part: what, how much, where. All but the last two
+learned from other data first."""
+
+SOURCES: Mapping[str, str] = {
+    "malvezzi": "Malvezzi",
+    "zhang": "Zhang 2025",
+    "feature-cnn": "Feature 1-D CNN report",
+    "uncu": "Uncu",
+    "arrigo": "Arrigo 2025",
+    "honest": "Ours",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure, or why there is none."""
+
+    reason: str = ""
+    summary: Mapping[str, Any] | None = None
+    score: Mapping[str, float] | None = None
+
+    @property
+    def value(self) -> float:
+        """For sorting: nothing comes after everything."""
+        return self.score["value"] if self.score else -1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe."""
+
+    recipe: Recipe
+    metric: str
+    cells: Mapping[str, Cell]
+
+
+def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write ``README.md`` and ``index.html`` from all summaries and runs below a folder.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds ``<recipe>/<protocol>/summary.json`` as `gtzan_keras.experiments.run` leaves them, and
+        runs of `gtzan-keras train`, which are listed below the table.
+
+    Returns
+    -------
+    (Path, Path)
+        ``README.md`` and ``index.html``: one file, complete in itself, whose columns can be sorted.
+
+    Raises
+    ------
+    GtzanKerasError
+        A summary can not be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.leaderboard import leaderboard
+    >>> [path.name for path in leaderboard(tempfile.mkdtemp())]
+    ['README.md', 'index.html']
+    """
+    from gtzan_keras.report.page import list_runs, render, replace_file
+
+    folder = Path(folder)
+    summaries = _summaries(folder)
+    rows = [_row(recipe, summaries) for recipe in RECIPES.values()]
+    shown = [cell.summary for row in rows for cell in row.cells.values() if cell.summary]
+    html = render(
+        "leaderboard.html.j2",
+        rows=rows,
+        sources=SOURCES,
+        protocols=PROTOCOLS,
+        reference=ON_FAULT_FILTERED,
+        summaries=shown,
+        runs=[run for run in list_runs(folder) if "recipe" not in run["result"]],
+        notes=_notes(shown),
+    )
+    text = _markdown(rows, shown)
+    return (
+        replace_file(folder / "README.md", text.encode()),
+        replace_file(folder / "index.html", html.encode()),
+    )
+
+
+def results_table(
+    folder: str | os.PathLike[str], names: Iterable[str] | None = None, metric: str | None = None
+) -> pd.DataFrame:
+    """Published figures and ours from the summaries below a folder, as a table.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        As for `leaderboard`.
+    names : iterable of str, optional
+        Recipes; all when left out.
+    metric : str, optional
+        ``accuracy``, ``macro_precision``, ...; when left out, each recipe's published one.
+
+    Returns
+    -------
+    pd.DataFrame
+        Indexed by recipe: ``published``, then a column for each of `PROTOCOLS`, as text with
+        interval and seeds; ``not run`` and why where there is nothing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.leaderboard import results_table
+    >>> results_table(tempfile.mkdtemp(), ["zhang/cnn"]).loc["zhang/cnn", "published"]
+    'accuracy 62.5 % (test)'
+    """
+    summaries = _summaries(Path(folder))
+    rows = {}
+    for name in RECIPES if names is None else names:
+        row = _row(find(name), summaries, metric)
+        published = str(row.recipe.published[0]) if row.recipe.published else "no figure"
+        cells = {label: _cell(row.cells[protocol], {}) for protocol, label in PROTOCOLS.items()}
+        rows[name] = {"published": published, **cells}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+
+
+def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every summary below a folder, by recipe and protocol."""
+    found = {}
+    for path in sorted(folder.glob("**/summary.json")):
+        try:
+            summary = json.loads(path.read_text("utf-8"))
+            link = quote(path.parent.relative_to(folder).as_posix())
+            found[summary["recipe"], summary["protocol"]] = {**summary, "link": link}
+        except (ValueError, KeyError) as error:
+            raise GtzanKerasError(f"{path}: no summary of `gtzan-keras run` ({error!r})") from error
+    return found
+
+
+def _row(
+    recipe: Recipe, summaries: Mapping[tuple[str, str], Mapping[str, Any]], metric: str | None = None
+) -> Row:
+    metric = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
+    cells = {}
+    for protocol in PROTOCOLS:
+        summary = summaries.get((recipe.name, protocol_of(recipe, protocol)))
+        if summary is not None:
+            cells[protocol] = Cell(summary=summary, score=summary["scores"][metric])
+        elif recipe.pretrained:
+            cells[protocol] = Cell(f"not run: {recipe.pretrained} weights not available")
+        else:
+            cells[protocol] = Cell("not run")
+    return Row(recipe, metric, cells)
+
+
+def _notes(summaries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Numbers of the footnotes: every way in which a run is not what its recipe says."""
+    found: dict[str, int] = {}
+    for summary in summaries:
+        for deviation in summary["deviations"]:
+            found.setdefault(deviation, len(found) + 1)
+    return found
+
+
+def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> str:
+    notes = _notes(summaries)
+    lines = [
+        "# Published and measured",
+        "",
+        "Accuracy on test tracks (macro precision where the row says so), mean over seeds, with its 95 %",
+        "bootstrap interval over tracks. *Published* figures are the sources'; all others were run with the",
+        "commands below. The further right a column, the less the test set shares with the training set.",
+        "",
+    ]
+    for prefix, source in SOURCES.items():
+        own = [row for row in rows if row.recipe.name.split("/")[0] == prefix]
+        if not own:
+            continue
+        lines += [
+            f"## {source}",
+            "",
+            f"| recipe | what | published | {' | '.join(f'{p}, ours' for p in PROTOCOLS.values())} |",
+            "| --- | --- | --- |" + " --- |" * len(PROTOCOLS),
+        ]
+        for row in own:
+            published = str(row.recipe.published[0]) if row.recipe.published else "no figure"
+            metric = " (macro precision)" if row.metric == "macro_precision" else ""
+            cells = [_cell(row.cells[protocol], notes) for protocol in PROTOCOLS]
+            lines.append(
+                f"| `{row.recipe.name}` | {row.recipe.title}{metric} | {published} | {' | '.join(cells)} |"
+            )
+        lines.append("")
+    if notes:
+        lines += ["Differences from the recipe:", ""]
+        lines += [f"{number}. {text}" for text, number in notes.items()] + [""]
+    lines += [
+        "## Published on the fault-filtered split",
+        "",
+        "| what | accuracy | published in |",
+        "| --- | --- | --- |",
+        *(f"| {what} | {100 * value:.1f} % | {where} |" for what, value, where in ON_FAULT_FILTERED),
+        "",
+    ]
+    if summaries:
+        lines += [
+            "## Commands",
+            "",
+            "| command | data | split | seeds | date |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        seen = {(s["recipe"], s["protocol"]): s for s in summaries}
+        lines += [
+            f"| `{s['command']}` | {s['data']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
+            f"| {s['seeds']} | {s['date']} |"
+            for s in seen.values()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(cell: Cell, notes: Mapping[str, int]) -> str:
+    if cell.summary is None or cell.score is None:
+        return cell.reason
+    summary, score = cell.summary, cell.score
+    marks = ", ".join(f"[{notes[text]}]" for text in summary["deviations"] if text in notes)
+    seeds = "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
+    leaky = "leaky: " if summary["leaky"] else ""
+    interval = f"{100 * score['low']:.1f} to {100 * score['high']:.1f}"
+    return f"{leaky}{100 * score['value']:.1f} % ({interval}), {seeds} {marks}".rstrip()

@@ -1,0 +1,436 @@
+"""Near-duplicates: one recording under two track ids, though the files differ.
+
+Two copies of a recording share what happens when, whatever their loudness, tone, coding and where
+they were cut. Of a log-mel picture we therefore keep how neighbouring bands differ, less each band's
+mean over time, and look for the shift in time at which two tracks correlate most. Another
+performance of the same song has other timing: that is a version, and not what is looked for here.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import check_columns
+
+if TYPE_CHECKING:
+    from gtzan_keras.store.hdf5 import SpectrogramStore
+
+__all__ = [
+    "find_near_duplicates",
+    "known_near_duplicates",
+    "near_duplicates",
+    "near_duplicates_in_store",
+    "with_near_duplicates",
+]
+
+logger = logging.getLogger(__name__)
+
+FRAME_SECONDS = 0.25
+"""Frames are averaged to this length: finer ones tell copies apart that begin between two frames."""
+
+CLIP_SECONDS = 30.0
+"""How much of each file is compared: the length of GTZAN's clips."""
+
+THRESHOLD = 0.5
+"""On 999 tracks of GTZAN every pair above it is one recording; see docs/near-duplicates.md."""
+
+MIN_OVERLAP = 10.0
+
+_BANDS = 64
+_QUIET = 0.1  # share of a track's mean energy below which a stretch counts as having that much
+_BLOCK = 16  # tracks compared with all others at a time: about 200 MB for 1000 tracks of 30 s
+_SPEC = SpectrogramSpec(
+    name="near-duplicates", hop_length=1024, n_mels=_BANDS, height=_BANDS, clip_seconds=None
+)
+_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # rises along Matplotlib's colour maps
+
+Array = npt.NDArray[Any]
+
+
+def near_duplicates(
+    images: Iterable[Array],
+    track_ids: Sequence[str],
+    frame_seconds: float,
+    *,
+    threshold: float = THRESHOLD,
+    min_overlap: float = MIN_OVERLAP,
+) -> pd.DataFrame:
+    """Find pairs of tracks that hold the same recording, by the time structure of their log-mels.
+
+    Pictures are averaged to 64 bands and frames of 0.25 s. Of these, the differences between
+    neighbouring bands are taken, and each one's mean over time removed, so that neither loudness nor
+    tone counts. Two tracks are correlated over their overlap at every shift that leaves one of
+    `min_overlap`, all pairs and all shifts by FFT; the best shift counts. A stretch with hardly any
+    sound correlates with nothing.
+
+    Parameters
+    ----------
+    images : iterable of np.ndarray [shape=(bands, frames)]
+        One a track, uint8 or float on a logarithmic scale, all with the same bands in the same order;
+        the lengths may differ. Read one at a time.
+    track_ids : sequence of str
+        One a track.
+    frame_seconds : float > 0 [seconds]
+        From one frame to the next.
+    threshold : float in (0, 1]
+        Least correlation of a pair.
+    min_overlap : float > 0 [seconds]
+        Least overlap of a pair. Short overlaps look alike by chance more easily.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(pairs, 4)]
+        Columns ``first, second, correlation, shift``, best pairs first. ``shift`` is in seconds, to
+        the nearest 0.25: what `first` holds at a time, `second` holds so much later.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, there is not one picture a track, a track id stands there twice, a
+        picture has another shape, or none is as long as `min_overlap`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.tracks.near_duplicates import near_duplicates
+    >>> recording = np.random.default_rng(0).normal(size=(64, 140))  # 35 s in frames of 0.25 s
+    >>> cut_early, cut_late = recording[:, :120], 3 * recording[:, 20:] + 7
+    >>> near_duplicates([cut_early, cut_late], ["rock.00000", "rock.00001"], 0.25).round(2)
+            first      second  correlation  shift
+    0  rock.00000  rock.00001          1.0   -5.0
+    """
+    if not 0 < threshold <= 1:
+        raise GtzanKerasError(f"near_duplicates: threshold is {threshold}; expected above 0 up to 1")
+    for name, value in (("frame_seconds", frame_seconds), ("min_overlap", min_overlap)):
+        if not 0 < value < np.inf:
+            raise GtzanKerasError(f"near_duplicates: {name} is {value}; expected seconds above 0")
+    ids = np.array(list(track_ids), dtype=object)
+    twice = pd.Series(ids)[pd.Series(ids).duplicated()]
+    if len(twice):
+        raise GtzanKerasError(f"near_duplicates: track_id {twice.iloc[0]!r} stands there more than once")
+    structures = [_structure(image, frame_seconds) for image in images]
+    if len(structures) != len(ids):
+        raise GtzanKerasError(
+            f"near_duplicates: {len(structures)} pictures and {len(ids)} track ids; expected one each"
+        )
+    bands = {len(structure) for structure in structures}
+    if len(bands) > 1:
+        raise GtzanKerasError("near_duplicates: the pictures differ in their number of bands")
+    longest = max((structure.shape[1] for structure in structures), default=0)
+    least = int(np.ceil(min_overlap / FRAME_SECONDS))
+    if structures and longest < least:
+        raise GtzanKerasError(
+            f"near_duplicates: the pictures show {longest * FRAME_SECONDS:g} s at most, less than "
+            f"min_overlap ({min_overlap:g} s); use pictures of whole clips"
+        )
+    first, second, correlation, shift = _matches(structures, threshold, least)
+    table = pd.DataFrame(
+        {
+            "first": ids[first],
+            "second": ids[second],
+            "correlation": np.minimum(correlation, 1.0),
+            "shift": shift * FRAME_SECONDS,
+        }
+    )
+    # Rounding must not decide on the order of exact copies.
+    table["place"] = -table["correlation"].round(5)
+    return table.sort_values(["place", "first", "second"], ignore_index=True).drop(columns="place")
+
+
+def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float) -> pd.DataFrame:
+    """Find pairs of sound files that hold the same recording, in their first 30 s.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`. Files that can not be read are left out, one log line each.
+    jobs : int
+        Worker processes as joblib counts them; -1 uses every core.
+    options
+        ``threshold`` and ``min_overlap`` of `near_duplicates`.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(pairs, 4)]
+        As from `near_duplicates`; exact copies are in it too, with a correlation of 1.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `near_duplicates`; or `jobs` is 0.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, soundfile, tempfile
+    >>> from gtzan_keras import load_tracks
+    >>> from gtzan_keras.tracks.near_duplicates import find_near_duplicates
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> (root / "rock").mkdir()
+    >>> sound = np.random.default_rng(0).normal(scale=0.1, size=22050 * 20)
+    >>> soundfile.write(root / "rock" / "a.wav", sound, 22050)
+    >>> soundfile.write(root / "rock" / "b.wav", sound[22050 * 3 :] / 4, 22050)
+    >>> find_near_duplicates(load_tracks(root), jobs=1)[["first", "second", "shift"]].values.tolist()
+    [['rock/a', 'rock/b', -3.0]]
+    """
+    import joblib
+    from tqdm.auto import tqdm
+
+    check_columns(tracks, ["track_id", "path"])
+    if jobs == 0:
+        raise GtzanKerasError("jobs is 0; expected how many worker processes, or -1 for one a core")
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(
+        joblib.delayed(_listen)(path) for path in tracks["path"]
+    )
+    ids, images = [], []
+    for track_id, result in zip(
+        tracks["track_id"],
+        tqdm(results, total=len(tracks), desc="near-duplicates", unit="track", disable=None),
+        strict=True,
+    ):
+        if isinstance(result, str):
+            logger.warning("left out %s: %s", track_id, result)
+        else:
+            ids.append(track_id)
+            images.append(result)
+    return near_duplicates(images, ids, FRAME_SECONDS, **options)
+
+
+def near_duplicates_in_store(store: SpectrogramStore, **options: float) -> pd.DataFrame:
+    """Find pairs of tracks of a store that hold the same recording.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        Of any spec. Colours are turned to grey and segments laid end to end. Where the spec leaves the
+        length of a clip open, shifts are in thirtieths of a track.
+    options
+        ``threshold`` and ``min_overlap`` of `near_duplicates`.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(pairs, 4)]
+        As from `near_duplicates`.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `near_duplicates`: of pictures that show less of a track, ask for a smaller ``min_overlap``.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> from gtzan_keras.tracks.near_duplicates import near_duplicates_in_store
+    >>> images = np.random.default_rng(0).integers(256, size=(3, 64, 120), dtype="uint8")
+    >>> images[2] = images[0]
+    >>> spec = SpectrogramSpec(name="small", n_mels=64, height=64, width=120)
+    >>> path = os.path.join(tempfile.mkdtemp(), "small.h5")
+    >>> ids = ["pop.00000", "pop.00001", "pop.00002"]
+    >>> store = SpectrogramStore.from_arrays(path, images, ids, spec)
+    >>> near_duplicates_in_store(store)[["first", "second", "shift"]].values.tolist()
+    [['pop.00000', 'pop.00002', 0.0]]
+    """
+    spec, width = store.spec, store.spec.width
+    if spec.segment_seconds is not None and spec.segment_hop_seconds is not None:
+        # Segments may overlap: of each, what lies before the next.
+        width = max(1, round(width * min(1.0, spec.segment_hop_seconds / spec.segment_seconds)))
+        frame_seconds = spec.segment_hop_seconds / width
+    elif spec.fit == "pad":
+        frame_seconds = spec.hop_length / spec.sample_rate
+    else:
+        frame_seconds = (spec.clip_seconds or CLIP_SECONDS) / width
+    ids = list(dict.fromkeys(store.track_id))
+
+    def pictures() -> Iterator[Array]:
+        for track_id in ids:
+            rows = np.flatnonzero(store.track_id == track_id)
+            segments = store.read(rows)[:, :, :width]
+            grey = segments @ _LUMINANCE if spec.channels == 3 else segments[..., 0]
+            yield np.concatenate(list(grey), axis=1)
+
+    return near_duplicates(pictures(), ids, frame_seconds, **options)
+
+
+def known_near_duplicates() -> pd.DataFrame:
+    """The near-duplicates of GTZAN that were found and then judged by eye.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(44, 3)]
+        Columns ``first, second, judgement``. The 14 exact pairs are not in it: `load_tracks` knows
+        them. How it was made is in docs/near-duplicates.md.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.near_duplicates import known_near_duplicates
+    >>> pairs = known_near_duplicates()
+    >>> pairs.loc[pairs["first"] == "jazz.00033", "second"].item()
+    'jazz.00051'
+    """
+    return _packaged().copy()
+
+
+@functools.cache
+def _packaged() -> pd.DataFrame:
+    with resources.as_file(resources.files("gtzan_keras.tracks") / "near_duplicates.csv") as path:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Count near-duplicates as copies, so that splits keep them on one side.
+
+    `stratified`, `folds` and `Split.check` go by the table's ``duplicates``; a store made from the
+    table keeps it.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`, or a store's.
+    pairs : pd.DataFrame, optional
+        With columns ``first`` and ``second``, as from `near_duplicates`; GTZAN's known ones when left
+        out. Pairs of which one is not among `tracks` are passed over.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy in which every track's ``duplicates`` are all tracks that it is linked to, by however
+        many pairs.
+
+    Raises
+    ------
+    GtzanKerasError
+        `tracks` or `pairs` lacks a column.
+
+    Examples
+    --------
+    >>> from gtzan_keras import splits
+    >>> from gtzan_keras.tracks.catalogue import describe, facts
+    >>> from gtzan_keras.tracks.near_duplicates import with_near_duplicates
+    >>> gtzan = with_near_duplicates(describe(facts()["genre"].to_dict()))
+    >>> gtzan.set_index("track_id").loc["reggae.00080", "duplicates"]
+    ('reggae.00081', 'reggae.00082')
+    >>> splits.stratified(gtzan, "80/20").check(gtzan)
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    check_columns(tracks, ["track_id", "duplicates"])
+    pairs = known_near_duplicates() if pairs is None else pairs
+    missing = {"first", "second"} - set(pairs)
+    if missing:
+        raise GtzanKerasError(
+            f"the table of pairs has no column {', '.join(sorted(missing))}; make it with near_duplicates()"
+        )
+    ids = tracks["track_id"].to_numpy(dtype=object)
+    row = {track_id: number for number, track_id in enumerate(ids)}
+    exact = (
+        (track_id, other)
+        for track_id, others in zip(ids, tracks["duplicates"], strict=True)
+        for other in others
+    )
+    near = zip(pairs["first"], pairs["second"], strict=True)
+    links = [(row[a], row[b]) for a, b in (*exact, *near) if a in row and b in row]
+    a, b = np.array(links, dtype=int).reshape(-1, 2).T
+    _, label = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(len(ids), len(ids))), False)
+    members = pd.Series(ids).groupby(label).agg(tuple)
+    linked = tracks.copy()
+    # A copy that is not in the table stays named, as it was.
+    linked["duplicates"] = [
+        tuple(sorted({*members[group], *before} - {track_id}))
+        for track_id, group, before in zip(ids, label, tracks["duplicates"], strict=True)
+    ]
+    return linked
+
+
+def _listen(path: str) -> Array | str:
+    """What a worker does for one file: its picture in frames of 0.25 s, or why there is none."""
+    try:
+        audio = load_audio(path, _SPEC.sample_rate, duration=CLIP_SECONDS)
+    except AudioError as error:
+        return error.reason
+    return _average(log_mel(audio, _SPEC), _SPEC.hop_length / _SPEC.sample_rate)
+
+
+def _average(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
+    """Mean over areas: at most 64 bands, frames of 0.25 s; a part of a frame at the end is dropped."""
+    from PIL import Image as PillowImage
+
+    if image.ndim != 2 or len(image) < 2:
+        raise GtzanKerasError(
+            f"near_duplicates: a picture of shape {image.shape}; expected (bands, frames), two bands or more"
+        )
+    frames = int(image.shape[1] * frame_seconds / FRAME_SECONDS + 1e-6)
+    bands = min(_BANDS, len(image))
+    if not frames:
+        return np.zeros((bands, 0), dtype=np.float32)
+    box = (0, 0, min(image.shape[1], frames * FRAME_SECONDS / frame_seconds), len(image))
+    picture = PillowImage.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.asarray(picture.resize((frames, bands), PillowImage.Resampling.BOX, box=box))
+
+
+def _structure(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
+    """How neighbouring bands differ over time, about 0, with mean energy 1 a frame."""
+    structure = np.diff(_average(image, frame_seconds), axis=0)
+    if not structure.size:
+        return structure
+    structure -= structure.mean(axis=1, keepdims=True)
+    energy = np.square(structure).sum() / structure.shape[1]
+    # Of a constant picture only rounding is left, which must not be blown up.
+    return structure / np.sqrt(energy) if energy > 1e-6 else np.zeros_like(structure)
+
+
+def _matches(
+    structures: list[npt.NDArray[np.float32]], threshold: float, least: int
+) -> tuple[Array, Array, Array, Array]:
+    """Row of first and second, correlation and shift in frames of every pair at or over the threshold."""
+    import scipy.fft
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from tqdm.auto import tqdm
+
+    empty = np.zeros(0, dtype=int)
+    found: list[tuple[Array, Array, Array, Array]] = [(empty, empty, np.zeros(0, np.float32), empty)]
+    if not structures:
+        return found[0]
+    lengths = np.array([structure.shape[1] for structure in structures])
+    longest = lengths.max()
+    stacked = np.zeros((len(structures), len(structures[0]), longest), dtype=np.float32)
+    for row, structure in enumerate(structures):
+        stacked[row, :, : lengths[row]] = structure
+    # Energy of the first t frames, for that of any stretch.
+    energy = np.pad(np.cumsum(np.square(stacked).sum(axis=1), axis=1), ((0, 0), (1, 0)))
+    shifts = np.arange(least - longest, longest - least + 1)
+    size = scipy.fft.next_fast_len(2 * longest - least, real=True)
+    spectra = np.ascontiguousarray(scipy.fft.rfft(stacked, size).transpose(2, 0, 1))  # (bin, track, band)
+
+    shift = shifts[:, None, None]
+    start = np.maximum(0, -shift)  # of the overlap, in the first of a pair
+    for block in tqdm(range(0, len(structures), _BLOCK), desc="compare", disable=None):
+        a = np.arange(block, min(block + _BLOCK, len(structures)))[:, None]
+        b = np.arange(block, len(structures))
+        with threadpool_limits(1):  # threads that wait for each other after every small product
+            product = spectra[:, a[:, 0]].conj() @ spectra[:, block:].transpose(0, 2, 1)
+        correlation = scipy.fft.irfft(product, size, axis=0)[shifts]  # (shift, a, b)
+        stop = np.maximum(start, np.minimum(lengths[a], lengths[b] - shift))
+        overlap = stop - start
+        quiet = (_QUIET * np.maximum(overlap, 1)).astype(np.float32)
+        norm = np.maximum(energy[a, stop] - energy[a, start], quiet)
+        norm *= np.maximum(energy[b, stop + shift] - energy[b, start + shift], quiet)
+        correlation /= np.sqrt(norm)
+        correlation[overlap < least] = -1
+        best = correlation.argmax(axis=0)
+        highest = np.take_along_axis(correlation, best[None], axis=0)[0]
+        i, j = np.nonzero((highest >= threshold) & (b > a))
+        found.append((a[i, 0], b[j], highest[i, j], shifts[best[i, j]]))
+    first, second, correlation, shift = (np.concatenate(column) for column in zip(*found, strict=True))
+    return first, second, correlation, shift

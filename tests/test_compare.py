@@ -1,0 +1,303 @@
+"""Results side by side: against scikit-learn, SciPy and the formulas."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.metrics import accuracy_score, log_loss, precision_score
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.training.compare import across_seeds, compare, ensemble, in_words
+from gtzan_keras.training.evaluate import interval_scores
+
+GENRES = ["blues", "jazz", "rock"]
+
+
+def a_result(name: str, seed: int, share: float, tracks: range = range(60), **split: Any) -> dict[str, Any]:
+    """Every third track of one genre, about this share of them right, an artist for every four."""
+    random = np.random.default_rng(seed)
+    answers = []
+    for number in range(200):
+        truth, other = number % 3, int(random.integers(3))
+        probabilities = random.dirichlet([1, 1, 1])
+        place = truth if random.random() < share else other
+        top = int(probabilities.argmax())
+        probabilities[[place, top]] = probabilities[[top, place]]
+        answers.append(
+            {"track_id": f"t{number:03d}", "genre": GENRES[truth], "predicted": GENRES[place]}
+            | {"artist": f"Artist {number // 4}", "title": f"Title {number}"}
+            | {"probabilities": [round(float(p), 5) for p in probabilities]}
+        )
+    return {
+        "name": name,
+        "data": {"genres": GENRES},
+        "split": {"leaky": False, **split},
+        "scores": {"test": {"tracks": [answers[number] for number in tracks]}},
+    }
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[dict[str, Any], dict[str, Any]]:
+    return a_result("first", 1, 0.8), a_result("second", 2, 0.4)
+
+
+def answers_of(result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    tracks = result["scores"]["test"]["tracks"]
+    return tuple(
+        np.array([GENRES.index(track[field]) for track in tracks]) for field in ("genre", "predicted")
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact test by its formula: twice the smaller tail of fair coin tosses, at most 1."""
+    tosses = only_first + only_second
+    tail = sum(math.comb(tosses, k) for k in range(min(only_first, only_second) + 1)) / 2**tosses
+    return min(1.0, 2 * tail)
+
+
+# ---- two runs
+
+
+def test_tracks_are_counted_by_who_got_them_right(pair: tuple) -> None:
+    truth, first = answers_of(pair[0])
+    _, second = answers_of(pair[1])
+    right = compare(*pair)["right"]
+    assert right["both"] == sum((first == truth) & (second == truth))
+    assert right["only_first"] == sum((first == truth) & (second != truth))
+    assert right["only_second"] == sum((first != truth) & (second == truth))
+    assert right["neither"] == sum((first != truth) & (second != truth))
+
+
+def test_the_p_value_is_that_of_mcnemars_formula(pair: tuple) -> None:
+    found = compare(*pair)
+    expected = mcnemar(found["right"]["only_first"], found["right"]["only_second"])
+    assert found["p_value"] == pytest.approx(expected)
+    assert compare(*pair[::-1])["p_value"] == pytest.approx(expected)
+
+
+def test_a_run_does_not_differ_from_itself(pair: tuple) -> None:
+    found = compare(pair[0], pair[0])
+    assert found["p_value"] == 1
+    assert found["scores"]["accuracy"]["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert found["disagreements"] == []
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_precision"])
+def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple, name: str) -> None:
+    truth, first = answers_of(pair[0])
+    _, second = answers_of(pair[1])
+
+    def score(truth: np.ndarray, predicted: np.ndarray) -> float:
+        if name == "accuracy":
+            return accuracy_score(truth, predicted)
+        return precision_score(truth, predicted, average="macro", zero_division=0)
+
+    found = compare(*pair)["scores"][name]
+    assert found["first"] == pytest.approx(score(truth, first))
+    assert found["second"] == pytest.approx(score(truth, second))
+    assert found["difference"]["value"] == pytest.approx(found["first"] - found["second"])
+    theirs = scipy.stats.bootstrap(
+        (truth, first, second),
+        lambda t, a, b: score(t, a) - score(t, b),
+        n_resamples=600,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found["difference"]["low"] == pytest.approx(theirs.low, abs=0.025)
+    assert found["difference"]["high"] == pytest.approx(theirs.high, abs=0.025)
+
+
+def test_differences_over_artists_draw_whole_artists() -> None:
+    # 15 artists of four tracks; the first run has all of ten artists right, the second none at all.
+    first, second = a_result("first", 1, 1.0), a_result("second", 1, 1.0)
+    for number, track in enumerate(second["scores"]["test"]["tracks"]):
+        if number < 40:
+            track["predicted"] = GENRES[(number + 1) % 3]
+    found = compare(first, second)["by_artist"]
+    assert found["count"] == 15
+    low, high = scipy.stats.binom(15, 2 / 3).ppf([0.025, 0.975]) / 15
+    assert found["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert found["accuracy"]["low"] == pytest.approx(low, abs=0.07)  # one artist in 15
+    assert found["accuracy"]["high"] == pytest.approx(high, abs=0.07)
+
+
+def test_disagreements_name_artist_title_and_both_answers(pair: tuple) -> None:
+    (_, first), (_, second) = map(answers_of, pair)
+    listed = compare(*pair)["disagreements"]
+    assert [row["track_id"] for row in listed] == [f"t{n:03d}" for n in np.flatnonzero(first != second)]
+    row, number = listed[0], int(np.flatnonzero(first != second)[0])
+    assert (row["artist"], row["title"]) == (f"Artist {number // 4}", f"Title {number}")
+    assert (row["genre"], row["first"], row["second"]) == (
+        GENRES[number % 3],
+        GENRES[first[number]],
+        GENRES[second[number]],
+    )
+
+
+def test_the_order_of_tracks_does_not_matter(pair: tuple) -> None:
+    shuffled = a_result("second", 2, 0.4, range(59, -1, -1))
+    assert compare(pair[0], shuffled) == compare(*pair)
+
+
+def test_runs_are_read_from_their_folders(pair: tuple, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(pair[0]), "utf-8")
+    assert compare(tmp_path, pair[1]) == compare(*pair)
+    assert compare(str(tmp_path / "result.json"), pair[1]) == compare(*pair)
+
+
+def test_a_comparison_can_be_written_as_json(pair: tuple) -> None:
+    for found in (compare(*pair), across_seeds(pair), ensemble(pair)):
+        assert json.loads(json.dumps(found)) == found
+
+
+def test_other_test_tracks_are_refused_with_their_number(pair: tuple) -> None:
+    other = a_result("other", 1, 0.5, range(2, 61))
+    with pytest.raises(
+        GtzanKerasError, match="first and other were not tested on the same tracks: 3 are in one of them only"
+    ):
+        compare(pair[0], other)
+
+
+def test_tracks_tested_twice_are_refused(pair: tuple) -> None:
+    twice = a_result("twice", 1, 0.5)
+    twice["scores"]["test"]["tracks"] += twice["scores"]["test"]["tracks"][:2]
+    with pytest.raises(GtzanKerasError, match=r"twice: 2 tracks were tested more than once, e\.g\. t000"):
+        compare(pair[0], twice)
+
+
+def test_other_genres_are_refused(pair: tuple) -> None:
+    other = {**pair[1], "data": {"genres": ["blues", "rock"]}}
+    for function in (ensemble, across_seeds):
+        with pytest.raises(GtzanKerasError, match="tells blues, jazz, rock apart, second blues, rock"):
+            function([pair[0], other])
+    with pytest.raises(GtzanKerasError, match="same genres"):
+        compare(pair[0], other)
+
+
+def test_other_labels_are_refused(pair: tuple) -> None:
+    other = a_result("other", 1, 0.5)
+    other["scores"]["test"]["tracks"][7]["genre"] = "rock"
+    with pytest.raises(GtzanKerasError, match=r"do not agree on the true genre of 1 tracks, e\.g\. t007"):
+        compare(pair[0], other)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; name the folder of a run"),
+        ("{", "not readable as JSON"),
+        ("[]", "not the result of a run"),
+        ('{"data": {}, "split": {}, "scores": {"test": null}}', "no test part"),
+    ],
+)
+def test_a_file_that_is_no_result_is_named(
+    content: str | None, message: str, pair: tuple, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "result.json").write_text(content, "utf-8")
+    with pytest.raises(GtzanKerasError, match=message):
+        compare(tmp_path, pair[0])
+
+
+# ---- in words
+
+
+def test_a_clear_difference_is_called_so() -> None:
+    found = compare(a_result("good", 1, 0.9), a_result("bad", 2, 0.2, leaky=True))
+    assert found["p_value"] < 0.05
+    assert "so good is the better of these two" in in_words(found)
+    assert "only with bad (leaky)" in in_words(found)
+
+
+def test_the_second_may_be_the_better() -> None:
+    assert "so good is the better" in in_words(compare(a_result("bad", 2, 0.2), a_result("good", 1, 0.9)))
+
+
+def test_what_chance_explains_is_called_so(pair: tuple) -> None:
+    assert "neither is shown to be better" in in_words(compare(pair[0], pair[0]))
+
+
+# ---- seeds
+
+
+@pytest.fixture(scope="module")
+def seeds() -> list[dict[str, Any]]:
+    return [a_result(f"seed{seed}", seed, 0.6) for seed in range(3)]
+
+
+def test_seeds_have_mean_and_spread(seeds: list[dict[str, Any]]) -> None:
+    found = across_seeds(seeds)
+    each = [accuracy_score(*answers_of(result)) for result in seeds]
+    accuracy = found["accuracy"]
+    assert accuracy["by_seed"] == pytest.approx(each)
+    assert accuracy["value"] == pytest.approx(statistics.mean(each))
+    assert accuracy["sd"] == pytest.approx(statistics.stdev(each))
+    assert (accuracy["min"], accuracy["max"]) == pytest.approx((min(each), max(each)))
+    assert (found["seeds"], found["tracks"], found["by_artist"]["count"]) == (3, 60, 15)
+    losses = []
+    for result in seeds:
+        rows = np.array([track["probabilities"] for track in result["scores"]["test"]["tracks"]])
+        losses.append(log_loss(answers_of(result)[0], rows / rows.sum(axis=1, keepdims=True)))
+    assert found["loss"]["by_seed"] == pytest.approx(losses, rel=1e-3)
+
+
+def test_the_interval_is_of_the_mean_over_seeds(seeds: list[dict[str, Any]]) -> None:
+    found = across_seeds(seeds)
+    # A track counts by the share of seeds that had it right.
+    share = np.mean([np.equal(*answers_of(result)) for result in seeds], axis=0)
+    theirs = scipy.stats.bootstrap(
+        (share,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert found["accuracy"]["low"] == pytest.approx(theirs.low, abs=0.012)
+    assert found["accuracy"]["high"] == pytest.approx(theirs.high, abs=0.012)
+    predicted = [answers_of(result)[1] for result in seeds]
+    for name, score in interval_scores(answers_of(seeds[0])[0], predicted, 3).items():
+        assert {key: found[name][key] for key in score} == pytest.approx(score)
+
+
+def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
+    results = [a_result("a", 0, 0.6, range(0, 40)), a_result("b", 1, 0.6, range(20, 90))]
+    found = across_seeds(results)
+    assert found["accuracy"]["by_seed"] == pytest.approx([accuracy_score(*answers_of(r)) for r in results])
+    assert found["tracks"] == 90
+    assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
+
+
+def test_a_single_seed_has_no_spread(seeds: list[dict[str, Any]]) -> None:
+    accuracy = across_seeds(seeds[:1])["accuracy"]
+    assert accuracy["sd"] is None
+    assert accuracy["value"] == accuracy["min"] == accuracy["max"]
+
+
+def test_no_seeds_are_refused() -> None:
+    with pytest.raises(GtzanKerasError, match="at least one"):
+        across_seeds([])
+    with pytest.raises(GtzanKerasError, match="at least one"):
+        ensemble([])
+
+
+# ---- ensembles
+
+
+def test_an_ensemble_averages_probabilities(seeds: list[dict[str, Any]]) -> None:
+    mean = np.mean(
+        [[track["probabilities"] for track in result["scores"]["test"]["tracks"]] for result in seeds], axis=0
+    )
+    truth, _ = answers_of(seeds[0])
+    found = ensemble(seeds)
+    assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, mean.argmax(axis=1)))
+    np.testing.assert_allclose([track["probabilities"] for track in found["tracks"]], mean, atol=1e-5)
+    assert found["tracks"][3]["artist"] == "Artist 0"
+
+
+def test_an_ensemble_of_one_is_that_one(seeds: list[dict[str, Any]]) -> None:
+    assert ensemble(seeds[:1])["tracks"] == seeds[0]["scores"]["test"]["tracks"]

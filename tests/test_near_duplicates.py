@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import describe, duplicate_groups, facts, load_tracks
+from gtzan_keras.tracks.near_duplicates import (
+    find_near_duplicates,
+    known_near_duplicates,
+    near_duplicates,
+    near_duplicates_in_store,
+    with_near_duplicates,
+)
+
+RNG = np.random.default_rng
+IDS = ["pop.00001", "pop.00002", "pop.00003"]
+TONE = 120 - np.arange(64)[:, None]  # louder below, as music is
+
+
+def music(seed: int, frames: int = 120) -> np.ndarray:
+    """A picture (64, frames) with its own time structure, and the tonal balance of all others."""
+    return TONE + RNG(seed).normal(scale=20, size=(64, frames))
+
+
+def found(images: list[np.ndarray], frame_seconds: float = 0.25, **options: float) -> list[tuple]:
+    ids = [f"t{number}" for number in range(len(images))]
+    return pairs(near_duplicates(images, ids, frame_seconds, **options))
+
+
+def pairs(table: pd.DataFrame) -> list[tuple[str, str, float]]:
+    return list(zip(table["first"], table["second"], table["shift"], strict=True))
+
+
+def overlap_correlation(x: np.ndarray, y: np.ndarray, shift: int) -> float:
+    """Of two pictures, y later by `shift` frames, with loops in place of Fourier transforms."""
+    x, y = (np.diff(picture, axis=0) for picture in (x, y))
+    x, y = (picture - picture.mean(axis=1, keepdims=True) for picture in (x, y))
+    pairs = [(t, t + shift) for t in range(x.shape[1]) if 0 <= t + shift < y.shape[1]]
+    a, b = np.array([x[:, t] for t, _ in pairs]), np.array([y[:, u] for _, u in pairs])
+    return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+
+
+# --- what is found
+
+
+def test_a_copy_cut_later_is_found_with_its_shift():
+    recording = music(0, 160)
+    assert found([music(1), recording[:, :120], recording[:, 30:150]]) == [("t1", "t2", -7.5)]
+
+
+def test_a_copy_cut_earlier_is_found_with_its_shift():
+    recording = music(0, 160)
+    assert found([recording[:, 12:132], recording[:, :120]]) == [("t0", "t1", 3.0)]
+
+
+def test_noise_gain_and_another_tone_do_not_hide_a_copy():
+    recording = music(0)
+    copy = 0.4 * recording + np.linspace(0, 90, 64)[:, None] + RNG(9).normal(scale=4, size=(64, 120))
+    assert found([recording, music(1), copy]) == [("t0", "t2", 0.0)]
+
+
+def test_a_louder_stretch_does_not_hide_a_copy():
+    recording = music(0)
+    fader = np.repeat([0, 40, -20, 10], 30)  # in a log picture a gain is a sum
+    assert found([recording, recording + fader]) == [("t0", "t1", 0.0)]
+
+
+def test_tracks_of_one_tonal_balance_are_no_copies():
+    assert found([music(seed) for seed in range(30)]) == []
+
+
+def test_tracks_of_one_loudness_over_time_are_no_copies():
+    beat = 60 * (np.arange(120) % 4 == 0)
+    assert found([music(seed) + beat for seed in range(10)]) == []
+
+
+def test_correlation_is_that_of_the_overlap_computed_by_loops():
+    x, y = music(0, 100), music(1, 80)
+    y[:, :60] += 1.5 * (x[:, 25:85] - TONE)
+    pair = near_duplicates([x, y], ["x", "y"], 0.25).iloc[0]
+    assert pair["shift"] == -25 / 4
+    assert pair["correlation"] == pytest.approx(overlap_correlation(x, y, -25), abs=1e-5)
+
+
+def test_no_other_shift_correlates_more():
+    x, y = music(0, 60), music(1, 50)
+    best = near_duplicates([x, y], ["x", "y"], 0.25, threshold=0.01, min_overlap=5).iloc[0]
+    by_loops = {shift: overlap_correlation(x, y, shift) for shift in range(-40, 31)}
+    shift = max(by_loops, key=by_loops.__getitem__)
+    assert best["shift"] == shift / 4
+    assert best["correlation"] == pytest.approx(by_loops[shift], abs=1e-5)
+
+
+def test_less_overlap_than_asked_for_is_no_pair():
+    recording = music(0, 200)
+    images = [recording[:, :120], recording[:, 75:195]]  # 45 frames, 11.25 s, in common
+    assert found(images, min_overlap=11) == [("t0", "t1", -18.75)]
+    assert found(images, min_overlap=11.5) == []
+
+
+def test_tracks_shorter_than_the_overlap_are_passed_over():
+    recording = music(0)
+    assert found([recording[:, :30], recording, recording[:, 40:]]) == [("t1", "t2", -10.0)]
+
+
+def test_silence_is_no_recording():
+    silent = np.zeros((64, 120), dtype=np.uint8)
+    almost = music(0)
+    almost[:, 5:] = 0  # the same silence follows a short sound
+    other = music(1)
+    other[:, 5:] = 0
+    assert found([silent, silent, almost, other]) == []
+
+
+def test_finer_frames_and_more_bands_are_averaged():
+    fine = RNG(0).normal(size=(128, 1200))  # frames of 0.025 s
+    later = fine[:, 100:]
+    averaged = fine.reshape(64, 2, 120, 10).mean(axis=(1, 3))
+    assert found([fine, later], frame_seconds=0.025) == [("t0", "t1", -2.5)]
+    assert near_duplicates([fine, fine[:, :1000]], ["x", "y"], 0.025)["correlation"][0] > 0.99
+    noisy = RNG(1).normal(scale=0.1, size=averaged.shape)
+    mixed = near_duplicates([fine, np.kron(averaged + noisy, np.ones((2, 10)))], ["x", "y"], 0.025)
+    assert mixed["correlation"][0] == pytest.approx(
+        overlap_correlation(averaged, averaged + noisy, 0), abs=1e-5
+    )
+
+
+def test_of_three_copies_all_three_pairs_are_found_the_best_first():
+    recording = music(0)
+    noise = RNG(5).normal(scale=10, size=recording.shape)
+    table = near_duplicates([recording + noise, recording, recording], ["a", "b", "c"], 0.25)
+    assert list(zip(table["first"], table["second"], strict=True)) == [("b", "c"), ("a", "b"), ("a", "c")]
+    assert table["correlation"].is_monotonic_decreasing
+
+
+def test_more_tracks_than_one_block_give_the_same_pairs():
+    images = [music(seed) for seed in range(40)]
+    images[37], images[20] = images[3], images[17][:, 4:]
+    assert set(found(images)) == {("t3", "t37", 0.0), ("t17", "t20", -1.0)}
+
+
+def test_no_tracks_have_no_near_duplicates():
+    assert found([]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 0}, "threshold is 0; expected above 0 up to 1"),
+        ({"frame_seconds": 0}, "frame_seconds is 0; expected seconds above 0"),
+        ({"min_overlap": -1}, "min_overlap is -1; expected seconds above 0"),
+        ({"track_ids": ["a"]}, "2 pictures and 1 track ids"),
+        ({"track_ids": ["a", "a"]}, "track_id 'a' stands there more than once"),
+        ({"min_overlap": 31}, r"show 30 s at most, less than min_overlap \(31 s\)"),
+        ({"images": [music(0), music(0)[:32]]}, "differ in their number of bands"),
+        ({"images": [music(0), music(0)[0]]}, r"a picture of shape \(120,\); expected \(bands, frames\)"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    good = {"images": [music(0), music(1)], "track_ids": ["a", "b"], "frame_seconds": 0.25}
+    with pytest.raises(GtzanKerasError, match=message):
+        near_duplicates(**{**good, **arguments})
+
+
+# --- stores and files
+
+
+def store_of(path: Path, images: np.ndarray, ids: list[str], **spec: object) -> SpectrogramStore:
+    height, width = images.shape[1:3]
+    fields = {"name": "test", "n_mels": height, "height": height, "width": width, **spec}
+    return SpectrogramStore.from_arrays(path, images, ids, SpectrogramSpec(**fields))
+
+
+def grey(seed: int, frames: int) -> np.ndarray:
+    return np.clip(music(seed, frames) + 60, 0, 255).astype(np.uint8)
+
+
+def test_shifts_of_a_store_are_in_seconds_of_the_clip(tmp_path):
+    recording = grey(0, 150)
+    images = np.stack([recording[:, :120], grey(1, 120), recording[:, 30:]])  # 120 columns of 30 s
+    table = near_duplicates_in_store(store_of(tmp_path / "x.h5", images, IDS))
+    assert pairs(table) == [("pop.00001", "pop.00003", -7.5)]
+
+
+def test_coloured_pictures_are_compared_as_grey_ones(tmp_path):
+    import matplotlib
+
+    recording = grey(0, 150)
+    images = np.stack([recording[:, :120], grey(1, 120), recording[:, 30:]])
+    coloured = matplotlib.colormaps["viridis"](images, bytes=True)[..., :3]
+    store = store_of(tmp_path / "x.h5", coloured, IDS, channels=3, colour_map="viridis")
+    assert pairs(near_duplicates_in_store(store)) == [("pop.00001", "pop.00003", -7.5)]
+
+
+def test_overlapping_segments_are_laid_end_to_end(tmp_path):
+    # 4 s in 16 columns, a new one every 2 s: what begins every 8 columns.
+    recordings = [grey(0, 136), grey(1, 120), None]
+    recordings[0], recordings[2] = recordings[0][:, :120], recordings[0][:, 16:]
+    cut = [recording[:, start : start + 16] for recording in recordings for start in range(0, 105, 8)]
+    ids = [track_id for track_id in IDS for _ in range(14)]
+    spec = {"clip_seconds": None, "segment_seconds": 4.0, "segment_hop_seconds": 2.0}
+    store = store_of(tmp_path / "x.h5", np.stack(cut), ids, **spec)
+    assert pairs(near_duplicates_in_store(store)) == [("pop.00001", "pop.00003", -4.0)]
+
+
+def test_pictures_of_the_first_seconds_need_a_smaller_overlap(tmp_path):
+    spec = SPECTROGRAM_SPECS["zhang-128"]  # 128 frames of 512 samples: 3 s
+    images = RNG(0).integers(256, size=(3, 128, 128), dtype=np.uint8)
+    images[2] = images[0]
+    store = SpectrogramStore.from_arrays(tmp_path / "x.h5", images, IDS, spec)
+    with pytest.raises(GtzanKerasError, match=r"show 2.75 s at most.*use pictures of whole clips"):
+        near_duplicates_in_store(store)
+    assert pairs(near_duplicates_in_store(store, min_overlap=2)) == [("pop.00001", "pop.00003", 0.0)]
+
+
+def write(path: Path, sound: np.ndarray, rate: int = 22050) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound, rate)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pieces of coloured noise with notes; one of them a second time, later, quieter, 8-bit mu-law."""
+    root = tmp_path_factory.mktemp("audio")
+    sounds = []
+    for seed in range(2):
+        rng, times = RNG(seed), np.arange(22050 // 4) / 22050
+        notes = [np.sin(2 * np.pi * f * times) for f in rng.uniform(100, 3000, size=120)]
+        sounds.append(0.3 * np.concatenate(notes) + rng.normal(scale=0.01, size=30 * len(times) * 4))
+    write(root / "pop" / "pop.00001.wav", sounds[0])
+    write(root / "pop" / "pop.00002.wav", sounds[1])
+    soundfile.write(root / "pop" / "pop.00003.au", 0.3 * sounds[0][4 * 22050 :], 22050, subtype="ULAW")
+    (root / "pop" / "pop.00004.wav").write_text("not music")
+    return root
+
+
+def test_a_copy_among_sound_files_is_found_and_a_broken_file_left_out(folder, caplog):
+    table = find_near_duplicates(load_tracks(folder), jobs=1)
+    assert pairs(table) == [("pop.00001", "pop.00003", -4.0)]
+    assert "left out pop.00004: not readable as sound" in caplog.text
+
+
+def test_jobs_do_not_change_what_is_found(folder):
+    tracks = load_tracks(folder)[:3]
+    pd.testing.assert_frame_equal(find_near_duplicates(tracks, jobs=2), find_near_duplicates(tracks, jobs=1))
+
+
+def test_no_jobs_are_refused(folder):
+    with pytest.raises(GtzanKerasError, match="jobs is 0"):
+        find_near_duplicates(load_tracks(folder), jobs=0)
+
+
+# --- splits
+
+
+def table_of_pairs(*rows: tuple[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["first", "second"])
+
+
+@pytest.fixture(scope="module")
+def gtzan() -> pd.DataFrame:
+    return describe(facts()["genre"].to_dict())
+
+
+def test_pairs_that_share_a_track_become_one_group_with_the_exact_copies():
+    ids = ["rock.00000", "rock.00001", "rock.00016", "rock.00017"]
+    tracks = describe({"metal.00058": "metal", **dict.fromkeys(ids, "rock")})  # a copy of rock.00016
+    linked = with_near_duplicates(
+        tracks, table_of_pairs(("rock.00016", "rock.00000"), ("rock.00001", "rock.00000"))
+    )
+    assert duplicate_groups(linked) == [("metal.00058", "rock.00000", "rock.00001", "rock.00016")]
+    assert linked.set_index("track_id").loc["rock.00017", "duplicates"] == ()
+
+
+def test_the_table_itself_stays_as_it_was(gtzan):
+    before = gtzan.copy()
+    with_near_duplicates(gtzan)
+    pd.testing.assert_frame_equal(gtzan, before)
+
+
+def test_pairs_of_which_one_is_not_there_are_passed_over(gtzan):
+    linked = with_near_duplicates(gtzan, table_of_pairs(("rock.00000", "somewhere/else")))
+    assert duplicate_groups(linked) == duplicate_groups(gtzan)
+
+
+def test_a_table_without_the_columns_is_refused(gtzan):
+    with pytest.raises(GtzanKerasError, match="table of pairs has no column second"):
+        with_near_duplicates(gtzan, pd.DataFrame({"first": ["rock.00000"]}))
+
+
+def test_a_split_with_near_duplicates_on_two_sides_is_refused():
+    tracks = describe({"pop.00000": "pop", "pop.00001": "pop", "pop.00002": "pop"})
+    split = splits.Split("by hand", ("pop.00000",), (), ("pop.00001",))
+    split.check(tracks)
+    linked = with_near_duplicates(
+        tracks, table_of_pairs(("pop.00000", "pop.00002"), ("pop.00002", "pop.00001"))
+    )
+    with pytest.raises(GtzanKerasError, match=r"pop\.00000 in train, pop\.00001 in test"):
+        split.check(linked)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_known_near_duplicates_stand_on_one_side_of_every_split(gtzan, seed):
+    linked = with_near_duplicates(gtzan)
+    made = [
+        splits.stratified(linked, "700-100-200", seed),
+        *splits.folds(linked, 5, seed=seed, validation=0.1),
+        *splits.folds(linked, 5, "artist", seed=seed),
+    ]
+    for split in made:
+        part = {track_id: name for name, ids in split.parts().items() for track_id in ids}
+        for pair in known_near_duplicates().itertuples():
+            assert part[pair.first] == part[pair.second]
+
+
+def test_the_fault_filtered_split_has_no_known_near_duplicate_on_two_sides(gtzan):
+    splits.fault_filtered(gtzan).check(with_near_duplicates(gtzan))
+
+
+def test_a_store_keeps_the_near_duplicates_of_its_tracks(folder, tmp_path):
+    tracks = load_tracks(folder)
+    linked = with_near_duplicates(tracks, find_near_duplicates(tracks, jobs=1))
+    spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    preprocess(linked, tmp_path / "x.h5", spec, jobs=1, progress=False)
+    with SpectrogramStore(tmp_path / "x.h5") as store:
+        assert duplicate_groups(store.tracks) == [("pop.00001", "pop.00003")]
+
+
+# --- GTZAN
+
+
+def exact_pairs() -> set[frozenset[str]]:
+    copies = facts()["exact_duplicate_of"]
+    return {frozenset((track_id, other)) for track_id, other in copies[copies != ""].items()}
+
+
+def test_known_near_duplicates_are_44_pairs_of_gtzan_none_of_them_exact():
+    known = known_near_duplicates()
+    near = {frozenset(pair) for pair in zip(known["first"], known["second"], strict=True)}
+    assert len(known) == len(near) == 44
+    assert set().union(*near) <= set(facts().index)
+    assert len(exact_pairs()) == 14
+    assert not near & exact_pairs()
+
+
+def test_one_of_each_known_pair_is_among_the_tracks_that_the_fault_filter_leaves_out():
+    """Kereliuk, Sturm and Larsen left repetitions out: an account of them that is not ours."""
+    part = facts()["fault_filtered"]
+    assert all(
+        "excluded" in (part[pair.first], part[pair.second]) for pair in known_near_duplicates().itertuples()
+    )
+
+
+@pytest.fixture(scope="module")
+def among_real(real_data: Path) -> tuple[pd.DataFrame, list[str]]:
+    """What is found among the tracks of all known pairs and 120 others of GTZAN."""
+    import h5py
+
+    known = known_near_duplicates()
+    wanted = {*known["first"], *known["second"], *(t for pair in exact_pairs() for t in pair)}
+    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
+        ids = list(file["track_id"].asstr())
+        others = [track_id for track_id in ids if track_id not in wanted]
+        wanted |= set(RNG(0).choice(others, 120, replace=False))
+        chosen = [track_id for track_id in ids if track_id in wanted]
+        images = (file["mel"][ids.index(track_id)] for track_id in chosen)
+        return near_duplicates(images, chosen, 30 / 387), chosen
+
+
+def test_all_exact_and_known_pairs_of_the_real_pictures_are_found_and_no_other(among_real):
+    table, _ = among_real
+    known = known_near_duplicates()
+    near = {frozenset(pair) for pair in zip(known["first"], known["second"], strict=True)}
+    there = {frozenset(pair) for pair in zip(table["first"], table["second"], strict=True)}
+    assert there == near | exact_pairs()
+
+
+def test_exact_copies_correlate_wholly_and_the_known_jazz_repeats_nearly(among_real):
+    table, _ = among_real
+    correlation = {frozenset((row.first, row.second)): row.correlation for row in table.itertuples()}
+    assert all(correlation[pair] == pytest.approx(1, abs=1e-4) for pair in exact_pairs())
+    for a, b in ((33, 51), (34, 53), (35, 55)):
+        assert correlation[frozenset((f"jazz.{a:05d}", f"jazz.{b:05d}"))] > 0.99
+
+
+def test_different_real_recordings_are_not_taken_for_copies(real_data):
+    tracks = load_tracks(real_data / "gtzan_mini")
+    some = tracks[tracks["genre"].isin(["disco", "hiphop", "metal"])]  # the most repetitive ones
+    assert find_near_duplicates(some, jobs=1).empty

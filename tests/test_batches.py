@@ -388,3 +388,25 @@ def test_time_stretch_of_a_ramp_changes_its_slope_by_the_stated_share_at_most() 
     assert slopes.min() >= 0.745
     assert slopes.max() <= 1.255
     assert slopes.max() - slopes.min() > 0.3
+
+
+def test_a_crop_is_a_piece_of_the_picture_of_the_width_asked_for():
+    images = np.arange(2 * 4 * 10, dtype="float32").reshape(2, 4, 10, 1)
+    labels = np.eye(2, dtype="float32")
+    random = np.random.default_rng(0)
+    starts = set()
+    for _ in range(50):
+        cropped, kept = Augmentation(crop=6)(images, labels, random)
+        assert cropped.shape == (2, 4, 6, 1)
+        start = int(cropped[0, 0, 0, 0])
+        np.testing.assert_array_equal(cropped[0], images[0, :, start : start + 6])
+        np.testing.assert_array_equal(kept, labels)
+        starts.add(start)
+    assert starts == {0, 1, 2, 3, 4}
+
+
+def test_noise_has_the_standard_deviation_asked_for():
+    images, labels = np.full((4, 64, 64, 1), 0.5, "float32"), np.eye(4, dtype="float32")
+    noisy, _ = Augmentation(noise=0.02)(images, labels, np.random.default_rng(0))
+    assert np.std(noisy - images) == pytest.approx(0.02, rel=0.03)
+    assert np.mean(noisy - images) == pytest.approx(0, abs=1e-3)

@@ -112,6 +112,46 @@ def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -
     assert "GTZAN" not in listed.out
 
 
+def test_recipes_are_listed_and_shown_whole(run_command) -> None:
+    listed = run_command("recipes")
+    assert listed.code == 0
+    assert "arrigo/18" in listed.out
+    shown = run_command("recipes", "arrigo/15").out
+    assert "norm: batch -> layer" in shown
+    assert "macro precision 74.0 % (test)" in shown
+    assert "did you mean arrigo/18" in run_command("recipes", "arigo/18").err
+
+
+def test_a_recipe_runs_from_audio_to_the_leaderboard_and_two_runs_are_compared(
+    run_command, folder: Path, tmp_path: Path
+) -> None:
+    reports = tmp_path / "reports"
+    options = ("--data", folder, "--max-epochs", 1, "--out", reports, "--stores", tmp_path / "stores")
+    answer = run_command("run", "malvezzi/feed-forward", *options, "--seeds", 2)
+    assert answer.code == 0, answer.err
+    assert "accuracy 10.4 % (test)" in answer.out
+    assert "at most 1 epochs in place of 50" in answer.out
+    assert str(reports / "index.html") in answer.out
+    summary = json.loads((reports / "malvezzi/feed-forward/published/summary.json").read_text())
+    assert (summary["seeds"], summary["deviations"]) == (2, ["at most 1 epochs in place of 50"])
+    seeds = [reports / "malvezzi/feed-forward/published" / f"seed{seed}" for seed in (0, 0)]
+    compared = run_command("compare", *seeds)
+    assert compared.code == 0
+    assert "McNemar p = 1" in compared.out
+
+
+def test_predict_goes_past_a_bad_file_and_says_so(run_command, folder: Path, tmp_path: Path) -> None:
+    store, run = tmp_path / "store.h5", tmp_path / "run"
+    assert run_command("preprocess", folder, store, "--spec", "zhang-128").code == 0
+    small = '{"filters": [4], "dense_units": []}'
+    assert run_command("train", store, "--out", run, "--epochs", 1, "--arguments", small).code == 0
+    jazz = folder / "genres_original" / "jazz"
+    answer = run_command("predict", jazz, "--model", run / "model.keras", "--json")
+    assert answer.code == 1
+    assert len(json.loads(answer.out)) == 10
+    assert "jazz.00054.wav" in answer.err
+
+
 def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path) -> None:
     made = run_command("features", folder, tmp_path / "features.csv", "--jobs", 1)
     assert made.code == 0, made.err

@@ -32,7 +32,10 @@ def test_every_published_experiment_has_a_recipe():
 
 
 def test_arrigos_figures_are_those_of_table_2(real_data):
-    with open(real_data.parent / "sources" / "arrigo_table2.csv", newline="") as file:
+    table = real_data.parent / "sources" / "arrigo_table2.csv"
+    if not table.is_file():
+        pytest.skip(f"needs {table}")
+    with open(table, newline="") as file:
         for row in csv.DictReader(file):
             recipe = RECIPES[f"arrigo/{int(row['id']):02}"]
             figures = {(p.metric, p.part): p.value for p in recipe.published}
@@ -134,7 +137,9 @@ def test_a_second_run_uses_what_is_there(store, tmp_path, monkeypatch):
 def test_the_folds_of_a_seed_are_pooled_by_track(store, tmp_path):
     from gtzan_keras.experiments import run
 
-    (path,) = run("malvezzi/feed-forward", store.path, protocol="artist", max_epochs=1, out=tmp_path, verbose=0)
+    (path,) = run(
+        "malvezzi/feed-forward", store.path, protocol="artist", max_epochs=1, out=tmp_path, verbose=0
+    )
     scores = json.loads((path.parent / "seed0" / "scores.json").read_text("utf-8"))["scores"]["test"]
     assert sorted(track["track_id"] for track in scores["tracks"]) == sorted(store.track_id)
     assert summary_of(path)["tracks"] == 24
@@ -143,8 +148,8 @@ def test_the_folds_of_a_seed_are_pooled_by_track(store, tmp_path):
 def test_weights_that_can_not_be_had_are_one_clear_error(store, tmp_path):
     from gtzan_keras.experiments import run
 
-    with pytest.raises(GtzanKerasError, match="yolov8"):
-        run("arrigo/15", store.path, max_epochs=1, out=tmp_path, weights=tmp_path / "absent.h5")
+    with pytest.raises(GtzanKerasError, match="absent.weights.h5"):
+        run("arrigo/15", store.path, max_epochs=1, out=tmp_path, weights=str(tmp_path / "absent.weights.h5"))
 
 
 def test_data_of_the_wrong_kind_is_refused(store, tmp_path):

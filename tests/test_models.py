@@ -95,7 +95,7 @@ def test_normalisation_adds_its_parameters_to_every_layer_but_the_last(
 def test_global_pooling_leaves_one_number_a_channel(pooling: str) -> None:
     model = small_cnn(pooling=pooling)
     assert model.count_params() == (9 * 1 * 4 + 4) + (9 * 4 * 6 + 6) + (6 * 5 + 5) + (5 * 3 + 3)
-    maps = keras.Model(model.input, model.get_layer("block2_pool").output)
+    maps = keras.Model(model.input, model.get_layer("block2_relu").output)
     vector = keras.Model(model.input, model.get_layer("pooling").output)
     images = np.random.default_rng(0).random((2, 16, 24, 1), dtype=np.float32)
     reduce = {"avg": np.mean, "max": np.max}[pooling]
@@ -112,8 +112,8 @@ def test_layers_of_the_cnn_have_stable_names() -> None:
     assert names(small_cnn(normalization="batch", dropout=0.1, dropout_before_head=0.2)) == [
         "input",
         "centre",
-        *("block1_conv", "block1_norm", "block1_relu", "block1_pool"),
-        *("block2_conv", "block2_norm", "block2_relu", "block2_pool"),
+        *("block1_conv", "block1_pool", "block1_norm", "block1_relu"),
+        *("block2_conv", "block2_pool", "block2_norm", "block2_relu"),
         *("flatten", "head_dropout"),
         *("dense_1", "dense_1_norm", "dense_1_relu", "dense_1_dropout"),
         "predictions",
@@ -202,7 +202,7 @@ def test_under_mixed_precision_probabilities_stay_float32(
         ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1.0; expected a share"),
         ({"dropout_before_head": -0.1}, r"dropout \(head_dropout\) is -0.1; expected a share"),
         ({"normalization": "group"}, "normalization is 'group'; expected 'batch', 'layer' or None"),
-        ({"pooling": "sum"}, "pooling is 'sum'; expected 'flatten', 'avg' or 'max'"),
+        ({"pooling": "sum"}, "pooling is 'sum'; expected 'flatten', 'avg', 'max' or 'avg.max'"),
         ({"padding": "full"}, "padding is 'full'; expected 'same' or 'valid'"),
     ],
 )
@@ -233,3 +233,25 @@ def test_models_import_no_framework_before_they_build() -> None:
     code = "import sys, gtzan_keras.models; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"keras", "tensorflow", "h5py", "librosa", "pandas", "numpy"}
+
+
+def test_a_cnn_with_global_pooling_takes_pictures_of_any_width():
+    model = models.cnn((16, None, 1), 3, filters=(4, 8), dense_units=(), pooling="avg+max")
+    for width in (8, 21):
+        assert model(np.zeros((2, 16, width, 1), "float32")).shape == (2, 3)
+
+
+def test_mean_and_maximum_stand_side_by_side():
+    model = models.cnn((16, 16, 1), 3, filters=(4,), dense_units=(), pooling="avg+max")
+    pictures = np.random.default_rng(0).random((2, 16, 16, 1), dtype="float32")
+    maps, pooled = keras.Model(
+        model.input, [model.get_layer("block1_relu").output, model.get_layer("pooling").output]
+    )(pictures)
+    maps = np.asarray(maps)
+    expected = np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
+
+
+def test_flatten_wants_a_width():
+    with pytest.raises(GtzanKerasError, match="input_shape"):
+        models.cnn((16, None, 1), 3, filters=(4,))

@@ -45,6 +45,9 @@ SOURCES: Mapping[str, str] = {
 }
 
 
+NAMES: Mapping[str, str] = {"imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet"}
+
+
 @dataclass(frozen=True)
 class Cell:
     """One figure, or why there is none."""
@@ -160,7 +163,8 @@ def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     for path in sorted(folder.glob("**/summary.json")):
         try:
             summary = json.loads(path.read_text("utf-8"))
-            link = quote(path.parent.relative_to(folder).as_posix())
+            page = path.parent / "seed0" / "index.html"  # of the first seed, where it is a single run
+            link = quote((page if page.is_file() else path).relative_to(folder).as_posix())
             found[summary["recipe"], summary["protocol"]] = {**summary, "link": link}
         except (ValueError, KeyError) as error:
             raise GtzanKerasError(f"{path}: no summary of `gtzan-keras run` ({error!r})") from error
@@ -177,9 +181,9 @@ def _row(
         if summary is not None:
             cells[protocol] = Cell(summary=summary, score=summary["scores"][metric])
         elif recipe.pretrained:
-            cells[protocol] = Cell(f"not run: {recipe.pretrained} weights not available")
+            cells[protocol] = Cell(f"not run: {NAMES[recipe.pretrained]} weights not available")
         else:
-            cells[protocol] = Cell("not run")
+            cells[protocol] = Cell("not run yet")
     return Row(recipe, metric, cells)
 
 

@@ -25,6 +25,9 @@ class Augmentation:
 
     Parameters
     ----------
+    crop : int >= 0 [pixels]
+        Take a segment of so many columns, at a random place; 0 for the whole picture. For models that
+        take any width. The rest is then done to the segment.
     time_shift : bool
         Turn the picture round in time by any amount: what leaves on the right comes in on the left.
     time_stretch : float in [0, 1)
@@ -60,6 +63,7 @@ class Augmentation:
     [1.0, 1.0]
     """
 
+    crop: int = 0
     time_shift: bool = False
     time_stretch: float = 0.0
     band_shift: int = 0
@@ -71,6 +75,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field, good in (
+            ("crop", self.crop >= 0),
             ("time_stretch", 0 <= self.time_stretch < 1),
             ("band_shift", self.band_shift >= 0),
             ("tone", 0 <= self.tone < 1),
@@ -89,8 +94,14 @@ class Augmentation:
         random: np.random.Generator,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Augment one batch (batch, height, width, channels) with its labels (batch, classes)."""
+        if self.crop and self.crop < images.shape[2]:
+            starts = random.integers(images.shape[2] - self.crop + 1, size=len(images))
+            images = np.stack(
+                [image[:, start : start + self.crop] for image, start in zip(images, starts, strict=True)]
+            )
+        else:
+            images = images.copy()
         height, width = images.shape[1:3]
-        images = images.copy()
         for image in images:
             if self.time_shift:
                 image[:] = np.roll(image, random.integers(width), axis=1)

@@ -269,7 +269,7 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     'unreadable: not readable as sound (Format not recognised)'
     """
     import joblib
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     known = _facts_of(tracks)
     expected = known["wav_md5"].reindex(tracks["track_id"]).fillna("")

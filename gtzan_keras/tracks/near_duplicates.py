@@ -184,7 +184,7 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
     [['rock/a', 'rock/b', -3.0]]
     """
     import joblib
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     check_columns(tracks, ["track_id", "path"])
     if jobs == 0:
@@ -395,8 +395,8 @@ def _matches(
 ) -> tuple[Array, Array, Array, Array]:
     """Row of first and second, correlation and shift in frames of every pair at or over the threshold."""
     import scipy.fft
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-    from tqdm.auto import tqdm
+    from threadpoolctl import threadpool_limits
+    from tqdm import tqdm
 
     empty = np.zeros(0, dtype=int)
     found: list[tuple[Array, Array, Array, Array]] = [(empty, empty, np.zeros(0, np.float32), empty)]

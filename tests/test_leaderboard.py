@@ -1,0 +1,97 @@
+"""The table of all recipes."""
+
+import json
+import re
+
+import pytest
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments import PROTOCOLS, RECIPES
+from gtzan_keras.report.leaderboard import leaderboard, results_table
+
+
+def summary(recipe, protocol, value, **changed):
+    score = {"value": value, "low": value - 0.05, "high": value + 0.05}
+    scores = dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), score)
+    return {
+        "format": 1,
+        "recipe": recipe,
+        "protocol": protocol,
+        "split": "70/15/15",
+        "leaky": False,
+        "data": "GTZAN",
+        "tracks": 150,
+        "seeds": 3,
+        "deviations": [],
+        "scores": scores,
+        "segments": None,
+        "date": "2026-01-01",
+        "command": f"gtzan-keras run {recipe}",
+        "seconds": 1.0,
+        **changed,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    deviation = {"deviations": ["at most 2 epochs in place of 50"]}
+    for content in (
+        summary("malvezzi/basic-cnn", "published", 0.8),
+        summary("malvezzi/basic-cnn", "fault-filtered", 0.5, split="fault-filtered", **deviation),
+        summary("uncu/scratch-cnn", "published", 0.9, leaky=True),
+    ):
+        path = tmp_path / content["recipe"] / content["protocol"] / "summary.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+    return tmp_path
+
+
+def rows_of(text):
+    return {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+
+
+def test_every_recipe_has_a_row_with_its_published_figure(folder):
+    text = leaderboard(folder)[0].read_text()
+    rows = rows_of(text)
+    assert set(RECIPES) <= set(rows)
+    assert "accuracy 92.5 % (test)" in rows["malvezzi/basic-cnn"]
+
+
+def test_a_figure_stands_in_its_column_with_interval_and_seeds(folder):
+    cells = [
+        cell.strip() for cell in rows_of(leaderboard(folder)[0].read_text())["malvezzi/basic-cnn"].split("|")
+    ]
+    columns = dict(zip(PROTOCOLS, cells[4:], strict=False))
+    assert columns["published"] == "80.0 % (75.0 to 85.0), 3 seeds"
+    assert columns["artist"] == "not run yet"
+    assert columns["fault-filtered"] == "50.0 % (45.0 to 55.0), 3 seeds [1]"
+
+
+def test_a_random_split_of_tracks_is_the_random_column_too(folder):
+    table = results_table(folder, ["malvezzi/basic-cnn", "uncu/scratch-cnn"])
+    assert table.loc["malvezzi/basic-cnn", "random tracks"].startswith("80.0 %")
+    assert table.loc["uncu/scratch-cnn", "random tracks"] == "not run yet"
+
+
+def test_a_leak_carries_the_word(folder):
+    assert results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same protocol"].startswith("leaky: ")
+
+
+def test_what_needs_weights_says_so(folder):
+    assert "not run: COCO weights not available" in rows_of(leaderboard(folder)[0].read_text())["arrigo/18"]
+
+
+def test_arrigos_rows_show_macro_precision(folder):
+    assert results_table(folder, ["arrigo/18"]).iloc[0]["published"] == "macro precision 80.3 % (test)"
+
+
+def test_the_page_is_complete_in_itself(folder):
+    page = leaderboard(folder)[1].read_text()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert page.count("<tr>") >= len(RECIPES)
+
+
+def test_what_is_no_summary_is_named(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(GtzanKerasError, match=re.escape(str(tmp_path / "summary.json"))):
+        leaderboard(tmp_path)

@@ -2,7 +2,8 @@
 #
 #   make report                 demo set -> preprocess -> train -> evaluate -> a page with pictures
 #   make report DATA=path       the same on a folder of real tracks, such as GTZAN
-#   make test                   lint, type-check, run the tests
+#   make notebooks              run the notebooks in place and render them; DATA=path for real data
+#   make test                   lint, type-check, run the tests and the notebooks
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean
 
@@ -24,10 +25,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
-.PHONY: help install report test lint format bench clean
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+# Kernels draw inline; what the notebooks compute is kept under data/, and made anew for `make test`.
+KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks
+
+.PHONY: help install report notebooks test lint format bench clean
 
 help:
-	@sed -n '2,9s/^# \{0,2\}//p' Makefile
+	@sed -n '2,10s/^# \{0,2\}//p' Makefile
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -66,6 +71,13 @@ format: $(VENV)/installed-test
 
 test: lint
 	$(BIN)/python -m pytest
+	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+
+notebooks: $(VENV)/installed-test
+	$(KERNEL) GTZAN_KERAS_DATA=$(if $(DATA),$(abspath $(DATA))) \
+	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	$(BIN)/python -m tests.normalise_notebooks $(NOTEBOOKS)
+	$(BIN)/jupyter nbconvert --to html --output-dir reports/notebooks $(NOTEBOOKS)
 
 bench: $(VENV)/installed-test
 	@test -n "$(DATA)" || { echo "error: name a folder of real tracks: make bench DATA=path"; exit 1; }

@@ -27,5 +27,6 @@ from .training.evaluate import evaluate as evaluate
 from .training.fit import load_run as load_run
 from .training.fit import train as train
 from .training.folds import cross_validate as cross_validate
+from .training.frozen import fine_tune as fine_tune
 
 __version__: str

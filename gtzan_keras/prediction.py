@@ -159,7 +159,7 @@ def predict(
     >>> predict(noise, model, sample_rate=8000).times.tolist()
     [[0.0, 30.0], [15.0, 45.0], [30.0, 60.0], [40.0, 70.0]]
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     classifier = _classifier(model)
     spec = classifier.spec
@@ -244,7 +244,7 @@ def predict_all(
     >>> [str(result) for result in predict_all(["gone.mp3"], model)]
     ['gone.mp3: no such file']
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     classifier = _classifier(model)
     _lengths(classifier.spec, hop)

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from gtzan_keras.audio.features import FEATURE_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.report.features import features_page, score_cell
+from gtzan_keras.report import plots
+from gtzan_keras.report.features import features_page, score_cell, score_table
 from gtzan_keras.tracks import splits
 from gtzan_keras.training.folds import tracks_of
 
@@ -97,3 +98,24 @@ def test_a_wrong_word_is_named(table: pd.DataFrame, tmp_path: Path, change: dict
 def test_a_folder_without_scores_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GtzanKerasError, match="no scores here"):
         features_page(tmp_path)
+
+
+def test_the_table_of_cells_can_be_drawn_as_a_ladder_that_ends_with_the_strictest_split(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    for split in ("artist", "rows"):
+        score_cell(table, "knn", "all", split, 1, tmp_path, data="toy", k=3)
+    scores = score_table(tmp_path)
+    cell = json.loads((tmp_path / "toy-knn-all-artist.json").read_text("utf-8"))
+    assert scores["split"].tolist() == ["random rows (leaky)", "artist-grouped folds"]
+    assert scores.loc[1, ["accuracy", "low", "high"]].to_dict() == {
+        "accuracy": cell["accuracy"]["value"],
+        "low": cell["accuracy"]["low"],
+        "high": cell["accuracy"]["high"],
+    }
+    labels = plots.leakage_ladder(scores).axes[0].get_xticklabels()
+    assert [label.get_text().replace("\n", " ") for label in labels] == scores["split"].tolist()
+
+
+def test_a_folder_without_cells_gives_a_table_without_rows(tmp_path: Path) -> None:
+    assert score_table(tmp_path / "nowhere").columns.tolist()[-3:] == ["accuracy", "low", "high"]

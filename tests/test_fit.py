@@ -486,3 +486,131 @@ def test_a_momentum_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(GtzanKerasError, match="expected a momentum between 0 and 1"):
         fit(separable, tmp_path, ema=momentum)
+
+
+# ---- resume
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """The next training is interrupted in the middle of this epoch (from 1)."""
+    original = keras.callbacks.EarlyStopping.on_train_begin
+
+    def begin(self: keras.callbacks.EarlyStopping, logs: Any = None) -> None:
+        original(self, logs)
+        self.now = 0
+
+    def epoch_begin(self: keras.callbacks.EarlyStopping, now: int, logs: Any = None) -> None:
+        self.now = now + 1
+
+    def batch_end(self: keras.callbacks.EarlyStopping, batch: int, logs: Any = None) -> None:
+        if self.now == epoch and batch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.callbacks.EarlyStopping, "on_train_begin", begin)
+    monkeypatch.setattr(keras.callbacks.EarlyStopping, "on_epoch_begin", epoch_begin)
+    monkeypatch.setattr(keras.callbacks.EarlyStopping, "on_train_batch_end", batch_end)
+
+
+RESUMED: dict[str, dict[str, Any]] = {
+    "dropout, augmentation and a falling rate": {
+        "plateau_patience": 1, "learning_rate": 0.3, "augmentation": Augmentation(time_shift=True, mixup=0.3),
+    },
+    "averaged weights and a cosine": {"ema": 0.5, "schedule": "cosine", "optimizer": "adamw"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
+    separable: SpectrogramStore, tmp_path: Path, case: str
+) -> None:
+    arguments = {"epochs": 5, "resume": True, **RESUMED[case]}
+    whole = fit(separable, tmp_path / "whole", **arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, epoch=3)
+        with pytest.raises(KeyboardInterrupt):
+            fit(separable, tmp_path / "broken", **arguments)
+    assert [path.name for path in (tmp_path / "broken").iterdir()] == ["checkpoint.npz"]
+    resumed = fit(separable, tmp_path / "broken", **arguments)
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    assert resumed.settings["training"]["best_epoch"] == whole.settings["training"]["best_epoch"]
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == [
+        "history.csv", "model.keras", "run.json",
+    ]  # fmt: skip
+
+
+def test_best_weights_from_before_the_interruption_come_back(
+    turned: SpectrogramStore, tmp_path: Path
+) -> None:
+    # The first epoch is the best; patience runs out after the interruption.
+    arguments = {"patience": 3, "learning_rate": 0.1, "resume": True}
+    whole = fit(turned, tmp_path / "whole", linear(turned), **arguments)
+    stopped = len(whole.history)
+    assert whole.settings["training"]["best_epoch"] == stopped - 3
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, epoch=stopped - 1)
+        with pytest.raises(KeyboardInterrupt):
+            fit(turned, tmp_path / "broken", linear(turned), **arguments)
+    resumed = fit(turned, tmp_path / "broken", linear(turned), **arguments)
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_interrupted_after_its_last_epoch_is_only_written_down(
+    turned: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    arguments = {"patience": 2, "resume": True}
+    whole = fit(turned, tmp_path / "whole", linear(turned), **arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr("gtzan_keras.training.fit.save_model", full)
+        with pytest.raises(OSError, match="disk full"):
+            fit(turned, tmp_path / "broken", linear(turned), **arguments)
+    resumed = fit(turned, tmp_path / "broken", linear(turned), **arguments)
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    np.testing.assert_array_equal(resumed.model.get_weights()[0], whole.model.get_weights()[0])
+
+
+def test_with_other_settings_training_begins_afresh(
+    separable: SpectrogramStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(patch, epoch=2)
+        with pytest.raises(KeyboardInterrupt):
+            fit(separable, tmp_path / "run", epochs=3, resume=True, seed=1)
+    run = fit(separable, tmp_path / "run", epochs=2, resume=True)
+    assert "with other settings; training begins afresh" in caplog.text
+    plain = fit(separable, tmp_path / "plain", epochs=2)
+    pd.testing.assert_frame_equal(run.history, plain.history, check_exact=True)
+
+
+def test_a_damaged_checkpoint_is_left_alone(
+    separable: SpectrogramStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK\3\4 not much")
+    run = fit(separable, tmp_path, epochs=1, resume=True)
+    assert "not readable" in caplog.text
+    assert len(run.history) == 1
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_a_complete_run_comes_back_without_training(separable: SpectrogramStore, tmp_path: Path) -> None:
+    first = fit(separable, tmp_path, epochs=2, resume=True)
+    written = (tmp_path / "model.keras").stat().st_mtime_ns
+    again = fit(separable, tmp_path, epochs=2, resume=True)
+    assert (tmp_path / "model.keras").stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(again.history, first.history)
+    assert len(fit(separable, tmp_path, epochs=1, resume=True).history) == 1  # other settings
+
+
+def test_without_resume_no_checkpoint_is_written_or_read(
+    separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, epoch=2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(separable, tmp_path, epochs=3)
+    assert not list(tmp_path.iterdir())

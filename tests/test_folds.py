@@ -165,6 +165,65 @@ def test_a_keras_model_learns(folds, table):
     assert result.scores()["accuracy"].tolist() == [1.0]
 
 
+@pytest.fixture(scope="module")
+def noise(separable) -> pd.DataFrame:
+    """Features that say nothing, of the tracks of a store whose pictures tell all."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"filename": [f"{track}.wav" for track in separable.track_id]})
+    numbers = pd.DataFrame(rng.normal(size=(len(table), len(COLUMNS))), columns=[*COLUMNS])
+    return table.join(numbers).assign(label=separable.genre).sample(frac=1, random_state=0)
+
+
+def two(features: int) -> keras.Model:
+    return two_branch((features,), (8, 12, 1), 3, picture_filters=(8,), dense_units=(16,), dropout=0.0)
+
+
+def test_a_model_with_two_branches_sees_the_picture_of_each_rows_track(noise, separable, monkeypatch):
+    seen = []
+    original = keras.Model.fit
+
+    def spy(self, inputs, targets, **keywords):
+        seen.append((inputs["picture"], targets))
+        return original(self, inputs, targets, **keywords)
+
+    monkeypatch.setattr(keras.Model, "fit", spy)
+    folds = splits.folds(tracks_of(noise), k=3)
+    validate(two, noise, folds[:1], pictures=separable)
+    ((pictures, targets),) = seen
+    tracks = [name[:-4] for name in noise["filename"] if name[:-4] in folds[0].train]
+    expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
+    np.testing.assert_allclose(pictures, expected, atol=1e-6)
+    genres = [separable.genres[code] for code in targets.argmax(axis=1)]
+    assert genres == [track.split(".")[0] for track in tracks]
+
+
+def test_a_model_with_two_branches_learns_from_the_picture(noise, separable, make_store):
+    alike = noise.assign(**dict.fromkeys(COLUMNS, 1.0))
+    # Told apart by brightness: where in the picture something stands is lost in the pooling.
+    grey = np.random.default_rng(0).integers(30, size=(36, 8, 12), dtype=np.uint8)
+    grey += np.repeat(np.array([0, 100, 200], np.uint8), 12)[:, None, None]
+    pictures = make_store(list(separable.track_id), grey)
+    folds = splits.folds(tracks_of(alike), k=3)[:1]
+    result = validate(
+        two, alike, folds, pictures=pictures, epochs=40, halve_every=40, batch_size=8, learning_rate=1e-2
+    )
+    assert result.scores()["accuracy"].tolist() == [1.0]
+
+
+def test_rows_without_a_picture_are_left_out(noise, separable, make_store):
+    ids = [track for track in separable.track_id if track != "metal.00000"]
+    result = validate(two, noise, splits.folds(tracks_of(noise), k=3), pictures=make_store(ids))
+    assert sorted(result.rows["track_id"]) == sorted(ids)
+
+
+def test_a_store_that_fits_no_row_is_refused(noise, make_store):
+    folds = splits.folds(tracks_of(noise), k=3)
+    with pytest.raises(GtzanKerasError, match="several pictures a track"):
+        validate(two, noise, folds, pictures=make_store(["disco.00000", "disco.00000"]))
+    with pytest.raises(GtzanKerasError, match="no picture of any track"):
+        validate(two, noise, folds, pictures=make_store(["pop.00000", "jazz.00000"]))
+
+
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, folds):
     first, same, other = (validate(small_network, table, folds[:2], seed=seed) for seed in (3, 3, 4))
     pd.testing.assert_frame_equal(first.rows, same.rows)

@@ -430,7 +430,7 @@ def _work(
     to_do: list[tuple[str, str]], segment: float | None, jobs: int, progress: bool
 ) -> Iterator[list[list[float]] | str]:
     import joblib
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     results = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")(
         joblib.delayed(_extract_file)(file, segment) for _, file in to_do

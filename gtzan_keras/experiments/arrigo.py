@@ -96,11 +96,11 @@ _02 = Recipe(
     source=f"{_SOURCE} 2",
     data="arrigo-v1",
     builder="yolov4",
-    arguments={"head": (128,), "dropout": 0.3, "dropblock": 0.1},
+    arguments={"head": (256, 64), "dropout": 0.3, "dropblock": 0.1},
     split="700-100-200",
     training={**_STATED, "patience": 15},
     published=_published(2),
-    ours=("one hidden layer of 128", "dropout 0.3", "DropBlock 0.1"),
+    ours=("head 256-64, as model 4's", "dropout 0.3", "DropBlock 0.1"),
     note=_note("700-100-200"),
 )
 _03 = _row(3, _02, "YOLOv4, more epochs and dropout", "patience 30, dropout 0.4",

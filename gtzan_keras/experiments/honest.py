@@ -1,5 +1,72 @@
 """Our own models: nothing pretrained, chosen on the fault-filtered validation part."""
 
-from gtzan_keras.experiments.recipe import Recipe
+from gtzan_keras.experiments.recipe import Published, Recipe
+from gtzan_keras.models.cnn import CNN_ARGUMENTS
 
-RECIPES: tuple[Recipe, ...] = ()
+_TUTORIAL = Published(0.541, part="a CNN from scratch, ISMIR 2021 tutorial")
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe(
+        name="honest/cnn",
+        title="five blocks with batch normalisation, on 10 s segments",
+        source="ours",
+        data="librosa-128x387",
+        builder="cnn",
+        arguments={
+            "filters": (32, 64, 128, 256, 256),
+            "dense_units": (),
+            "dropout_before_head": 0.4,
+            "normalization": "batch",
+            "pooling": "avg+max",
+        },
+        split="fault-filtered",
+        training={
+            "optimizer": "adamw",
+            "learning_rate": 2e-3,
+            "weight_decay": 0.05,
+            "schedule": "cosine",
+            "ema": 0.99,
+            "keep_best": False,
+            "epochs": 120,
+            "batch_size": 32,
+            "augmentation": {
+                "crop": 128,
+                "time_stretch": 0.2,
+                "band_shift": 6,
+                "tone": 0.2,
+                "masks": 2,
+                "mixup": 0.4,
+            },
+        },
+        published=(_TUTORIAL,),
+        note="Chosen on the validation part; the last weights are kept, not the epoch that validated best.",
+    ),
+    Recipe(
+        name="honest/default-cnn",
+        title="the default CNN (Malvezzi's), trained our way",
+        source="ours",
+        data="librosa-128x387",
+        builder="cnn",
+        arguments=dict(CNN_ARGUMENTS["malvezzi"]),
+        split="fault-filtered",
+        training={
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+            "weight_decay": 0.05,
+            "schedule": "cosine",
+            "ema": 0.99,
+            "keep_best": False,
+            "epochs": 60,
+            "batch_size": 32,
+            "augmentation": {
+                "time_shift": True,
+                "time_stretch": 0.2,
+                "band_shift": 6,
+                "tone": 0.2,
+                "masks": 2,
+                "mixup": 0.4,
+            },
+        },
+        published=(_TUTORIAL,),
+    ),
+)

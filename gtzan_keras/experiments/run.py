@@ -325,6 +325,9 @@ def _pictures(
         training["augmentation"] = Augmentation(**training["augmentation"])
     if max_epochs is not None:
         training["epochs"] = min(max_epochs, training["epochs"])
+    shape: tuple[int | None, ...] = store.spec.shape
+    if recipe.training.get("augmentation", {}).get("crop"):
+        shape = (shape[0], None, shape[2])  # learns from segments, answers for whole clips
     arguments = dict(recipe.arguments)
     if recipe.pretrained and recipe.builder != "vggish_classifier":
         arguments["weights"] = {None: recipe.pretrained, "none": None}.get(weights, weights)
@@ -332,7 +335,7 @@ def _pictures(
     def build(**changed: Any) -> keras.Model:
         keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
         builder = getattr(models, recipe.builder)
-        return builder(store.spec.shape, len(store.genres), name=recipe.builder, **{**arguments, **changed})
+        return builder(shape, len(store.genres), name=recipe.builder, **{**arguments, **changed})
 
     parts = _splits(recipe, protocol, sources, seed)
     results = []
@@ -349,7 +352,7 @@ def _pictures(
                 verbose=verbose,
                 **training,
             )
-            best = table.iloc[0][list(recipe.grid)].to_dict()
+            best = {name: table[name].iloc[0] for name in recipe.grid}
             training |= {key: value for key, value in best.items() if key in recipe.training}
             arguments |= {key: value for key, value in best.items() if key not in recipe.training}
         settings = {
@@ -367,7 +370,7 @@ def _pictures(
             second = dict(recipe.fine_tune)
             if max_epochs is not None:
                 second["epochs"] = min(max_epochs, second["epochs"])
-            made = fine_tune(made, **second)
+            made = fine_tune(made, **second, resume=True, verbose=verbose)
         results.append(evaluate(made))
         report_run(made)
         keras.backend.clear_session()

@@ -3,17 +3,24 @@
 from gtzan_keras.models.cnn import CNN_ARGUMENTS, cnn
 from gtzan_keras.models.dense import dense
 from gtzan_keras.models.feature_cnn import feature_cnn
+from gtzan_keras.models.image_base import IMAGE_BASES, image_base, vgg16
 from gtzan_keras.models.two_branch import two_branch
 from gtzan_keras.models.vggish import vggish, vggish_classifier
+from gtzan_keras.models.yolov4 import csp_darknet53, yolov4
 from gtzan_keras.models.yolov8 import yolov8
 
 __all__ = [
     "CNN_ARGUMENTS",
+    "IMAGE_BASES",
     "cnn",
+    "csp_darknet53",
     "dense",
     "feature_cnn",
+    "image_base",
     "two_branch",
+    "vgg16",
     "vggish",
     "vggish_classifier",
+    "yolov4",
     "yolov8",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,7 +73,7 @@ def save_model(
     path = Path(path)
     if path.suffix != ".keras":
         raise GtzanKerasError(f"{path}: a model's file name ends in .keras")
-    if model.input_shape[1:] != spec.shape or model.output_shape[-1] != len(genres):
+    if not fits(model, spec.shape, len(genres)):
         raise GtzanKerasError(
             f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
             f"spec {spec.name!r} makes {spec.shape} and there are {len(genres)} genres"
@@ -87,6 +88,24 @@ def save_model(
     finally:
         temporary.unlink(missing_ok=True)  # nothing is there when all went well
     return path
+
+
+def fits(model: keras.Model, shape: Sequence[int], num_classes: int) -> bool:
+    """Whether a model knows so many genres and takes samples of a shape; an open side takes any length.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> from gtzan_keras.models.saving import fits
+    >>> fits(models.cnn((16, None, 1), filters=(4,), pooling="avg"), (16, 99, 1), 10)
+    True
+    """
+    sides = model.input_shape[1:]
+    return (
+        len(sides) == len(shape)
+        and all(side in (None, length) for side, length in zip(sides, shape, strict=True))
+        and model.output_shape[-1] == num_classes
+    )
 
 
 def load_model(path: str | os.PathLike[str]) -> SavedModel:
@@ -121,7 +140,8 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         card = json.loads(archive.read(_MEMBER))
     import keras
 
-    import gtzan_keras.metrics  # noqa: F401 (registers the metrics that a compiled model may name)
+    import gtzan_keras.metrics  # registers the metrics that a compiled model may name
+    import gtzan_keras.models.layers  # noqa: F401 (registers our own layers)
 
     kind = EmbeddingSpec if "patches" in card["spec"] else SpectrogramSpec
     spec = kind.from_dict(card["spec"])

@@ -24,7 +24,7 @@ from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fit import write_json
 from gtzan_keras.training.folds import CrossValidation, cross_validate, row_folds, tracks_of
 
-__all__ = ["INPUTS", "MODELS", "PUBLISHED", "SPLITS", "features_page", "score_cell"]
+__all__ = ["INPUTS", "MODELS", "PUBLISHED", "SPLITS", "features_page", "score_cell", "score_table"]
 
 MODELS = {
     "feature-cnn": "1-D CNN",
@@ -258,6 +258,46 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
     lines += [f"| `{c['command']}` | {c['seeds']} | {c['seconds']:.0f} | {c['date']} |" for c in cells]
     write_figures(drawn, folder)
     return replace_file(folder / "README.md", ("\n".join(lines) + "\n").encode())
+
+
+def score_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """The cells of a folder as a table, in the columns that `plots.leakage_ladder` draws.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds the JSON files of `score_cell`.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(cells, 9)]
+        ``data``, ``model``, ``inputs``, ``split`` (as the page calls them), ``without`` (genres left
+        out), ``seeds``, ``accuracy``, ``low`` and ``high`` [0..1]. The splits come in order of honesty.
+        Without a cell in the folder there is no row.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.features import score_table
+    >>> score_table(tempfile.mkdtemp()).empty
+    True
+    """
+    cells = [json.loads(path.read_text("utf-8")) for path in sorted(Path(folder).glob("*.json"))]
+    order = [*SPLITS]
+    columns = ["data", "model", "inputs", "split", "without", "seeds", "accuracy", "low", "high"]
+    rows = [
+        [
+            cell["data"],
+            MODELS[cell["model"]],
+            cell["inputs"],
+            SPLITS[cell["split"]],
+            ", ".join(cell["without"]),
+            cell["seeds"],
+            *(cell["accuracy"][key] for key in ("value", "low", "high")),
+        ]
+        for cell in sorted(cells, key=lambda cell: order.index(cell["split"]))
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _builder(model: str, num_classes: int, threshold: float | None) -> Any:

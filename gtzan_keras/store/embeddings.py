@@ -548,7 +548,7 @@ def _load_sound(track_id: str, file: str, spec: EmbeddingSpec) -> _Sound:
 
 def _sounds(tracks: pd.DataFrame, spec: EmbeddingSpec, jobs: int, progress: bool) -> Iterator[_Sound]:
     import joblib
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     to_do = list(zip(tracks["track_id"], tracks["path"], strict=True))
     block = _BLOCK * joblib.effective_n_jobs(jobs)  # workers do not wait for the network: see preprocess

@@ -91,7 +91,7 @@ def import_images(
     order = genre_names(genre.values())
     ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))
 
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     def images() -> Iterator[npt.NDArray[np.uint8]]:
         for track_id in tqdm(ids, desc=spec.name, unit="picture", disable=None):

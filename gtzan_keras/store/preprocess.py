@@ -178,7 +178,7 @@ def _make_sample(track_id: str, file: str, spec: SpectrogramSpec) -> Sample:
 
 def _work(to_do: list[tuple[str, str]], spec: SpectrogramSpec, jobs: int, progress: bool) -> Iterator[Sample]:
     import joblib
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     # Workers do not wait for the writer: joblib starts the next task when one ends, and keeps what
     # nobody has taken yet. By the block, no more than a block ever waits.

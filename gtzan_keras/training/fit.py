@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.saving import load_model, save_model
+from gtzan_keras.models.saving import fits, load_model, save_model
 from gtzan_keras.store.hdf5 import SpectrogramStore, open_store
 from gtzan_keras.tracks.splits import Split
 
@@ -52,7 +53,7 @@ class Run:
         Who was in training, validation and test.
     history : pd.DataFrame
         One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``macro_precision``, the same
-        with ``val_`` when there is a validation part, ``learning_rate``.
+        with ``val_`` when there is a validation part, ``learning_rate``; ``stage`` after `fine_tune`.
     settings : dict
         All that is needed to repeat it: model, training, environment, date, command.
     """
@@ -82,10 +83,15 @@ def train(
     ema: float | None = None,
     monitor: str = "val_loss",
     patience: int | None = 10,
+    keep_best: bool = True,
     plateau_patience: int = 5,
     class_weights: bool = False,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    cache_frozen: bool | str | os.PathLike[str] = True,
+    resume: bool = False,
+    after: Run | None = None,
+    jit_compile: bool | None = None,
     tensorboard: bool = False,
     verbose: int = 2,
     settings: dict[str, Any] | None = None,
@@ -115,12 +121,12 @@ def train(
     batch_size : int > 0
         Samples a step.
     optimizer : "adam" or "adamw"
-        `weight_decay` is AdamW's.
+        `weight_decay` is AdamW's; it leaves biases and normalisation alone.
     learning_rate : float > 0
         To begin with.
     schedule : "plateau" or "cosine"
-        Halve the rate when `monitor` has not improved for `plateau_patience` epochs, or let it fall
-        to zero along a cosine over all epochs.
+        Halve the rate when `monitor` has not improved for `plateau_patience` epochs; or let it rise
+        over the first twentieth of all steps, then fall to zero along a cosine.
     ema : float in (0, 1), optional
         Keep an exponential moving average of the weights with this momentum a step; validation, and
         the model that comes back, use the average. Evens out the noise of training on few tracks
@@ -128,14 +134,31 @@ def train(
     monitor : str
         The quantity of the history that decides; ``loss`` when there is no validation part.
     patience : int or None
-        Epochs without improvement before training stops; None trains for all `epochs`. The best
-        weights come back in any case when there is a validation part.
+        Epochs without improvement before training stops; None trains for all `epochs`.
+    keep_best : bool
+        Bring back the weights of the epoch that was best on the validation part. False keeps the last
+        ones and never stops early: with a schedule that ends near zero they are as good, and the
+        validation part has not chosen among them.
     class_weights : bool
         Weigh each genre by the inverse of its number of training samples.
     augmentation : Augmentation, optional
         What is done to the training pictures.
     seed : int
         Drives Python, NumPy and Keras.
+    cache_frozen : bool or path
+        Where the model begins with frozen layers and there is no augmentation, compute their output
+        once an image, keep it in a file, and train the rest on it; see
+        `gtzan_keras.training.frozen.FrozenFeatures`. True keeps the file beside the store, a path in
+        that folder.
+    resume : bool
+        Keep a checkpoint in `out` after each epoch, and go on from the one that is there. A run that
+        is complete comes back as it is. With other settings, or another split, store or frozen
+        weights, training begins afresh.
+    after : Run, optional
+        The stage before this one: its history precedes this one's, as `fine_tune` wants it.
+    jit_compile : bool, optional
+        Compile the training step with XLA. When left out, only where there is a GPU: on CPUs compiling
+        takes longer than it saves (see the table in ``docs/speed.md``).
     tensorboard : bool
         Write TensorBoard logs to ``out/tensorboard``.
     verbose : int
@@ -172,114 +195,111 @@ def train(
     import keras
 
     from gtzan_keras.metrics import MacroPrecision
+    from gtzan_keras.training.checkpoint import Checkpoint, fingerprint
+    from gtzan_keras.training.precision import use_xla
 
     split.check(store.tracks)
     _check_fit(model, store)
-    if epochs < 1:
-        raise GtzanKerasError(f"epochs is {epochs}; expected a whole number above 0")
-    if not learning_rate > 0:
-        raise GtzanKerasError(f"learning_rate is {learning_rate}; expected a number above 0")
+    has_validation = len(store.rows(split.validation)) > 0
+    if not has_validation:
+        monitor, patience = "loss", None
+    facts: dict[str, Any] = {
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        **({"weight_decay": weight_decay} if optimizer == "adamw" else {}),
+        "schedule": schedule,
+        "ema": ema,
+        "batch_size": batch_size,
+        "max_epochs": epochs,
+        "monitor": monitor,
+        "patience": patience if keep_best else None,
+        "keep_best": keep_best,
+        "plateau_patience": plateau_patience,
+        "class_weights": class_weights,
+        "augmentation": None if augmentation is None else asdict(augmentation),
+        "seed": seed,
+        "precision": model.dtype_policy.name,
+    }
+    _check_settings(facts)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise GtzanKerasError(
             "tensorboard=True, but TensorBoard is not installed; pip install 'gtzan-keras[tensorboard]'"
         )
-    keras.utils.set_random_seed(seed)
 
-    training = store.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
-    validation = store.batches(split.validation, batch_size) if len(store.rows(split.validation)) else None
-    if validation is None:
-        monitor, patience = "loss", None
-    elif monitor not in _MONITORS:
-        raise GtzanKerasError(f"monitor is {monitor!r}; expected one of {', '.join(_MONITORS)}")
-    rate: Any = learning_rate
-    if schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(training))
-    elif schedule != "plateau":
-        raise GtzanKerasError(f"schedule is {schedule!r}; expected 'plateau' or 'cosine'")
-    if ema is not None and not 0 < ema < 1:
-        raise GtzanKerasError(f"ema is {ema}; expected a momentum between 0 and 1")
-    averaging: dict[str, Any] = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
-    if optimizer == "adam":
-        algorithm = keras.optimizers.Adam(rate, **averaging)
-    elif optimizer == "adamw":
-        algorithm = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **averaging)
-    else:
-        raise GtzanKerasError(f"optimizer is {optimizer!r}; expected 'adam' or 'adamw'")
-    model.compile(
+    folder = Path(out)
+    key = ""
+    if resume:
+        begun = None if after is None else after.settings["training"]
+        fixed = [keras.ops.convert_to_numpy(weights) for weights in model.non_trainable_weights]
+        key = fingerprint(model, fixed, facts, asdict(split), store.checksum, begun, bool(cache_frozen))
+        if (complete := _complete(folder, key, store)) is not None:
+            logger.info("%s: complete", folder)
+            return complete
+
+    keras.utils.set_random_seed(seed)
+    trainee, images = model, store
+    if cache_frozen and augmentation is None:
+        trainee, images = _without_frozen(model, store, split, cache_frozen)
+    training = images.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
+    validation = images.batches(split.validation, batch_size) if has_validation else None
+    algorithm = _optimizer(facts, len(training))
+    trainee.compile(
         algorithm,
         "categorical_crossentropy",
         metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
+        jit_compile=use_xla() if jit_compile is None else jit_compile,
     )
-
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    mode = "min" if monitor.endswith("loss") else "max"
-    callbacks: list[keras.callbacks.Callback] = []
-    stopper = keras.callbacks.EarlyStopping(
-        monitor, patience=epochs if patience is None else patience, mode=mode, restore_best_weights=True
-    )
-    if ema is not None:  # before the others: what they look at, and keep, is the average
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    if validation is not None:
-        callbacks.append(stopper)
-    if schedule == "plateau":
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(monitor, factor=0.5, patience=plateau_patience, mode=mode)
-        )
-    else:  # which writes no rate into the history by itself
-        callbacks.append(
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda _, logs: logs.update(learning_rate=float(algorithm.learning_rate))
-            )
-        )
+    callbacks = _callbacks(facts, algorithm, has_validation)
+    if not resume:
+        (folder / "checkpoint.npz").unlink(missing_ok=True)
+    checkpoint = Checkpoint(folder / "checkpoint.npz", key, callbacks.copy())
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
+    if resume:
+        callbacks.append(checkpoint)
+    for _ in checkpoint.rows:
+        training.on_epoch_end()  # the next epoch's order
 
     begin = time.perf_counter()
-    fitted = model.fit(
+    fitted = trainee.fit(
         training,
         validation_data=validation,
         epochs=epochs,
+        initial_epoch=epochs if checkpoint.stopped else len(checkpoint.rows),
         shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
         class_weight=_class_weights(training.labels) if class_weights else None,
         callbacks=callbacks,
         verbose=verbose,
     )
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin + checkpoint.earlier_seconds
 
-    history = pd.DataFrame(fitted.history)
+    history = pd.DataFrame(checkpoint.rows if resume else fitted.history)
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
-    best = len(history) if validation is None else stopper.best_epoch + 1
-    kept = history.filter(regex="loss$").iloc[best - 1]
-    if kept.isna().any() or not all(np.isfinite(weights).all() for weights in model.get_weights()):
-        raise GtzanKerasError(
-            f"training diverged: epoch {best} of {len(history)}, whose weights would be kept, has "
-            f"{', '.join(f'{name} {value:g}' for name, value in kept.items())}; lower learning_rate "
-            f"(it is {learning_rate:g})"
-        )
+    stopper = next((c for c in callbacks if isinstance(c, keras.callbacks.EarlyStopping)), None)
+    best = len(history) if stopper is None else stopper.best_epoch + 1
+    try:
+        _check_converged(trainee, history, best, learning_rate)
+    except GtzanKerasError:
+        checkpoint.forget()
+        raise
+    if after is not None:
+        best += len(after.history)
+        history = _appended(after.history, history)
     record = {
         **(settings or {}),
         "parameters": model.count_params(),
         "training": {
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            **({"weight_decay": weight_decay} if optimizer == "adamw" else {}),
-            "schedule": schedule,
-            "ema": ema,
-            "batch_size": batch_size,
+            **facts,
             "epochs": len(history),
             "best_epoch": best,
-            "max_epochs": epochs,
-            "monitor": monitor,
-            "patience": patience,
-            "class_weights": class_weights,
-            "augmentation": None if augmentation is None else asdict(augmentation),
-            "seed": seed,
             "seconds": round(seconds, 1),
-            "precision": model.dtype_policy.name,
+            "frozen_part_cached": trainee is not model,
+            **({} if after is None else {"first_stage": after.settings["training"]}),
         },
-        "environment": _environment(),
+        "environment": environment(),
         "date": date.today().isoformat(),
+        **({"key": key} if resume else {}),
     }
     run = Run(folder, name or folder.resolve().name, _for_use(model), store, split, history, record)
     save_model(run.model, folder / "model.keras", store.spec, store.genres)
@@ -288,6 +308,7 @@ def train(
         folder / "run.json",
         {"name": run.name, "store": str(store.path.resolve()), "split": asdict(split), "settings": record},
     )
+    checkpoint.forget()
     logger.info("%s: %d epochs in %.0f s, best epoch %d", run.name, len(history), seconds, best)
     return run
 
@@ -339,12 +360,120 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _check_fit(model: keras.Model, store: SpectrogramStore) -> None:
-    if model.input_shape[1:] != store.spec.shape or model.output_shape[-1] != len(store.genres):
+    wanted, shape = model.input_shape[1:], store.spec.shape
+    if not fits(model, shape, len(store.genres)):
         raise GtzanKerasError(
-            f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
-            f"{store.path.name} holds {store.spec.shape} of {len(store.genres)} genres; build the model with "
-            f"input_shape={store.spec.shape}, num_classes={len(store.genres)}"
+            f"model {model.name!r} maps {wanted} to {model.output_shape[-1]} classes, but "
+            f"{store.path.name} holds {shape} of {len(store.genres)} genres; build the model with "
+            f"input_shape={shape}, num_classes={len(store.genres)}"
         )
+
+
+def _check_settings(facts: dict[str, Any]) -> None:
+    number = "a whole number above 0"
+    rate, ema = facts["learning_rate"], facts["ema"]
+    for name, value, good, expected in (
+        ("epochs", facts["max_epochs"], facts["max_epochs"] >= 1, number),
+        ("batch_size", facts["batch_size"], facts["batch_size"] >= 1, number),
+        ("learning_rate", rate, rate > 0, "a number above 0"),
+        ("ema", ema, ema is None or 0 < ema < 1, "a momentum between 0 and 1"),
+    ):
+        if not good:
+            raise GtzanKerasError(f"{name} is {value}; expected {expected}")
+    for name, names, expected in (
+        ("optimizer", ("adam", "adamw"), "'adam' or 'adamw'"),
+        ("schedule", ("plateau", "cosine"), "'plateau' or 'cosine'"),
+        ("monitor", _MONITORS, f"one of {', '.join(_MONITORS)}"),
+    ):
+        if facts[name] not in names:
+            raise GtzanKerasError(f"{name} is {facts[name]!r}; expected {expected}")
+
+
+def _complete(folder: Path, key: str, store: SpectrogramStore) -> Run | None:
+    """The run that the folder holds, if it was trained to its end with the same settings."""
+    try:
+        settings = json.loads((folder / "run.json").read_text("utf-8"))["settings"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return load_run(folder, store) if settings.get("key") == key else None
+
+
+def _without_frozen(
+    model: keras.Model, store: SpectrogramStore, split: Split, cache: str | os.PathLike[str] | bool
+) -> tuple[keras.Model, Any]:
+    """What is left to train of a model, and what to train it on: its frozen part's output, if it has one."""
+    from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
+
+    parts = frozen_part(model)
+    if parts is None:
+        return model, store
+    base, head = parts
+    folder = None if cache is True else Path(cache)  # type: ignore[arg-type]
+    return head, FrozenFeatures(base, store, [*split.train, *split.validation], folder)
+
+
+def _optimizer(facts: dict[str, Any], steps: int) -> keras.optimizers.Optimizer:
+    import keras
+
+    rate: Any = facts["learning_rate"]
+    if facts["schedule"] == "cosine":
+        total = facts["max_epochs"] * steps
+        rise = total // 20
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if rise else rate, total - rise, warmup_target=rate if rise else None, warmup_steps=rise
+        )
+    ema = facts["ema"]
+    averaging: dict[str, Any] = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
+    if facts["optimizer"] == "adam":
+        return keras.optimizers.Adam(rate, **averaging)
+    decaying = keras.optimizers.AdamW(rate, weight_decay=facts["weight_decay"], **averaging)
+    decaying.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return decaying
+
+
+def _callbacks(
+    facts: dict[str, Any], algorithm: keras.optimizers.Optimizer, has_validation: bool
+) -> list[keras.callbacks.Callback]:
+    import keras
+
+    monitor, patience = facts["monitor"], facts["patience"]
+    mode = "min" if monitor.endswith("loss") else "max"
+    callbacks: list[keras.callbacks.Callback] = []
+    if facts["ema"] is not None:  # before the others: what they look at, and keep, is the average
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if has_validation and facts["keep_best"]:
+        patience = facts["max_epochs"] if patience is None else patience
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True)
+        )
+    if facts["schedule"] == "plateau":
+        plateau = facts["plateau_patience"]
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, factor=0.5, patience=plateau, mode=mode))
+    else:  # which writes no rate into the history by itself
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda _, logs: logs.update(learning_rate=float(algorithm.learning_rate))
+            )
+        )
+    return callbacks
+
+
+def _check_converged(model: keras.Model, history: pd.DataFrame, best: int, learning_rate: float) -> None:
+    kept = history.filter(regex="loss$").iloc[best - 1]
+    if kept.isna().any() or not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise GtzanKerasError(
+            f"training diverged: epoch {best} of {len(history)}, whose weights would be kept, has "
+            f"{', '.join(f'{name} {value:g}' for name, value in kept.items())}; lower learning_rate "
+            f"(it is {learning_rate:g})"
+        )
+
+
+def _appended(before: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """One history of two stages: epochs count on, and each row says its stage."""
+    if "stage" not in before:
+        before = before.assign(stage=1)
+    history = history.assign(epoch=history["epoch"] + len(before), stage=before["stage"].max() + 1)
+    return pd.concat([before, history], ignore_index=True)
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:
@@ -353,6 +482,20 @@ def _class_weights(labels: np.ndarray) -> dict[int, float]:
     present = np.unique(labels)
     weights = compute_class_weight("balanced", classes=present, y=labels)
     return dict(zip(present.tolist(), weights.tolist(), strict=True))
+
+
+def clone(model: keras.Model, dtype_of: Callable[[keras.layers.Layer], str]) -> keras.Model:
+    """A copy of a model, weights included, whose layers compute in the precision that `dtype_of` names."""
+    import keras
+
+    def copy(part: Any) -> Any:
+        if not isinstance(part, keras.layers.Layer):
+            return part  # a plain operation, such as flip, has neither weights nor precision
+        return type(part).from_config({**part.get_config(), "dtype": dtype_of(part)})
+
+    other = keras.models.clone_model(model, clone_function=copy)
+    other.set_weights(model.get_weights())
+    return other
 
 
 def _for_use(model: keras.Model) -> keras.Model:
@@ -366,15 +509,12 @@ def _for_use(model: keras.Model) -> keras.Model:
 
     plain = model
     if any(layer.compute_dtype != "float32" for layer in model.layers):
-        plain = keras.models.clone_model(
-            model,
-            clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"}),
-        )
-        plain.set_weights(model.get_weights())
+        plain = clone(model, lambda _: "float32")
     return keras.Model(plain.input, plain.output, name=model.name)
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """What a training ran on, for its record."""
     import keras
     import tensorflow as tf
 

@@ -206,7 +206,7 @@ def cross_validate(
     >>> result.scores()["accuracy"].tolist(), result.confusion_matrix().tolist()
     ([1.0, 1.0], [[4, 0], [0, 4]])
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     names = list(FEATURE_COLUMNS if columns is None else columns)
     _check_table(table, names)
@@ -468,7 +468,9 @@ def _with_pictures(table: pd.DataFrame, store: SpectrogramStore) -> tuple[pd.Dat
 
 def _check_model(model: keras.Model, inputs: Mapping[str, np.ndarray], num_classes: int) -> None:
     given = {name: (None, *values.shape[1:]) for name, values in inputs.items()}
-    expected = model.input_shape if isinstance(model.input_shape, dict) else {"features": model.input_shape}
+    expected = {"features": model.input_shape}
+    if len(model.inputs) > 1:
+        expected = {tensor.name: tensor.shape for tensor in model.inputs}
     if expected != given or model.output_shape != (None, num_classes):
         features = inputs["features"].shape[1]
         pictures = f", pictures of {inputs['picture'].shape[1:]}" if "picture" in inputs else ""
@@ -510,7 +512,7 @@ def _fit(
 
 def _as_input(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> Any:
     """Arrays by name, or the only one alone, as the model wants them."""
-    return dict(inputs) if isinstance(model.input_shape, dict) else inputs["features"]
+    return dict(inputs) if len(model.inputs) > 1 else inputs["features"]
 
 
 def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 256) -> np.ndarray:

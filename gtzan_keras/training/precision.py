@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["use_precision"]
+__all__ = ["use_precision", "use_xla"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,27 @@ def use_precision(precision: str = "auto") -> str:
     fast = precision == "bfloat16" or (precision == "auto" and _has_bfloat16())
     policy = "mixed_bfloat16" if fast else "float32"
     keras.mixed_precision.set_dtype_policy(policy)
-    logger.info("precision: %s (%s)", policy, "asked for" if precision != "auto" else "for this machine")
+    why = "asked for" if precision != "auto" else "for this machine"
+    compiler = "on" if use_xla() else "off, oneDNN is faster here"
+    logger.info("precision: %s (%s); XLA: %s", policy, why, compiler)
     return policy
+
+
+def use_xla() -> bool:
+    """Whether a training step is worth compiling with XLA: where there is a GPU.
+
+    Keras compiles by default. On a CPU the compiled convolutions are slower than oneDNN's, and a deep
+    network takes a minute to compile.
+
+    Examples
+    --------
+    >>> from gtzan_keras.training.precision import use_xla
+    >>> use_xla()  # doctest: +SKIP
+    False
+    """
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _has_bfloat16() -> bool:

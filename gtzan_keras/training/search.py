@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["grid_search"]
 
+logger = logging.getLogger(__name__)
+
+_FIXED = ("model", "store", "split", "out", "seed", "monitor", "resume", "settings")
+
 
 def grid_search(
     build: Callable[..., keras.Model],
@@ -34,8 +39,9 @@ def grid_search(
 ) -> pd.DataFrame:
     """Train once for every combination of some values, and rank them on the validation part.
 
-    The test part is not looked at. An interrupted search continues with the next combination: KerasTuner
-    keeps its state in `out`.
+    The test part is not looked at. Every combination is a run in a folder of its own, which `train`
+    resumes: an interrupted search goes on in the middle of a training, and a larger grid trains only
+    what is new. KerasTuner's own record cannot do this: its grid search does not go on after a reload.
 
     Parameters
     ----------
@@ -49,7 +55,8 @@ def grid_search(
         Values by name. A name that `train` takes (``learning_rate``, ``batch_size``) goes there, every
         other to `build`.
     out : str or os.PathLike
-        Folder for KerasTuner's state, one run a combination, and ``grid.csv``.
+        Folder of ``grid.csv``, of one run a combination (``dropout=0.4,learning_rate=0.001``), and of
+        KerasTuner's record (``tuner``).
     seed : int
         The same for all combinations.
     **training
@@ -58,13 +65,19 @@ def grid_search(
     Returns
     -------
     pd.DataFrame
-        One row a combination, best first: the grid's names, ``val_loss``, ``val_accuracy``,
-        ``best_epoch``, ``seconds``. Ranked by the training's ``monitor`` (``val_loss``).
+        One row a combination, best first: the grid's names, ``val_loss``, ``val_accuracy``, the
+        training's ``monitor`` where it is another, ``best_epoch``, ``seconds``, ``run`` (name of its
+        folder). Ranked by the monitor (``val_loss``) at the best epoch.
 
     Raises
     ------
     GtzanKerasError
-        The grid is empty or not of single values, the split has no validation part, or as `train`.
+        The grid is empty, or asks for what a search keeps fixed; the split has no validation part; or
+        as `train`. Combinations that were trained before the error are kept.
+
+    See Also
+    --------
+    gtzan_keras.report.grid.grid_heat_map : the picture of it.
 
     References
     ----------
@@ -79,61 +92,74 @@ def grid_search(
     import keras
     import keras_tuner
 
-    if not grid or any(not values for values in grid.values()):
-        raise GtzanKerasError(f"grid is {dict(grid)}; expected at least one name, each with values")
-    if not split.validation:
-        raise GtzanKerasError(f"split {split.name!r} has no validation part, on which a search is ranked")
     monitor = training.get("monitor", "val_loss")
-    # Another grid is another search, with trials of its own.
-    key = hashlib.sha256(repr((sorted(grid.items()), monitor, seed)).encode()).hexdigest()[:8]
-    folder = Path(out) / f"grid-{key}"
-    of_training = set(inspect.signature(train).parameters)
+    _check(grid, monitor, store, split)
+    folder = Path(out)
+    of_training = inspect.signature(train).parameters
+    rows: list[dict[str, Any]] = []
 
     class Trials(keras_tuner.GridSearch):
         def run_trial(self, trial: Any, *_: Any, **__: Any) -> dict[str, float]:
-            values = {name: trial.hyperparameters.get(name) for name in grid}
-            keras.utils.set_random_seed(seed)
-            model = build(**{name: value for name, value in values.items() if name not in of_training})
-            chosen = {name: value for name, value in values.items() if name in of_training}
-            run = train(
-                model,
-                store,
-                split,
-                out=folder / f"trial-{trial.trial_id}",
-                seed=seed,
-                **{**training, **chosen},
-            )
-            facts = run.settings["training"]
-            best = run.history.iloc[facts["best_epoch"] - 1]
-            return {
-                **{name: float(best[name]) for name in ("val_loss", "val_accuracy", monitor)},
-                "best_epoch": facts["best_epoch"],
-                "seconds": facts["seconds"],
-            }
+            named = {name: trial.hyperparameters.get(name) for name in grid}
+            values = {name: choices[name][text] for name, text in named.items()}
+            try:
+                row = one(values)
+            except Exception as error:  # which KerasTuner would swallow
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            rows.append({**values, **row})
+            return {monitor: row[monitor]}
 
+    def one(values: Mapping[str, Any]) -> dict[str, Any]:
+        keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
+        model = build(**{name: value for name, value in values.items() if name not in of_training})
+        chosen = {name: value for name, value in values.items() if name in of_training}
+        name = ",".join(f"{name}={value}" for name, value in values.items())
+        target = folder / re.sub(r"[^\w.,=()-]+", "_", name)
+        run = train(model, store, split, out=target, seed=seed, resume=True, **{**training, **chosen})
+        facts = run.settings["training"]
+        best = run.history.iloc[facts["best_epoch"] - 1]
+        figures = {name: float(best[name]) for name in dict.fromkeys(("val_loss", "val_accuracy", monitor))}
+        logger.info("%s: %s %.4f", name, monitor, figures[monitor])
+        facts = {name: facts[name] for name in ("best_epoch", "seconds")}
+        return {**figures, **facts, "run": target.name}
+
+    # As text, for KerasTuner knows neither None nor tuples, and no mixed types.
+    choices = {name: {str(value): value for value in values} for name, values in grid.items()}
     space = keras_tuner.HyperParameters()
-    for name, values in grid.items():
-        space.Choice(name, list(values))
+    for name, by_text in choices.items():
+        space.Choice(name, list(by_text))
     direction = "min" if monitor.endswith("loss") else "max"
     tuner = Trials(
-        lambda _: None,  # run_trial builds
         objective=keras_tuner.Objective(monitor, direction),
         hyperparameters=space,
         tune_new_entries=False,
-        max_consecutive_failed_trials=1,
         directory=folder,
         project_name="tuner",
-        overwrite=False,
+        overwrite=True,
     )
-    tuner.search()
-    rows = []
-    for trial in tuner.oracle.trials.values():
-        if trial.status == "COMPLETED":
-            metrics = {
-                name: trial.metrics.get_best_value(name)
-                for name in dict.fromkeys(("val_loss", "val_accuracy", monitor, "best_epoch", "seconds"))
-            }
-            rows.append({**{name: trial.hyperparameters.get(name) for name in grid}, **metrics})
-    table = pd.DataFrame(rows).sort_values(monitor, ascending=direction == "min", ignore_index=True)
-    table.to_csv(Path(out) / "grid.csv", index=False)
+    try:
+        tuner.search(verbose=0)
+    except keras_tuner.errors.FatalError as error:
+        raise (error.__cause__ or error) from None
+    table = pd.DataFrame(rows).sort_values(
+        monitor, ascending=direction == "min", kind="stable", ignore_index=True
+    )
+    table.to_csv(folder / "grid.csv", index=False)
     return table
+
+
+def _check(grid: Mapping[str, Sequence[Any]], monitor: str, store: SpectrogramStore, split: Split) -> None:
+    single = any(isinstance(values, str) or not isinstance(values, Sequence) for values in grid.values())
+    if not grid or single or not all(grid.values()):
+        raise GtzanKerasError(
+            f"grid is {dict(grid)}; expected at least one name, each with a sequence of values, such as "
+            "{'dropout': (0.2, 0.4)}"
+        )
+    if fixed := [name for name in grid if name in _FIXED]:
+        raise GtzanKerasError(f"grid: {fixed[0]} is the same for all combinations; take it out of the grid")
+    if not monitor.startswith("val_"):
+        raise GtzanKerasError(
+            f"monitor is {monitor!r}; a search is ranked on the validation part, expected 'val_loss', ..."
+        )
+    if not len(store.rows(split.validation)):
+        raise GtzanKerasError(f"split {split.name!r} has no validation part, on which a search is ranked")

@@ -1,0 +1,148 @@
+"""After each epoch, all that is needed to go on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps a training's state in one file, so that it goes on after an interruption as if there were none.
+
+    The state is weights, random seeds, the optimizer, what the other callbacks count and remember, and
+    the history so far. Keras' ``BackupAndRestore`` keeps weights and optimizer only. The file is replaced
+    in one step; `forget` removes it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    key : str
+        Stands for all settings; a file of another key is left unread.
+    watched : sequence of keras.callbacks.Callback
+        Whose counters are kept too; they stand before this one in ``fit``'s list.
+    """
+
+    def __init__(self, path: Path, key: str, watched: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self.path, self.key, self.watched = path, key, watched
+        self.rows: list[dict[str, float]] = []
+        self.stopped = False
+        self.earlier_seconds = 0.0
+        self._restored: dict[str, Any] = {}
+        if path.is_file():
+            self._read()
+
+    def forget(self) -> None:
+        """Remove the file: there is nothing to go on with."""
+        self.path.unlink(missing_ok=True)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Bring everything back; by now the other callbacks have set themselves to nought."""
+        self._begin = time.perf_counter()
+        if not self._restored:
+            return
+        self.model.optimizer.build(self.model.trainable_variables)
+        for variable, value in zip(self._variables(), self._restored["variables"], strict=True):
+            variable.assign(value)
+        for callback, state, best in zip(
+            self.watched, self._restored["callbacks"], self._restored["best_weights"], strict=True
+        ):
+            vars(callback).update(state)
+            if best:
+                callback.best_weights = best
+        self._restored = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write the file."""
+        self.rows.append({name: float(value) for name, value in (logs or {}).items()})
+        best = [getattr(callback, "best_weights", None) or [] for callback in self.watched]
+        state = {
+            "key": self.key,
+            "rows": self.rows,
+            "stopped": self.model.stop_training,
+            "seconds": self.earlier_seconds + time.perf_counter() - self._begin,
+            "best_weights": [len(weights) for weights in best],
+            "callbacks": [
+                {
+                    name: value
+                    for name, value in vars(callback).items()
+                    if value is None or isinstance(value, (bool, int, float))
+                }
+                for callback in self.watched
+            ],
+        }
+        arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        arrays += [array for weights in best for array in weights]
+        temporary = self.path.with_name(self.path.name + ".writing")
+        with open(temporary, "wb") as file:
+            np.savez(file, np.array(json.dumps(state)), *arrays)
+        os.replace(temporary, self.path)
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _read(self) -> None:
+        try:
+            with open(self.path, "rb") as raw, np.load(raw) as file:
+                state = json.loads(str(file["arr_0"]))
+                if state["key"] == self.key:
+                    arrays = [file[f"arr_{number}"] for number in range(1, len(file.files))]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            logger.warning("%s: not readable (%s); training begins afresh", self.path, error)
+            return
+        if state["key"] != self.key:
+            logger.warning("%s: of a training with other settings; training begins afresh", self.path)
+            return
+        self.rows, self.stopped, self.earlier_seconds = state["rows"], state["stopped"], state["seconds"]
+        best_weights: list[list[npt.NDArray[Any]]] = []
+        for count in reversed(state["best_weights"]):
+            first = len(arrays) - count
+            best_weights.insert(0, arrays[first:])
+            del arrays[first:]
+        self._restored = {
+            "variables": arrays,
+            "callbacks": state["callbacks"],
+            "best_weights": best_weights,
+        }
+        logger.info("%s: going on after epoch %d", self.path, len(self.rows))
+
+
+def fingerprint(model: keras.Model, weights: Iterable[npt.NDArray[Any]], *facts: Any) -> str:
+    """SHA-256 of a model's graph, but for its names, of some weights, and of further facts.
+
+    Keras counts automatic names up within a session: two builds of one model differ in them.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from gtzan_keras.training.checkpoint import fingerprint
+    >>> inputs = [keras.Input((3,)) for _ in range(2)]
+    >>> one, other = (keras.Model(x, keras.layers.Dense(2)(x)) for x in inputs)
+    >>> fingerprint(one, []) == fingerprint(other, []), fingerprint(one, []) == fingerprint(one, [], "more")
+    (True, False)
+    """
+    text = model.to_json()
+    parts = getattr(model, "operations", model.layers)
+    for number, name in enumerate([model.name, *(part.name for part in parts)]):
+        text = text.replace(f'"{name}"', f'"{number}"')
+    digest = hashlib.sha256(text.encode())
+    for array in weights:
+        digest.update(np.ascontiguousarray(array).data)
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    return digest.hexdigest()

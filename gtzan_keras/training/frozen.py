@@ -1,0 +1,300 @@
+"""Transfer learning: a frozen base is computed once an image, and thawed in a second stage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.image_base import freeze
+from gtzan_keras.store.hdf5 import IN_MEMORY_BYTES, SpectrogramStore
+from gtzan_keras.training.fit import Run, clone, train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+
+    from gtzan_keras.store.batches import Batches
+
+__all__ = ["FrozenFeatures", "fine_tune", "frozen_part"]
+
+logger = logging.getLogger(__name__)
+
+_IMAGES_A_STEP = 32
+_LARGEST = 2  # times as many numbers as an image: what a file may hold of each
+
+
+def fine_tune(
+    run: Run,
+    trainable_from: str = "block3_conv1",
+    learning_rate: float = 1e-5,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    epochs: int = 30,
+    **training: Any,
+) -> Run:
+    """Go on with a run at a low rate, with part of its base thawed.
+
+    The first stage's settings hold where nothing else is said. Its model is not changed; that of the
+    second stage has the best weights of the second stage.
+
+    Parameters
+    ----------
+    run : Run
+        The first stage: the head was trained on a frozen base.
+    trainable_from : str
+        The first layer that is trained from now on; those before it stay frozen, batch normalisation in
+        them keeps its statistics.
+    learning_rate : float > 0
+        To begin with.
+    out : str or os.PathLike, optional
+        Folder of the run; the first stage's, whose files are replaced at the end, when left out.
+    epochs : int > 0
+        At most, of this stage.
+    **training
+        Further arguments of `train`.
+
+    Returns
+    -------
+    Run
+        Its history holds both stages: epochs count on, column ``stage`` is 1 or 2.
+
+    Raises
+    ------
+    GtzanKerasError
+        The model has no such layer, or as `train`.
+
+    References
+    ----------
+    Malvezzi, course project, University of Milan-Bicocca: from ``block3_conv1``; the rate is ours.
+
+    Examples
+    --------
+    >>> from gtzan_keras.training.frozen import fine_tune
+    >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
+    >>> run = fine_tune(run)  # doctest: +SKIP
+    """
+    import keras
+
+    from gtzan_keras.store.batches import Augmentation
+
+    policy = keras.config.dtype_policy().name
+    kept = {layer.name for layer in run.model.layers if layer.name in ("preprocess", "predictions")}
+    model = clone(run.model, lambda layer: "float32" if layer.name in kept else policy)
+    freeze(model, trainable_from)
+    first = run.settings["training"]
+    names = (
+        "optimizer",
+        "weight_decay",
+        "schedule",
+        "ema",
+        "batch_size",
+        "monitor",
+        "patience",
+        "plateau_patience",
+        "class_weights",
+        "seed",
+    )
+    options = {name: first[name] for name in names if name in first}
+    if first.get("augmentation"):
+        options["augmentation"] = Augmentation(**first["augmentation"])
+    said = ("data", "builder", "arguments", "command", "kfold")
+    settings = {key: run.settings[key] for key in said if key in run.settings}
+    return train(
+        model,
+        run.store,
+        run.split,
+        out=run.folder if out is None else out,
+        name=run.name if out is None else None,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        after=run,
+        **{"settings": {**settings, "trainable_from": trainable_from}, **options, **training},
+    )
+
+
+def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
+    """Cut a model in two where its frozen part ends.
+
+    The frozen part is the longest one from the input to a single tensor in which nothing is trained and
+    nothing is drawn at random, and whose output is no more than twice as large as the image: VGG16 up to
+    its end, but not its first blocks alone.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built by Keras' functional API.
+
+    Returns
+    -------
+    (keras.Model, keras.Model) or None
+        Frozen part and the rest, both of the model's own layers; None when there is no frozen part with
+        weights, or no rest to train.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.image_base import vgg16
+    >>> from gtzan_keras.training.frozen import frozen_part
+    >>> base, head = frozen_part(vgg16((32, 32, 1), weights=None))
+    >>> base.output_shape, head.count_params()
+    ((None, 512), 135946)
+    """
+    import keras
+
+    if not hasattr(model, "operations") or len(model.inputs) != 1 or not model.trainable_weights:
+        return None
+    fixed = {id(model.inputs[0])}
+    ends = []
+    for operation in model.operations:  # in the order of the graph
+        if isinstance(operation, keras.layers.InputLayer) or not _is_fixed(operation):
+            continue
+        if all(id(tensor) in fixed for tensor in keras.tree.flatten(operation.input)):
+            outputs = keras.tree.flatten(operation.output)
+            fixed.update(id(tensor) for tensor in outputs)
+            ends += outputs
+    largest = _LARGEST * np.prod(model.inputs[0].shape[1:])
+    for end in reversed([end for end in ends if np.prod(end.shape[1:]) <= largest]):
+        try:
+            base, head = keras.Model(model.inputs[0], end), keras.Model(end, model.outputs[0])
+        except ValueError:  # another path leads round this tensor
+            continue
+        return (base, head) if base.weights else None
+    return None
+
+
+def _is_fixed(operation: Any) -> bool:
+    """Whether it gives the same for the same input, in training and after any training."""
+    import keras
+
+    if not isinstance(operation, keras.layers.Layer):
+        return True  # a plain operation, such as flip
+    parts = operation._flatten_layers(include_self=True, recursive=True)
+    return (
+        not operation.trainable_weights
+        and len(operation.variables) == len(operation.weights)  # the others are random seeds
+        and not any(isinstance(part, keras.layers.BatchNormalization) and part.trainable for part in parts)
+    )
+
+
+class FrozenFeatures:
+    """What a frozen base makes of a store's images, in a file, for training the rest of the model on it.
+
+    Each image is computed once, for whichever training asks first. The file's name holds a checksum of
+    store, base and weights; it is written to a temporary name and renamed when complete.
+
+    Parameters
+    ----------
+    base : keras.Model
+        From `frozen_part`.
+    store : SpectrogramStore
+        Where the images are.
+    track_ids : sequence of str
+        Whose features are wanted; others that are there already are kept.
+    folder : str or os.PathLike, optional
+        Where the file lies; beside the store when left out.
+
+    Raises
+    ------
+    GtzanKerasError
+        The folder can not be written to.
+
+    Examples
+    --------
+    >>> from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
+    >>> base, head = frozen_part(model)  # doctest: +SKIP
+    >>> FrozenFeatures(base, store, split.train).batches(split.train)[0][0].shape  # doctest: +SKIP
+    (32, 512)
+    """
+
+    def __init__(
+        self,
+        base: keras.Model,
+        store: SpectrogramStore,
+        track_ids: Sequence[str],
+        folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        from gtzan_keras.training.checkpoint import fingerprint
+
+        self.store, self.genres, self.genre = store, store.genres, store.genre
+        self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
+        key = fingerprint(base, base.get_weights(), store.checksum)
+        self.path = Path(folder or store.path.parent) / f"{store.path.stem}-frozen-{key[:16]}.h5"
+        wanted = store.rows(track_ids)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            while len(missing := wanted[~self._open()[wanted]]):  # again, if another training came between
+                self._compute(base, missing)
+        except OSError as error:
+            raise GtzanKerasError(
+                f"{self.path}: the frozen base's output can not be kept there ({error}); name another "
+                "folder with cache_frozen=, or train without: cache_frozen=False"
+            ) from error
+
+    def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """As `SpectrogramStore.rows`."""
+        return self.store.rows(track_ids)
+
+    def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Features by row number, in the order asked for."""
+        out = np.empty((len(rows), *self.spec.shape), np.float32)
+        order = np.argsort(rows)  # in which HDF5 reads
+        out[order] = self._file["features"][rows[order]]
+        return out
+
+    def as_input(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """As `SpectrogramStore.as_input`: the head takes features as they are."""
+        return samples
+
+    def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
+        """As `SpectrogramStore.batches`, in the same order."""
+        from gtzan_keras.store.batches import Batches
+
+        size = 4 * len(self.rows(track_ids)) * int(np.prod(self.spec.shape))
+        return Batches(self, track_ids, batch_size, in_memory=size <= IN_MEMORY_BYTES, **options)  # type: ignore[arg-type]
+
+    def _open(self) -> npt.NDArray[np.bool_]:
+        """Open the file, if there is one; tells which rows it has."""
+        import h5py
+
+        if self.path.exists():
+            try:
+                self._file = h5py.File(self.path)
+                return self._file["there"][:]
+            except (OSError, KeyError) as error:
+                logger.warning("%s: not readable (%s); it is made anew", self.path, error)
+                self.path.unlink()
+        return np.zeros(len(self.store), bool)
+
+    def _compute(self, base: keras.Model, missing: npt.NDArray[np.int64]) -> None:
+        """Write a new file: what the old one has, and the missing rows."""
+        import h5py
+        from tqdm import tqdm
+
+        # Of this process alone: two trainings may begin at once. The open old file stays readable.
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.writing")
+        try:
+            if self.path.is_file():
+                shutil.copyfile(self.path, temporary)
+            shape = (len(self.store), *self.spec.shape)
+            with h5py.File(temporary, "a") as file:
+                features = file.require_dataset("features", shape, "float32", chunks=(1, *shape[1:]))
+                there = file.require_dataset("there", shape[:1], "bool")
+                with tqdm(total=len(missing), desc="frozen base", unit="image", disable=None) as bar:
+                    for first in range(0, len(missing), _IMAGES_A_STEP):
+                        rows = missing[first : first + _IMAGES_A_STEP]
+                        images = self.store.as_input(self.store.read(rows))
+                        features[rows] = np.asarray(base.predict_on_batch(images), np.float32)
+                        there[rows] = True
+                        bar.update(len(rows))
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        logger.info("%s: the frozen base's output for %d images", self.path, len(missing))

@@ -1,0 +1,402 @@
+"""A frozen base is computed once an image, gives the same training, and is thawed in a second stage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.cnn import cnn
+from gtzan_keras.models.image_base import freeze, vgg16
+from gtzan_keras.report import plots
+from gtzan_keras.store.batches import Augmentation
+from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.fit import Run, load_run, train
+from gtzan_keras.training.frozen import FrozenFeatures, fine_tune, frozen_part
+
+MakeStore = Callable[..., SpectrogramStore]
+SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)
+NUMBERS = {"train": range(4), "validation": range(4, 6), "test": range(6, 7)}
+
+
+@pytest.fixture(scope="module")
+def store(make_store: MakeStore) -> SpectrogramStore:
+    ids = [f"{genre}.{number:05d}" for genre in ("disco", "rock") for number in range(7)]
+    images = np.random.default_rng(0).integers(256, size=(len(ids), 32, 32), dtype=np.uint8)
+    return make_store(ids, images, spec=SPEC)
+
+
+SPLIT = Split(
+    "by hand",
+    *(
+        tuple(f"{genre}.{number:05d}" for genre in ("disco", "rock") for number in numbers)
+        for numbers in NUMBERS.values()
+    ),
+)
+
+
+def transfer(**arguments: Any) -> keras.Model:
+    """A small network whose convolutions are frozen."""
+    keras.utils.set_random_seed(1)
+    model = cnn(
+        (32, 32, 1), 2,
+        **{"filters": (4, 4, 4), "dense_units": (8,), "dropout": 0.0, "pooling": "avg", **arguments},
+    )  # fmt: skip
+    freeze(model, "dense_1")
+    return model
+
+
+def fit(model: keras.Model, store: SpectrogramStore, out: Path, **arguments: Any) -> Run:
+    settings = {"epochs": 3, "batch_size": 3, "learning_rate": 0.01, "verbose": 0, **arguments}
+    return train(model, store, SPLIT, out=out, **settings)
+
+
+@pytest.fixture(scope="module")
+def cached(store: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("cached")
+    return fit(transfer(), store, folder / "run", cache_frozen=folder)
+
+
+def cache_of(run: Run) -> Path:
+    (path,) = run.folder.parent.glob("tiny-frozen-*.h5")
+    return path
+
+
+# ---- where the frozen part ends
+
+
+def test_the_frozen_part_goes_up_to_the_pooled_vector() -> None:
+    model = transfer()
+    base, head = frozen_part(model) or pytest.fail("no frozen part")
+    assert base.output is model.get_layer("pooling").output
+    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype(np.float32)
+    np.testing.assert_array_equal(head(base(images)), model(images))
+
+
+def block(x: keras.KerasTensor, width: int, trainable: bool = False) -> keras.KerasTensor:
+    return keras.layers.Dense(width, trainable=trainable)(x)
+
+
+def ends_after(*layers: Any) -> list[str]:
+    """Classes of the frozen part of a chain of layers, with a trainable last one."""
+    inputs = x = keras.Input((6,))
+    for layer in layers:
+        x = layer(x)
+    parts = frozen_part(keras.Model(inputs, block(x, 2, trainable=True)))
+    return [type(layer).__name__ for layer in parts[0].layers[1:]] if parts else []
+
+
+def frozen(name: str, *arguments: Any, **options: Any) -> Any:
+    return getattr(keras.layers, name)(*arguments, trainable=False, **options)
+
+
+def test_the_frozen_part_ends_before_what_is_trained_or_drawn() -> None:
+    layers = keras.layers
+    dense = frozen("Dense", 4)
+    assert ends_after(dense, layers.ReLU(), layers.Dropout(0.5), frozen("Dense", 4)) == ["Dense", "ReLU"]
+    assert ends_after(frozen("Dense", 4), layers.Dropout(0.0)) == ["Dense", "Dropout"]
+    assert ends_after(frozen("Dense", 4), layers.GaussianNoise(0.1)) == ["Dense"]
+    assert ends_after(frozen("Dense", 4), frozen("BatchNormalization")) == ["Dense", "BatchNormalization"]
+    free = layers.BatchNormalization(center=False, scale=False)  # nothing trained, but statistics gathered
+    assert ends_after(frozen("Dense", 4), free) == ["Dense"]
+    nested = keras.Sequential([keras.Input((6,)), frozen("Dense", 4), layers.Dropout(0.5)])
+    assert ends_after(nested) == []
+
+
+def test_without_frozen_weights_or_without_a_rest_there_is_none() -> None:
+    assert frozen_part(cnn((8, 8, 1), 2, filters=(4,), dense_units=())) is None
+    model = transfer()
+    model.trainable = False
+    assert frozen_part(model) is None
+
+
+def test_the_frozen_part_ends_where_all_paths_meet() -> None:
+    inputs = keras.Input((6,))
+    first = block(inputs, 4)
+    left, right = block(first, 4), block(first, 5)
+    outside = block(inputs, 3, trainable=True)
+    meet = keras.layers.Concatenate()([left, right])
+    open_ended = keras.Model(inputs, block(keras.layers.Concatenate()([meet, outside]), 2, trainable=True))
+    assert frozen_part(open_ended) is None  # one path goes round
+    parts = frozen_part(keras.Model(inputs, block(meet, 2, trainable=True)))
+    assert parts is not None
+    assert parts[0].output is meet
+
+
+def test_large_feature_maps_are_not_kept() -> None:
+    model = vgg16((64, 64, 1), 2, weights=None, trainable_from="block2_conv1")
+    assert frozen_part(model) is None  # 32 x 32 x 64 numbers for each picture of 64 x 64
+    deeper = frozen_part(vgg16((64, 64, 1), 2, weights=None, trainable_from="block5_conv1"))
+    assert deeper is not None
+    assert deeper[0].output_shape == (None, 4, 4, 512)
+
+
+# ---- the same training
+
+
+@pytest.mark.parametrize("pooling", ["avg", "flatten"])
+def test_training_on_kept_features_is_training_on_images(
+    store: SpectrogramStore, tmp_path: Path, pooling: str
+) -> None:
+    def build() -> keras.Model:
+        if pooling == "flatten":
+            return transfer(pooling=pooling)
+        keras.utils.set_random_seed(1)
+        return vgg16((32, 32, 1), 2, weights=None, dense_units=(), dropout=0.0)
+
+    one = fit(build(), store, tmp_path / "one", cache_frozen=tmp_path)
+    other = fit(build(), store, tmp_path / "other", cache_frozen=False)
+    assert one.settings["training"]["frozen_part_cached"]
+    assert not other.settings["training"]["frozen_part_cached"]
+    pd.testing.assert_frame_equal(one.history, other.history, rtol=1e-3)
+    images = store.as_input(store.read())
+    np.testing.assert_allclose(one.model(images), other.model(images), atol=1e-4)
+    assert one.model.count_params() == other.model.count_params()
+
+
+def test_the_saved_model_is_the_whole_one(cached: Run) -> None:
+    again = load_run(cached.folder)
+    assert again.model.get_layer("block1_conv").trainable is False
+    images = cached.store.as_input(cached.store.read())
+    np.testing.assert_array_equal(again.model(images), cached.model(images))
+
+
+def test_with_augmentation_nothing_is_kept(store: SpectrogramStore, tmp_path: Path) -> None:
+    run = fit(
+        transfer(), store, tmp_path / "run", epochs=1, augmentation=Augmentation(mixup=0.2),
+        cache_frozen=tmp_path,
+    )  # fmt: skip
+    assert not run.settings["training"]["frozen_part_cached"]
+    assert not list(tmp_path.glob("*-frozen-*"))
+
+
+# ---- the file
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images went through a base, call by call."""
+    calls: list[int] = []
+    original = keras.Model.predict_on_batch
+
+    def count(self: keras.Model, x: np.ndarray) -> np.ndarray:
+        calls.append(len(x))
+        return original(self, x)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", count)
+    return calls
+
+
+def features_of(store: SpectrogramStore, model: keras.Model, ids: tuple[str, ...], folder: Path) -> Any:
+    parts = frozen_part(model)
+    assert parts is not None
+    return FrozenFeatures(parts[0], store, ids, folder)
+
+
+def test_the_file_lies_beside_the_store_unless_said_otherwise(store: SpectrogramStore) -> None:
+    run = fit(transfer(), store, store.path.parent / "run", epochs=1)
+    assert len(list(store.path.parent.glob("tiny-frozen-*.h5"))) == 1
+    assert run.settings["training"]["frozen_part_cached"]
+
+
+def test_features_are_the_bases_output_in_the_order_of_the_batches(
+    store: SpectrogramStore, tmp_path: Path
+) -> None:
+    model = transfer()
+    features = features_of(store, model, SPLIT.train, tmp_path)
+    base = keras.Model(model.input, model.get_layer("pooling").output)
+    for in_memory in (True, False):
+        options = {"batch_size": 5, "shuffle": True, "seed": 3}
+        kept = features.batches(SPLIT.train, **options)
+        kept._held = kept._held if in_memory else None
+        for (vectors, labels), (images, expected) in zip(
+            kept, store.batches(SPLIT.train, **options), strict=True
+        ):
+            np.testing.assert_array_equal(labels, expected)
+            np.testing.assert_allclose(vectors, base(images), rtol=1e-3, atol=1e-4)
+
+
+def test_a_second_training_computes_nothing(cached: Run, tmp_path: Path, computed: list[int]) -> None:
+    fit(transfer(dense_units=(4,)), cached.store, tmp_path, cache_frozen=cached.folder.parent)
+    assert computed == []
+
+
+def test_only_missing_images_are_computed(
+    store: SpectrogramStore, tmp_path: Path, computed: list[int]
+) -> None:
+    features_of(store, transfer(), SPLIT.validation, tmp_path)
+    both = features_of(store, transfer(), SPLIT.train + SPLIT.validation, tmp_path)
+    assert computed == [4, 8]
+    whole = features_of(store, transfer(), SPLIT.train + SPLIT.validation, tmp_path / "new")
+    rows = both.rows(SPLIT.train + SPLIT.validation)
+    np.testing.assert_allclose(both.read(rows), whole.read(rows), rtol=1e-4, atol=1e-5)
+
+
+def test_other_weights_other_layers_and_other_images_have_files_of_their_own(
+    store: SpectrogramStore, tmp_path: Path, make_store: MakeStore
+) -> None:
+    other = transfer()
+    kernel = other.get_layer("block3_conv").kernel
+    kernel.assign(1.01 * kernel)
+    images = store.read()
+    images[0, 0, 0] ^= 1
+    changed = make_store(list(store.track_id), images, spec=SPEC)
+    for which, model in (
+        (store, other),
+        (store, transfer(pooling="max")),
+        (changed, transfer()),
+    ):
+        features_of(which, model, SPLIT.test, tmp_path)
+    features_of(store, transfer(), SPLIT.test, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_was_begun_and_not_ended_leaves_no_file(
+    store: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        features_of(store, transfer(), SPLIT.test, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_made_anew(
+    store: SpectrogramStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = features_of(store, transfer(), SPLIT.test, tmp_path).path
+    path.write_bytes(path.read_bytes()[:1000])
+    with caplog.at_level(logging.WARNING):
+        again = features_of(store, transfer(), SPLIT.test, tmp_path)
+    assert "it is made anew" in caplog.text
+    with h5py.File(again.path) as file:
+        assert file["there"][:].sum() == 2
+
+
+def test_a_folder_that_can_not_be_written_to_is_one_clear_error(
+    store: SpectrogramStore, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(GtzanKerasError, match=r"can not be kept there .* cache_frozen="):
+        fit(transfer(), store, tmp_path / "run", cache_frozen=tmp_path / "file")
+
+
+# ---- the second stage
+
+
+@pytest.fixture(scope="module")
+def tuned(cached: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return fine_tune(cached, "block2_conv", 1e-4, out=tmp_path_factory.mktemp("tuned"), epochs=2, verbose=0)
+
+
+def changed(before: keras.Model, after: keras.Model) -> set[str]:
+    return {
+        layer.name
+        for layer in before.layers
+        if any(
+            (one != other).any()
+            for one, other in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True)
+        )
+    }
+
+
+def test_layers_change_from_the_named_one_on(cached: Run, tuned: Run) -> None:
+    assert changed(cached.model, tuned.model) == {
+        "block2_conv", "block3_conv", "dense_1", "predictions",
+    }  # fmt: skip
+    assert not any(layer.trainable for layer in cached.model.layers if layer.name.startswith("block"))
+
+
+def test_the_second_stage_starts_from_the_first_ones_best(cached: Run, tmp_path: Path) -> None:
+    still = fine_tune(cached, "block2_conv", 1e-30, out=tmp_path, epochs=1, verbose=0)
+    best = cached.settings["training"]["best_epoch"]
+    assert still.history["val_loss"].iloc[-1] == pytest.approx(cached.history["val_loss"].iloc[best - 1])
+
+
+def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
+    history = tuned.history
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert history["stage"].tolist() == [1, 1, 1, 2, 2]
+    np.testing.assert_allclose(history["learning_rate"], [0.01] * 3 + [1e-4] * 2, rtol=1e-5)
+    pd.testing.assert_frame_equal(history.iloc[:3].drop(columns="stage"), cached.history)
+    best = tuned.settings["training"]["best_epoch"]
+    assert best == 4 + int(history["val_loss"].iloc[3:].reset_index(drop=True).argmin())
+    assert len(plots.history(history, best_epoch=best).axes) == 4
+
+
+def test_the_second_stage_is_a_run_like_any_other(cached: Run, tuned: Run) -> None:
+    again = load_run(tuned.folder)
+    pd.testing.assert_frame_equal(again.history, tuned.history)
+    training = again.settings["training"]
+    assert training["first_stage"] == cached.settings["training"]
+    assert training["batch_size"] == 3
+    assert again.settings["trainable_from"] == "block2_conv"
+
+
+def test_frozen_batch_normalisation_keeps_its_statistics(store: SpectrogramStore, tmp_path: Path) -> None:
+    first = fit(transfer(normalization="batch"), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
+    second = fine_tune(first, "block2_norm", out=tmp_path / "tuned", epochs=1, verbose=0)
+    assert changed(first.model, second.model) == {
+        "block2_norm", "block3_conv", "block3_norm", "dense_1", "dense_1_norm", "predictions",
+    }  # fmt: skip
+
+
+def test_by_default_the_first_stages_folder_holds_the_second(store: SpectrogramStore, tmp_path: Path) -> None:
+    first = fit(transfer(), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
+    second = fine_tune(first, "predictions", epochs=1, verbose=0, cache_frozen=tmp_path)
+    assert (second.folder, second.name) == (first.folder, first.name)
+    assert load_run(first.folder).history["stage"].tolist() == [1, 2]
+
+
+def test_an_interrupted_second_stage_goes_on_without_the_first(
+    store: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both_stages(folder: Path) -> Run:
+        options: dict[str, Any] = {"resume": True, "cache_frozen": tmp_path, "epochs": 3, "verbose": 0}
+        return fine_tune(fit(transfer(), store, folder, **options), "block3_conv", 1e-3, **options)
+
+    begun: list[int] = []
+
+    def interrupt(self: keras.callbacks.Callback, epoch: int, logs: Any = None) -> None:
+        begun.append(epoch)
+        if begun == [0, 1, 2, 0, 1, 2]:
+            raise KeyboardInterrupt
+
+    whole = both_stages(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.EarlyStopping, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            both_stages(tmp_path / "broken")
+        assert begun == [0, 1, 2, 0, 1, 2]
+        resumed = both_stages(tmp_path / "broken")
+    assert begun[6:] == [2]
+    pd.testing.assert_frame_equal(resumed.history, whole.history)
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="'block9'; expected None or one of block1_conv, "):
+        fine_tune(cached, "block9", out=tmp_path)
+
+
+def test_the_second_stage_is_trained_in_the_precision_that_is_set(cached: Run, tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    run = fine_tune(cached, "predictions", out=tmp_path, epochs=1, verbose=0, cache_frozen=tmp_path)
+    assert {layer.compute_dtype for layer in run.model.layers if layer.weights} == {"float32"}
+    assert changed(cached.model, run.model) == {"predictions"}
+    with h5py.File(next(tmp_path.glob("tiny-frozen-*.h5"))) as file:
+        vectors = file["features"][:]
+    assert (vectors.view(np.uint32) & 0xFFFF == 0).all()  # bfloat16 is the upper half of float32

@@ -1,0 +1,243 @@
+"""VGG16 and its like: Keras' own base inside, its preprocessing too, frozen where it is to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.image_base import IMAGE_BASES, freeze, image_base, vgg16
+from gtzan_keras.models.saving import load_model, save_model
+
+SHAPE = (32, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def keras_vgg16() -> keras.Model:
+    """Keras' own, of random weights with biases that are not 0."""
+    keras.utils.set_random_seed(3)
+    model = keras.applications.VGG16(include_top=False, weights=None, input_shape=SHAPE)
+    random = np.random.default_rng(0)
+    model.set_weights([w if w.ndim > 1 else random.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights_file(keras_vgg16: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    keras_vgg16.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def legacy_file(keras_vgg16: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of the file that Keras publishes: a group a layer, names as attributes."""
+    path = tmp_path_factory.mktemp("legacy") / "vgg16_notop.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in keras_vgg16.layers]
+        for layer in keras_vgg16.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}_{kind}_1:0" for kind in "Wb"][: len(layer.weights)]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, array in zip(names, layer.get_weights(), strict=True):
+                group[name] = array
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(weights_file: Path) -> keras.Model:
+    return vgg16(SHAPE, 4, weights=weights_file, pooling="flatten", name="transfer")
+
+
+def of_base(model: keras.Model) -> keras.Model:
+    return keras.Model(model.input, model.get_layer("block5_pool").output)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(1).uniform(size=(2, *SHAPE)).astype(np.float32)
+
+
+# ---- the base
+
+
+def test_the_base_is_keras_vgg16_without_its_top(model: keras.Model) -> None:
+    assert of_base(model).count_params() == 14_714_688
+
+
+def test_pictures_of_0_to_1_are_preprocessed_as_keras_says(
+    model: keras.Model, keras_vgg16: keras.Model, pictures: np.ndarray
+) -> None:
+    expected = keras_vgg16(keras.applications.vgg16.preprocess_input(255 * pictures))
+    np.testing.assert_allclose(of_base(model)(pictures), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_one_channel_stands_for_three(weights_file: Path, model: keras.Model, pictures: np.ndarray) -> None:
+    grey = vgg16((32, 32, 1), 4, weights=weights_file)
+    one = pictures[..., :1]
+    expected = of_base(model)(np.repeat(one, 3, axis=-1))
+    np.testing.assert_allclose(of_base(grey)(one), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_file_layout_loads(legacy_file: Path, model: keras.Model, pictures: np.ndarray) -> None:
+    other = vgg16(SHAPE, 4, weights=legacy_file)
+    np.testing.assert_array_equal(of_base(other)(pictures), of_base(model)(pictures))
+
+
+def test_resnet50_is_preprocessed_as_keras_says(pictures: np.ndarray) -> None:
+    model = image_base(SHAPE, 4, base="resnet50", weights=None)
+    plain = keras.applications.ResNet50(include_top=False, weights=None, input_shape=SHAPE)
+    bottom = keras.Model(model.input, model.get_layer("conv5_block3_out").output)
+    plain.set_weights(bottom.get_weights())
+    expected = plain(keras.applications.resnet50.preprocess_input(255 * pictures))
+    np.testing.assert_allclose(bottom(pictures), expected, rtol=1e-3, atol=1e-3)
+    assert not any(layer.trainable for layer in bottom.layers)
+
+
+def test_colours_are_not_rounded_in_bfloat16(pictures: np.ndarray) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = vgg16(SHAPE, 4, weights=None)
+    given = keras.Model(model.input, model.get_layer("block1_conv1").input)(pictures)
+    expected = keras.applications.vgg16.preprocess_input(255 * pictures)
+    np.testing.assert_allclose(given, expected, atol=1e-3)
+
+
+# ---- the head
+
+
+def test_the_head_normalises_drops_out_and_penalises(model: keras.Model) -> None:
+    head = [layer.name for layer in model.layers if layer.name.startswith(("head", "dense", "predictions"))]
+    assert head == ["head_norm", "dense_1", "dense_1_relu", "dense_1_dropout", "predictions"]
+    kernels = [np.asarray(model.get_layer(name).kernel.value) for name in ("dense_1", "predictions")]
+    assert float(sum(model.losses)) == pytest.approx(1e-4 * sum((k**2).sum() for k in kernels), rel=1e-4)
+
+
+@pytest.mark.parametrize(("pooling", "width"), [("avg", 512), ("max", 512), ("flatten", 4 * 512)])
+def test_pooling_makes_a_vector(pooling: str, width: int) -> None:
+    model = vgg16((64, 64, 1), 4, weights=None, pooling=pooling, dense_units=())
+    assert model.get_layer("predictions").kernel.shape == (width, 4)
+
+
+# ---- what is trained
+
+
+def trained(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if layer.trainable_weights]
+
+
+def test_the_whole_base_is_frozen_unless_said_otherwise(model: keras.Model) -> None:
+    assert trained(model) == ["head_norm", "dense_1", "predictions"]
+
+
+def test_the_base_is_trained_from_the_named_layer_on() -> None:
+    model = vgg16(SHAPE, 4, weights=None, trainable_from="block5_conv2", normalization=None, dense_units=())
+    assert trained(model) == ["block5_conv2", "block5_conv3", "predictions"]
+
+
+def test_freezing_anew_thaws_what_was_frozen(model: keras.Model) -> None:
+    freeze(model, "block5_conv3")
+    assert trained(model) == ["block5_conv3", "head_norm", "dense_1", "predictions"]
+    freeze(model, "head_norm")
+    assert trained(model) == ["head_norm", "dense_1", "predictions"]
+
+
+def test_frozen_batch_normalisation_keeps_its_statistics_in_training(pictures: np.ndarray) -> None:
+    model = image_base(SHAPE, 4, base="resnet50", weights=None, trainable_from="conv5_block1_1_conv")
+    before, after = (model.get_layer(name) for name in ("conv2_block1_1_bn", "conv5_block1_1_bn"))
+    model(pictures, training=True)
+    assert (np.asarray(before.moving_mean.value) == 0).all()
+    assert (np.asarray(after.moving_mean.value) != 0).any()
+
+
+# ---- kept
+
+
+def test_a_saved_model_opens_with_its_frozen_layers_and_without_this_package(
+    model: keras.Model, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    spec = SpectrogramSpec(name="x", n_mels=32, height=32, width=32, channels=3, colour_map="magma")
+    path = save_model(model, tmp_path / "model.keras", spec, list("abcd"))
+    for again in (load_model(path).model, keras.saving.load_model(path, safe_mode=True)):
+        assert trained(again) == trained(model)
+        np.testing.assert_array_equal(again(pictures), model(pictures))
+    assert "gtzan_keras" not in model.to_json()
+
+
+# ---- refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"trainable_from": "block3"},
+            "trainable_from is 'block3'; expected None or one of block1_conv1, ",
+        ),
+        ({"base": "vgg11"}, "base is 'vgg11'; expected one of vgg16, vgg19, resnet50"),
+        ({"input_shape": (31, 64, 3)}, r"input_shape is \(31, 64, 3\); vgg16 takes .* at least 32 x 32"),
+        ({"input_shape": (64, 64, 2)}, "with 1 or 3 channels"),
+        ({"pooling": "mean"}, "pooling is 'mean'"),
+        ({"normalization": "group"}, "normalization is 'group'"),
+        ({"dropout": 1.0}, "is 1.0; expected a share"),
+        ({"l2": -1.0}, "l2 is -1.0"),
+        ({"dense_units": (0,)}, "dense_units"),
+        (
+            {"weights": "nowhere.h5"},
+            "'nowhere.h5': no such file.*vgg16_weights_tf_dim_ordering",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        image_base(**{"input_shape": SHAPE, "weights": None, **arguments})
+
+
+def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", offline)
+    with pytest.raises(GtzanKerasError) as caught:
+        vgg16(SHAPE)
+    message = str(caught.value)
+    assert IMAGE_BASES["vgg16"].weights in message
+    assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
+    assert "~/.keras/models" in message
+
+
+def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    other = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    (tmp_path / "text.h5").write_text("no weights")
+    with h5py.File(tmp_path / "legacy.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv"]
+        file.create_group("conv").attrs["weight_names"] = [b"w"]
+        file["conv"]["w"] = np.zeros(3)
+    (tmp_path / "weights.npz").write_bytes(b"PK")
+    for name in ("other.weights.h5", "text.h5", "legacy.h5", "weights.npz"):
+        with pytest.raises(GtzanKerasError, match=f"{name}: not the weights of VGG16 without its top"):
+            vgg16(SHAPE, weights=tmp_path / name)
+
+
+def test_the_addresses_are_those_that_keras_downloads_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def note(name: str, origin: str, **_: object) -> None:
+        asked.append(origin)
+        raise OSError(name)
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", note)
+    for base in IMAGE_BASES:
+        with pytest.raises(GtzanKerasError, match="could not be had"):
+            image_base(SHAPE, base=base)
+    assert asked == [entry.weights for entry in IMAGE_BASES.values()]

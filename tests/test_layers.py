@@ -1,0 +1,261 @@
+"""DropBlock2D against probability worked out by hand, a simulation of our own, and what the paper says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.layers import DropBlock2D
+
+# height, width, block side: square, both kinds of not square, single values, a block longer than one side
+# or than both, the block the whole map.
+MAPS = [(13, 13, 7), (6, 20, 3), (20, 6, 3), (9, 16, 1), (3, 24, 7), (2, 3, 7), (5, 5, 5)]
+
+
+def drop(height: int, width: int, *, batch: int = 64, channels: int = 256, **arguments: Any) -> np.ndarray:
+    """Maps of ones as they come out in training."""
+    layer = DropBlock2D(**{"rate": 0.1, "seed": 7, **arguments})
+    return np.asarray(layer(np.ones((batch, height, width, channels), "float32"), training=True))
+
+
+def expected_drops(height: int, width: int, block: int, rate: float) -> np.ndarray:
+    """How likely each position is to lie in a block, by the paper's gamma: 1 - (1 - gamma)^blocks over it."""
+    high, wide = min(block, height), min(block, width)
+    over = np.zeros((height, width))
+    for row in range(height - high + 1):
+        for column in range(width - wide + 1):
+            over[row : row + high, column : column + wide] += 1
+    gamma = rate / (high * wide) * (height * width) / ((height - high + 1) * (width - wide + 1))
+    return 1 - (1 - gamma) ** over
+
+
+def simulated_share(height: int, width: int, block: int, rate: float, maps: int) -> float:
+    """The share of maps under blocks that are painted one by one."""
+    rng = np.random.default_rng(1)
+    high, wide = min(block, height), min(block, width)
+    rows, columns = height - high + 1, width - wide + 1
+    gamma = rate * height * width / (high * wide * rows * columns)
+    share = 0.0
+    for _ in range(maps):
+        painted = np.zeros((height, width), bool)
+        for row, column in zip(*np.nonzero(rng.random((rows, columns)) < gamma), strict=True):
+            painted[row : row + high, column : column + wide] = True
+        share += painted.mean() / maps
+    return share
+
+
+# ---- what is dropped
+
+
+@pytest.mark.parametrize(("height", "width", "block"), MAPS)
+def test_each_position_is_dropped_as_often_as_probability_says(height: int, width: int, block: int) -> None:
+    dropped = drop(height, width, block_size=block) == 0
+    expected = expected_drops(height, width, block, 0.1)
+    error = np.sqrt(expected * (1 - expected) / (64 * 256))
+    assert (np.abs(dropped.mean((0, 3)) - expected) < 4.5 * error).all()
+
+
+@pytest.mark.parametrize(("height", "width", "block"), MAPS)
+def test_the_share_dropped_is_that_of_a_simulation(height: int, width: int, block: int) -> None:
+    share = (drop(height, width, block_size=block) == 0).mean()
+    assert share == pytest.approx(simulated_share(height, width, block, 0.1, maps=4000), abs=0.012)
+
+
+@pytest.mark.parametrize(("height", "width"), [(26, 26), (10, 64), (64, 10)])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
+def test_the_share_dropped_is_near_the_rate_whatever_the_shape(height: int, width: int, rate: float) -> None:
+    share = (drop(height, width, rate=rate, block_size=5, batch=16, channels=64) == 0).mean()
+    assert 0.85 * rate < share < 1.02 * rate  # below it, for blocks overlap
+
+
+@pytest.mark.parametrize(("height", "width", "block"), MAPS)
+def test_blocks_are_whole_and_lie_inside_the_map(height: int, width: int, block: int) -> None:
+    dropped = drop(height, width, block_size=block, batch=16, channels=8) == 0
+    shape = np.ones((min(block, height), min(block, width)))
+    assert dropped.any()
+    for sample in dropped:
+        for channel in np.moveaxis(sample, -1, 0):
+            # Opening takes away whatever a block does not fit into.
+            np.testing.assert_array_equal(scipy.ndimage.binary_opening(channel, shape), channel)
+
+
+def test_channels_and_samples_are_dropped_independently() -> None:
+    dropped = (drop(7, 9, block_size=3, rate=0.3) == 0)[:, 3, 4].astype(float)  # (64, 256)
+    for rows in (dropped, dropped.T[:64]):
+        off_diagonal = np.corrcoef(rows)[np.triu_indices(64, 1)]
+        assert abs(off_diagonal.mean()) < 0.01
+        assert off_diagonal.std() == pytest.approx(rows.shape[1] ** -0.5, rel=0.15)
+
+
+def test_with_a_block_as_large_as_the_map_whole_channels_go() -> None:
+    dropped = drop(4, 6, block_size=7) == 0
+    assert (dropped.all((1, 2)) == dropped.any((1, 2))).all()
+    assert dropped.mean() == pytest.approx(0.1, abs=0.01)
+
+
+# ---- what is kept
+
+
+def test_the_mean_of_each_sample_stays() -> None:
+    maps = drop(8, 12, block_size=3, rate=0.3, channels=16)
+    np.testing.assert_allclose(maps.mean((1, 2, 3)), 1, rtol=1e-5)
+
+
+def test_what_is_kept_grows_by_size_over_number_kept() -> None:
+    inputs = np.random.default_rng(0).normal(size=(8, 6, 9, 4)).astype("float32")
+    outputs = np.asarray(DropBlock2D(0.3, 3, seed=1)(inputs, training=True))
+    for before, after in zip(inputs, outputs, strict=True):
+        kept = after != 0
+        np.testing.assert_allclose(after[kept], before[kept] * kept.size / kept.sum(), rtol=1e-5)
+
+
+def test_on_average_every_value_stays_where_all_are_dropped_alike() -> None:
+    inputs = np.random.default_rng(0).normal(size=(1, 4, 6, 8)).astype("float32")
+    many = np.repeat(inputs, 4096, axis=0)
+    outputs = np.asarray(DropBlock2D(0.2, block_size=1, seed=1)(many, training=True))
+    np.testing.assert_allclose(outputs.mean(0), inputs[0], atol=0.1)
+
+
+def test_a_sample_dropped_altogether_is_zero() -> None:
+    maps = drop(1, 1, rate=0.9, batch=200, channels=1)
+    assert set(np.unique(maps)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("arguments", [{"training": False}, {}])
+def test_outside_training_nothing_changes(arguments: dict[str, bool]) -> None:
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 9, 4)).astype("float32")
+    layer = DropBlock2D(0.5, 3, schedule_steps=1)
+    np.testing.assert_array_equal(layer(inputs, **arguments), inputs)
+    assert float(layer.steps) == 0
+
+
+def test_a_rate_of_zero_changes_nothing_in_training() -> None:
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 9, 4)).astype("float32")
+    np.testing.assert_array_equal(DropBlock2D(0.0)(inputs, training=True), inputs)
+
+
+def test_no_gradient_passes_through_a_block() -> None:
+    layer = DropBlock2D(0.3, 3, seed=3)
+    inputs = tf.ones((4, 6, 9, 4))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+    # The inputs are ones: output and derivative are the mask.
+    np.testing.assert_array_equal(tape.gradient(outputs, inputs), outputs)
+
+
+# ---- the schedule, the seed
+
+
+def test_the_rate_rises_in_a_line_and_then_stays() -> None:
+    layer = DropBlock2D(0.4, 3, schedule_steps=4, seed=0)
+    maps = np.ones((16, 8, 12, 256), "float32")
+    shares = [(np.asarray(layer(maps, training=True)) == 0).mean() for _ in range(6)]
+    expected = [expected_drops(8, 12, 3, rate).mean() for rate in (0, 0.1, 0.2, 0.3, 0.4, 0.4)]
+    np.testing.assert_allclose(shares, expected, atol=0.006)
+    assert float(layer.steps) == 4
+    assert not layer.trainable_weights
+
+
+def test_half_precision_counts_steps_beyond_256() -> None:
+    layer = DropBlock2D(0.4, 3, schedule_steps=400, dtype="mixed_bfloat16")
+    maps = np.ones((1, 3, 3, 1), "float32")
+    for _ in range(300):
+        layer(maps, training=True)
+    assert (layer.steps.dtype, float(layer.steps)) == ("float32", 300)
+
+
+def test_a_seed_repeats_its_draws_and_no_draw_is_like_the_one_before() -> None:
+    maps = np.ones((2, 6, 9, 8), "float32")
+    first, second = DropBlock2D(0.3, 3, seed=5), DropBlock2D(0.3, 3, seed=5)
+    one, two = (np.asarray(first(maps, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(one, second(maps, training=True))
+    assert not np.array_equal(one, two)
+
+
+# ---- how it runs
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_drops_the_same_as_full(policy: str) -> None:
+    # Were the draws in half precision, few would lie below so small a gamma, or too many.
+    maps = DropBlock2D(0.05, 7, seed=7, dtype=policy)(np.ones((64, 26, 13, 8), "float32"), training=True)
+    assert maps.dtype == policy.removeprefix("mixed_")
+    full = drop(26, 13, rate=0.05, channels=8)
+    np.testing.assert_allclose(tf.cast(maps, "float32"), full, rtol=2**-8)
+
+
+def test_compiled_by_xla_it_drops_as_often_and_counts_steps() -> None:
+    layer = DropBlock2D(0.3, 3, schedule_steps=2, seed=5)
+    maps = tf.ones((64, 6, 9, 256))
+    layer.build(maps.shape)
+    step = tf.function(lambda x: layer(x, training=True), jit_compile=True)
+    shares = [(np.asarray(step(maps)) == 0).mean() for _ in range(3)]
+    expected = [expected_drops(6, 9, 3, rate).mean() for rate in (0, 0.15, 0.3)]
+    np.testing.assert_allclose(shares, expected, atol=0.006)
+    assert float(layer.steps) == 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 20), (3, 20), (2, 2)])
+def test_height_and_width_may_be_unknown_when_the_model_is_built(height: int, width: int) -> None:
+    inputs = keras.Input((None, None, 8))
+    model = keras.Model(inputs, DropBlock2D(0.3, 5, seed=5)(inputs))
+    assert model.output_shape == (None, None, None, 8)
+    step = tf.function(
+        lambda x: model(x, training=True), input_signature=[tf.TensorSpec((None, None, None, 8))]
+    )
+    maps = step(tf.ones((4, height, width, 8)))
+    known = drop(height, width, batch=4, channels=8, rate=0.3, block_size=5, seed=5)
+    np.testing.assert_allclose(maps, known, rtol=1e-6)
+
+
+# ---- configuration
+
+
+def test_a_layer_made_from_its_configuration_is_equal() -> None:
+    layer = DropBlock2D(0.2, 5, schedule_steps=10, seed=3, name="mine", dtype="mixed_bfloat16")
+    config = layer.get_config()
+    again = DropBlock2D.from_config(config)
+    assert again.get_config() == config
+    assert [config[key] for key in ("rate", "block_size", "schedule_steps", "seed", "name")] == [
+        *(0.2, 5, 10, 3, "mine")
+    ]
+
+
+def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None:
+    inputs = keras.Input((6, 9, 4))
+    model = keras.Model(inputs, DropBlock2D(0.2, 3, schedule_steps=10, name="block")(inputs))
+    for _ in range(2):
+        model(np.ones((1, 6, 9, 4)), training=True)
+    model.save(tmp_path / "model.keras")
+    layer = keras.saving.load_model(tmp_path / "model.keras").get_layer("block")
+    assert isinstance(layer, DropBlock2D)
+    assert layer.get_config() == model.get_layer("block").get_config()
+    assert float(layer.steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rate": 1.0}, r"rate is 1\.0; expected a share"),
+        ({"rate": -0.1}, r"rate is -0\.1; expected a share"),
+        ({"block_size": 0}, "block_size is 0; expected a whole number above 0"),
+        ({"block_size": 2.5}, r"block_size is 2\.5; expected a whole number above 0"),
+        ({"schedule_steps": 0}, "schedule_steps is 0; expected a whole number above 0, or None"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=f"DropBlock2D 'mine': {message}"):
+        DropBlock2D(**{"rate": 0.1, "name": "mine", **arguments})
+
+
+def test_what_is_no_feature_map_is_refused() -> None:
+    with pytest.raises(GtzanKerasError, match=r"input is \(2, 3\); expected \(batch, height, width, chan"):
+        DropBlock2D(0.1)(np.ones((2, 3), "float32"))

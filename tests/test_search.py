@@ -1,0 +1,204 @@
+"""Grid search: every combination is trained, ranked by its own history, and never trained twice."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.dense import dense
+from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.tracks import splits
+from gtzan_keras.training import search
+from gtzan_keras.training.fit import load_run
+from gtzan_keras.training.search import grid_search
+
+# KerasTuner 1.4 asks for the current thread by names that Python 3.10 deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName).*is deprecated:DeprecationWarning")
+
+GRID = {"dropout": (0.0, 0.5), "learning_rate": (1e-2, 1e-4)}
+SETTINGS = {"epochs": 2, "batch_size": 8, "verbose": 0}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> SpectrogramStore:
+    """Twelve tracks of each of two genres, told apart by brightness."""
+    ids = [f"{genre}.{number:05}" for genre in ("jazz", "rock") for number in range(12)]
+    noise = np.random.default_rng(0).integers(0, 60, size=(24, 16, 16))
+    images = (noise + np.repeat([20, 180], 12)[:, None, None]).astype("uint8")
+    spec = SpectrogramSpec(name="tiny", n_mels=16, height=16, width=16)
+    path = tmp_path_factory.mktemp("stores") / "tiny.h5"
+    return SpectrogramStore.from_arrays(path, images, ids, spec)
+
+
+@pytest.fixture(scope="module")
+def split(store):
+    return splits.stratified(store.tracks, (0.5, 0.25, 0.25))
+
+
+def build(dropout: float = 0.0, units: tuple[int, ...] = (4,)):
+    return dense((16, 16, 1), 2, units=units, dropout=dropout)
+
+
+@pytest.fixture(scope="module")
+def searched(store, split, tmp_path_factory):
+    out = tmp_path_factory.mktemp("search")
+    return out, grid_search(build, store, split, GRID, out=out, **SETTINGS)
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[str]:
+    """The folders of the trainings that really ran an epoch."""
+    names: list[str] = []
+    original = search.train
+
+    @functools.wraps(original)
+    def spy(*arguments, **keywords):
+        before = keywords["out"] / "run.json"
+        changed = before.stat().st_mtime_ns if before.is_file() else None
+        run = original(*arguments, **keywords)
+        if before.stat().st_mtime_ns != changed:
+            names.append(run.folder.name)
+        return run
+
+    monkeypatch.setattr(search, "train", spy)
+    return names
+
+
+def test_every_combination_is_a_run_with_its_settings(searched, store):
+    out, table = searched
+    wanted = {(dropout, rate) for dropout in GRID["dropout"] for rate in GRID["learning_rate"]}
+    assert set(table[["dropout", "learning_rate"]].itertuples(index=False, name=None)) == wanted
+    for name, dropout, rate in table[["run", "dropout", "learning_rate"]].itertuples(index=False):
+        run = load_run(out / name, store)
+        assert run.settings["training"]["learning_rate"] == rate
+        rates = [layer.rate for layer in run.model.layers if layer.__class__.__name__ == "Dropout"]
+        assert rates == ([dropout] if dropout else [])
+
+
+def test_the_ranking_is_that_of_the_runs_own_histories(searched):
+    out, table = searched
+    best = []
+    for row in table.itertuples():
+        history = pd.read_csv(out / row.run / "history.csv")
+        lowest = history.loc[history["val_loss"].idxmin()]
+        assert row.val_loss == pytest.approx(lowest["val_loss"])
+        assert row.val_accuracy == pytest.approx(lowest["val_accuracy"])
+        assert row.best_epoch == lowest["epoch"]
+        best.append(history["val_loss"].min())
+    assert best == sorted(best)
+    assert best[0] < best[-1]
+    pd.testing.assert_frame_equal(pd.read_csv(out / "grid.csv"), table)
+
+
+def test_accuracy_ranks_from_high_to_low(store, split, tmp_path):
+    grid = {"learning_rate": (1e-6, 1e-2)}
+    settings = {**SETTINGS, "epochs": 6}
+    table = grid_search(build, store, split, grid, out=tmp_path, monitor="val_accuracy", **settings)
+    assert table["val_accuracy"].is_monotonic_decreasing
+    assert list(table) == ["learning_rate", "val_loss", "val_accuracy", "best_epoch", "seconds", "run"]
+
+
+def test_keras_tuner_keeps_a_record_of_each_trial(searched):
+    out, table = searched
+    scores = [json.loads(path.read_text())["score"] for path in out.glob("tuner/trial_*/trial.json")]
+    assert sorted(scores) == pytest.approx(sorted(table["val_loss"]))
+
+
+def test_an_interrupted_search_trains_only_what_is_missing(
+    searched, store, split, tmp_path, monkeypatch, trained
+):
+    spied, calls = search.train, []
+
+    @functools.wraps(spied)
+    def interrupted(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return spied(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            grid_search(build, store, split, GRID, out=tmp_path, **SETTINGS)
+    assert len(trained) == 2
+    table = grid_search(build, store, split, GRID, out=tmp_path, **SETTINGS)
+    assert len(trained) == len(set(trained)) == 4
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), searched[1].drop(columns="seconds"))
+
+
+def test_a_larger_grid_trains_only_what_is_new(searched, store, split, trained):
+    out, _ = searched
+    larger = {**GRID, "dropout": (0.0, 0.3, 0.5)}
+    table = grid_search(build, store, split, larger, out=out, **SETTINGS)
+    assert len(table) == 6
+    assert sorted(trained) == [f"dropout=0.3,learning_rate={rate}" for rate in (0.0001, 0.01)]
+
+
+def test_other_settings_or_another_seed_train_afresh(store, split, tmp_path, trained):
+    for changed in ({}, {"seed": 1}, {"epochs": 3}):
+        grid_search(build, store, split, {"dropout": (0.0,)}, out=tmp_path, **{**SETTINGS, **changed})
+    assert trained == ["dropout=0.0"] * 3
+
+
+def test_the_test_part_is_not_looked_at(store, split, tmp_path, monkeypatch):
+    seen: set[int] = set()
+    original = SpectrogramStore.read
+
+    def spy(self, rows):
+        seen.update(int(row) for row in np.atleast_1d(rows))
+        return original(self, rows)
+
+    monkeypatch.setattr(SpectrogramStore, "read", spy)
+    grid_search(build, store, split, {"dropout": (0.0,)}, out=tmp_path, **SETTINGS)
+    assert seen == set(store.rows([*split.train, *split.validation]).tolist())
+
+
+def test_values_may_be_of_any_kind(store, split, tmp_path):
+    grid = {"units": ((4,), (8, 4)), "patience": (None,)}
+    table = grid_search(build, store, split, grid, out=tmp_path, **SETTINGS)
+    assert {*table["units"]} == {(4,), (8, 4)}
+    assert table["patience"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ({}, "grid is {}; expected at least one name"),
+        ({"dropout": ()}, "expected at least one name, each with a sequence"),
+        ({"dropout": 0.5}, "each with a sequence"),
+        ({"optimizer": "adam"}, "each with a sequence"),
+        ({"seed": (0, 1)}, "grid: seed is the same for all combinations"),
+    ],
+)
+def test_a_grid_of_nothing_is_refused(store, split, tmp_path, grid, words):
+    with pytest.raises(GtzanKerasError, match=words):
+        grid_search(build, store, split, grid, out=tmp_path, **SETTINGS)
+
+
+def test_a_split_without_validation_is_refused(store, tmp_path):
+    split = splits.stratified(store.tracks, (0.75, 0.0, 0.25))
+    with pytest.raises(GtzanKerasError, match="no validation part"):
+        grid_search(build, store, split, GRID, out=tmp_path, **SETTINGS)
+
+
+def test_a_ranking_by_the_training_part_is_refused(store, split, tmp_path):
+    with pytest.raises(GtzanKerasError, match="monitor is 'loss'; a search is ranked on the validation part"):
+        grid_search(build, store, split, GRID, out=tmp_path, monitor="loss", **SETTINGS)
+
+
+def test_an_error_of_a_training_or_a_builder_comes_through(store, split, tmp_path):
+    with pytest.raises(GtzanKerasError, match="learning_rate is -1"):
+        grid_search(build, store, split, {"learning_rate": (-1.0,)}, out=tmp_path, **SETTINGS)
+    with pytest.raises(TypeError, match="filters"):
+        grid_search(build, store, split, {"filters": (8,)}, out=tmp_path, **SETTINGS)
+
+
+def test_nothing_is_printed(searched, store, split, capsys):
+    grid_search(build, store, split, GRID, out=searched[0], **SETTINGS)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,406 @@
+"""YOLOv4 against Darknet's yolov4.cfg: parameters, shapes, and the whole wiring once more in NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.layers import DropBlock2D
+from gtzan_keras.models.yolov4 import csp_darknet53, yolov4
+
+RNG = np.random.default_rng(0)
+PICTURES = RNG.random((2, 64, 96, 1), dtype=np.float32)
+SMALL = {"input_shape": (64, 96, 1), "num_classes": 3, "width": 0.125, "depth": 0.1, "head": (16, 8)}
+
+
+def small(**arguments: Any) -> keras.Model:
+    return yolov4(**{**SMALL, **arguments})
+
+
+def names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers]
+
+
+def map_shape(model: keras.Model, layer: str) -> tuple[int, ...]:
+    return model.get_layer(layer).output.shape[1:]
+
+
+@pytest.fixture(scope="module")
+def full() -> keras.Model:
+    """The model as published, built once."""
+    return yolov4()
+
+
+# ---- parameters and shapes
+
+
+def conv(filters_in: int, filters: int, size: int) -> int:
+    """Kernel without bias; scale, shift, mean and variance of the normalisation."""
+    return size * size * filters_in * filters + 4 * filters
+
+
+def stage(filters_in: int, filters: int, path: int, bottleneck: int, blocks: int) -> int:
+    residual = conv(path, bottleneck, 1) + conv(bottleneck, path, 3)
+    down, paths = conv(filters_in, filters, 3), 2 * conv(filters, path, 1)
+    return down + paths + blocks * residual + conv(path, path, 1) + conv(2 * path, filters, 1)
+
+
+def five(filters_in: int, filters: int) -> int:
+    wide, narrow = conv(filters, 2 * filters, 3), conv(2 * filters, filters, 1)
+    return conv(filters_in, filters, 1) + 2 * (wide + narrow)
+
+
+def test_the_backbone_has_the_published_parameters_and_maps() -> None:
+    backbone = csp_darknet53()
+    by_hand = [
+        conv(3, 32, 3),
+        stage(32, 64, 64, 32, 1),  # the first stage does not halve its channels
+        stage(64, 128, 64, 64, 2),
+        stage(128, 256, 128, 128, 8),
+        stage(256, 512, 256, 256, 8),
+        stage(512, 1024, 512, 512, 4),
+    ]
+    assert backbone.count_params() == sum(by_hand) == 26_652_512
+    assert backbone.output_shape == [(None, 52, 52, 256), (None, 26, 26, 512), (None, 13, 13, 1024)]
+
+
+def test_all_but_the_head_has_the_parameters_published_for_80_classes_less_the_detectors(
+    full: keras.Model,
+) -> None:
+    # 64,429,405 is what the Keras ports of YOLOv4 for COCO count. A detector: a 3x3 convolution of twice
+    # the filters, then 3 anchors x (80 classes + 4 sides + 1 score) by a 1x1 convolution with bias.
+    detectors = sum(conv(c, 2 * c, 3) + 2 * c * 255 + 255 for c in (128, 256, 512))
+    bottom = keras.Model(full.input, full.get_layer("pooling").output)
+    assert bottom.count_params() == 64_429_405 - detectors
+    spp = conv(1024, 512, 1) + conv(512, 1024, 3) + conv(1024, 512, 1)
+    spp += conv(4 * 512, 512, 1) + conv(512, 1024, 3) + conv(1024, 512, 1)
+    up16 = conv(512, 256, 1) + conv(512, 256, 1) + five(512, 256)
+    up8 = conv(256, 128, 1) + conv(256, 128, 1) + five(256, 128)
+    down16 = conv(128, 256, 3) + five(512, 256)
+    down32 = conv(256, 512, 3) + five(1024, 512)
+    assert bottom.count_params() == 26_652_512 + spp + up16 + up8 + down16 + down32
+
+
+def test_the_head_has_the_parameters_counted_by_hand(full: keras.Model) -> None:
+    bottom = keras.Model(full.input, full.get_layer("pooling").output)
+    assert full.get_layer("pooling").output.shape == (None, 128 + 256 + 512)
+    head = (896 * 256 + 256) + (256 * 64 + 64) + (64 * 10 + 10)
+    assert full.count_params() - bottom.count_params() == head
+    assert full.output_shape == (None, 10)
+
+
+def test_the_neck_keeps_the_three_scales(full: keras.Model) -> None:
+    assert map_shape(full, "pan_up8_5_leaky") == (52, 52, 128)
+    assert map_shape(full, "pan_down16_5_leaky") == (26, 26, 256)
+    assert map_shape(full, "pan_down32_5_leaky") == (13, 13, 512)
+    assert map_shape(full, "spp_concat") == (13, 13, 2048)
+
+
+def test_width_scales_filters_to_multiples_of_8_and_depth_the_number_of_blocks() -> None:
+    backbone = csp_darknet53((64, 64, 3), width=0.3, depth=0.4)
+    # 32, 64, 128, 256, 512, 1024 filters x 0.3 are 9.6, 19.2, 38.4, 76.8, 153.6, 307.2.
+    assert map_shape(backbone, "stem_conv") == (64, 64, 8)
+    filters = [map_shape(backbone, f"stage{number}_out_conv")[-1] for number in range(1, 6)]
+    assert filters == [16, 40, 80, 152, 304]
+    blocks = [
+        sum(name.startswith(f"stage{n}_") and name.endswith("_add") for name in names(backbone))
+        for n in range(1, 6)
+    ]
+    assert blocks == [1, 1, 3, 3, 2]  # 1, 2, 8, 8, 4 blocks x 0.4 are 0.4, 0.8, 3.2, 3.2, 1.6
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 33), (8, 12), (96, 65)])
+def test_pictures_of_any_size_fit(height: int, width: int) -> None:
+    model = small(input_shape=(height, width, 2))
+    maps = [map_shape(model, f"stage{number}_out_mish")[:2] for number in (3, 4, 5)]
+    assert maps == [(-(-height // side), -(-width // side)) for side in (8, 16, 32)]  # rounded up
+    assert map_shape(model, "pan_up8_5_leaky")[:2] == maps[0]
+    assert model.get_layer("stem_conv").kernel.shape == (3, 3, 2, 8)
+
+
+# ---- the wiring: yolov4.cfg, layer by layer, in NumPy
+
+
+class Darknet:
+    """Layers in the order of the file; -1 is the layer before, a number from 0 counts from the first."""
+
+    def __init__(self, model: keras.Model, pictures: np.ndarray) -> None:
+        self.model, self.pictures = model, pictures.astype(float)
+        self.maps: list[np.ndarray] = []
+
+    def convolutional(self, name: str, activation: str = "mish", stride: int = 1) -> None:
+        convolution, norm = self.model.get_layer(f"{name}_conv"), self.model.get_layer(f"{name}_norm")
+        kernel = np.asarray(convolution.kernel, float)
+        side = kernel.shape[0]
+        x = self.maps[-1] if self.maps else self.pictures
+        x = np.pad(x, ((0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))
+        x = np.einsum("bhwcij,ijco->bhwo", windows[:, ::stride, ::stride], kernel, optimize=True)
+        gamma, beta, mean, variance = (np.asarray(weight, float) for weight in norm.get_weights())
+        x = (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+        softplus = np.logaddexp(0, x)
+        self.maps.append(x * np.tanh(softplus) if activation == "mish" else np.maximum(x, 0.1 * x))
+
+    def route(self, *layers: int) -> None:
+        self.maps.append(np.concatenate([self.maps[layer] for layer in layers], axis=-1))
+
+    def shortcut(self, layer: int) -> None:
+        self.maps.append(self.maps[-1] + self.maps[layer])
+
+    def maxpool(self, size: int) -> None:
+        around = (size // 2, size // 2)
+        x = np.pad(self.maps[-1], ((0, 0), around, around, (0, 0)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+        self.maps.append(windows.max((-1, -2)))
+
+    def upsample(self) -> None:
+        self.maps.append(self.maps[-1].repeat(2, axis=1).repeat(2, axis=2))
+
+    def detector(self) -> np.ndarray:
+        """Two convolutions and the [yolo] that we do not have, counted all the same. What went in."""
+        x = self.maps[-1]
+        self.maps += [np.empty(0)] * 3
+        return x
+
+    def five(self, name: str) -> None:
+        for number in range(1, 6):
+            self.convolutional(f"{name}_{number}", "leaky")
+
+
+def yolov4_cfg(model: keras.Model, pictures: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The backbone's three maps and the neck's."""
+    net = Darknet(model, pictures)
+    net.convolutional("stem")
+    for number, (blocks, back) in enumerate([(1, -7), (2, -10), (8, -28), (8, -28), (4, -16)], start=1):
+        net.convolutional(f"stage{number}_down", stride=2)
+        net.convolutional(f"stage{number}_skip")
+        net.route(-2)
+        net.convolutional(f"stage{number}_main")
+        for block in range(1, blocks + 1):
+            net.convolutional(f"stage{number}_block{block}_1")
+            net.convolutional(f"stage{number}_block{block}_2")
+            net.shortcut(-3)
+        net.convolutional(f"stage{number}_post")
+        net.route(-1, back)
+        net.convolutional(f"stage{number}_out")
+    backbone = [net.maps[54], net.maps[85], net.maps[-1]]
+    for number in (1, 2, 3):
+        net.convolutional(f"spp_{number}", "leaky")
+    net.maxpool(5)
+    net.route(-2)
+    net.maxpool(9)
+    net.route(-4)
+    net.maxpool(13)
+    net.route(-1, -3, -5, -6)
+    for number in (4, 5, 6):
+        net.convolutional(f"spp_{number}", "leaky")
+    for name, finer in (("pan_up16", 85), ("pan_up8", 54)):
+        net.convolutional(f"{name}_reduce", "leaky")
+        net.upsample()
+        net.route(finer)
+        net.convolutional(f"{name}_lateral", "leaky")
+        net.route(-1, -3)
+        net.five(name)
+    neck = [net.detector()]
+    for name, coarser in (("pan_down16", -16), ("pan_down32", -37)):
+        net.route(-4)
+        net.convolutional(f"{name}_shrink", "leaky", stride=2)
+        net.route(-1, coarser)
+        net.five(name)
+        neck.append(net.detector())
+    return backbone, neck
+
+
+def test_every_map_is_that_of_darknets_configuration() -> None:
+    model = small(depth=1.0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):  # as after training: neutral ones hide much
+            size = layer.gamma.shape
+            scale, variance = RNG.uniform(0.5, 1.5, size), RNG.uniform(0.5, 1.5, size)
+            layer.set_weights([scale, RNG.normal(0, 0.2, size), RNG.normal(0, 0.2, size), variance])
+    backbone, neck = yolov4_cfg(model, PICTURES)
+    layers = [f"stage{number}_out_mish" for number in (3, 4, 5)]
+    layers += [f"pan_{where}_5_leaky" for where in ("up8", "down16", "down32")]
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in [*layers, "pooling"]])(
+        PICTURES
+    )
+    for output, expected in zip(outputs, [*backbone, *neck], strict=False):
+        np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    pooled = np.concatenate([x.mean((1, 2)) for x in neck], axis=-1)
+    np.testing.assert_allclose(outputs[-1], pooled, rtol=1e-3, atol=1e-3 * np.abs(pooled).max())
+
+
+def test_the_backbone_alone_is_the_one_inside() -> None:
+    model = small()
+    alone = csp_darknet53((64, 96, 1), width=0.125, depth=0.1)
+    inside = keras.Model(model.input, [model.get_layer(f"stage{n}_out_mish").output for n in (3, 4, 5)])
+    assert names(alone) == names(inside)
+    alone.set_weights(inside.get_weights())
+    for ours, theirs in zip(alone(PICTURES), inside(PICTURES), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+# ---- DropBlock, the head, names
+
+
+def test_dropblock_stands_in_each_of_the_four_blocks_of_panet() -> None:
+    model = small(dropblock=0.2, dropblock_size=3, dropblock_steps=5)
+    blocks = [layer for layer in model.layers if isinstance(layer, DropBlock2D)]
+    assert [layer.name for layer in blocks] == [
+        f"pan_{where}_dropblock" for where in ("up16", "up8", "down16", "down32")
+    ]
+    assert {(layer.rate, layer.block_size, layer.schedule_steps) for layer in blocks} == {(0.2, 3, 5)}
+    order = names(model)
+    assert order[order.index("pan_up8_dropblock") - 1] == "pan_up8_3_leaky"
+    assert order[order.index("pan_up8_dropblock") + 1] == "pan_up8_4_conv"
+    assert not any(isinstance(layer, DropBlock2D) for layer in small(dropblock=0).layers)
+
+
+def test_the_head_has_one_dropout_after_its_first_layer() -> None:
+    model = small(dropout=0.4)
+    assert names(model)[-5:] == ["pooling", "dense_1", "dense_1_dropout", "dense_2", "predictions"]
+    assert model.get_layer("dense_1_dropout").rate == 0.4
+    assert names(small(dropout=0))[-4:] == ["pooling", "dense_1", "dense_2", "predictions"]
+    assert names(small(head=()))[-2:] == ["pooling", "predictions"]
+
+
+def test_layers_run_from_input_to_output_so_that_a_model_can_be_trained_from_one_on() -> None:
+    parts = ["input", "stem", *(f"stage{n}" for n in range(1, 6)), "spp", "pan_up16", "pan_up8"]
+    parts += ["pan_down16", "pan_down32", "pooling", "dense", "predictions"]
+    position = [next(part for part in parts if name.startswith(part)) for name in names(small())]
+    assert position == sorted(position, key=parts.index)
+
+
+def test_the_model_is_named_uncompiled_and_gives_probabilities() -> None:
+    model = small(name="mine")
+    assert model.name == "mine"
+    assert not model.compiled
+    scores = np.asarray(model(PICTURES))
+    assert (scores >= 0).all()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(model(PICTURES), scores)  # nothing drawn outside training
+
+
+# ---- training, saving
+
+
+def test_a_training_step_in_mixed_precision_reaches_the_first_layer() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    model = small(dropblock_steps=10)
+    model.compile("sgd", "categorical_crossentropy", run_eagerly=True)  # tracing takes longer
+    stem = model.get_layer("stem_conv")
+    before = np.array(stem.kernel)
+    assert np.isfinite(model.train_on_batch(PICTURES, np.eye(3)[:2]))
+    assert not np.array_equal(stem.kernel, before)
+    assert float(model.get_layer("pan_up8_dropblock").steps) == 1
+    assert (stem.compute_dtype, stem.kernel.dtype, model.output.dtype) == ("bfloat16", "float32", "float32")
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (["stem_conv"], "stage1_out_mish"),
+        (["pan_down32_1_conv", "pooling8", "pooling16"], "predictions"),
+    ],
+    ids=["beginning", "end"],
+)
+def test_xla_compiles_a_training_step_in_mixed_precision(first: list[str], last: str) -> None:
+    # XLA takes a quarter of a minute for the whole; the two ends hold every kind of layer but the pools of
+    # SPP and the upsampling.
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    whole = small(input_shape=(32, 32, 1))
+    part = keras.Model([whole.get_layer(name).input for name in first], whole.get_layer(last).output)
+    part.compile("sgd", "mse", jit_compile=True)
+    inputs = [RNG.random((2, *tensor.shape[1:]), dtype=np.float32) for tensor in part.inputs]
+    kernel = whole.get_layer(first[0]).kernel
+    before = np.array(kernel)
+    assert np.isfinite(part.train_on_batch(inputs, np.zeros((2, *part.output_shape[1:]))))
+    assert not np.array_equal(kernel, before)
+
+
+def test_a_saved_model_opens_and_gives_the_same(tmp_path: Path) -> None:
+    model = small(dropblock_steps=10)
+    model(PICTURES, training=True)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert names(again) == names(model)
+    assert float(again.get_layer("pan_up8_dropblock").steps) == 1
+    np.testing.assert_allclose(again(PICTURES), model(PICTURES), rtol=1e-5)
+
+
+# ---- weights
+
+
+@pytest.fixture(scope="module")
+def source() -> keras.Model:
+    """A model that has been trained, so that its file also has the optimizer's variables."""
+    model = small()
+    model.compile("sgd", "categorical_crossentropy", run_eagerly=True)  # tracing takes longer
+    model.train_on_batch(PICTURES, np.eye(3)[:2])
+    return model
+
+
+@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras"])
+def test_weights_load_from_a_file(source: keras.Model, file: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    source.save(path) if path.suffix == ".keras" else source.save_weights(path)
+    np.testing.assert_allclose(small(weights=str(path))(PICTURES), source(PICTURES), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropblock", [0, 0.2])
+def test_weights_load_whatever_the_dropblock(dropblock: float, tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.h5"
+    other = small(dropblock=0.2 - dropblock)
+    other.save_weights(path)
+    np.testing.assert_allclose(small(weights=path, dropblock=dropblock)(PICTURES), other(PICTURES), rtol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"width": 0.25}, {"depth": 0.2}, {"head": (16, 8, 8)}], ids=str)
+def test_weights_of_other_arguments_are_refused(
+    source: keras.Model, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.weights.h5"
+    source.save_weights(path)
+    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of this YOLOv4 \("):
+        small(weights=path, **arguments)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras"])
+def test_a_file_of_something_else_is_refused(file: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(GtzanKerasError, match=f"{file}: these are not the weights of this YOLOv4"):
+        small(weights=tmp_path / file)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
+    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of this YOLOv4"):
+        small(weights=path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (64, 96)}, r"input_shape is \(64, 96\); expected 3 numbers"),
+        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
+        ({"width": 0}, "width is 0; expected a factor above 0"),
+        ({"depth": -1.0}, r"depth is -1\.0; expected a factor above 0"),
+        ({"head": (8, 0)}, r"head is \(8, 0\); expected whole numbers above 0"),
+        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1\.0; expected a share"),
+        ({"dropblock": 1.0}, r"'pan_up16_dropblock': rate is 1\.0; expected a share"),
+        ({"dropblock_size": 0}, "'pan_up16_dropblock': block_size is 0; expected a whole number"),
+        ({"dropblock_steps": 0}, "'pan_up16_dropblock': schedule_steps is 0; expected a whole number"),
+        ({"weights": "coco"}, r"weights is 'coco'; expected None or a file whose name ends in \.weights\.h5"),
+        ({"weights": "no/such.weights.h5"}, r"weights: no/such\.weights\.h5: no such file"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        small(**arguments)

@@ -491,7 +491,7 @@ def predict(
 ) -> None:
     """Say which genre recordings of any length are, as a whole and over time."""
     _import_tensorflow()
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
     from gtzan_keras.prediction import find_songs, predict_all

@@ -487,3 +487,11 @@ def test_reliability_refuses_what_is_no_calibration() -> None:
         plots.reliability(found | {"bins": found["bins"][:3]})
     with pytest.raises(GtzanKerasError, match=r"within 0\.\.1"):
         plots.reliability(found | {"ece": 12.5})
+
+
+def test_a_spec_that_cuts_frames_off_labels_the_seconds_it_shows():
+    from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
+
+    spec = SPECTROGRAM_SPECS["zhang-128"]
+    figure = plots.spectrogram_examples({"rock": np.zeros(spec.shape, np.uint8)}, spec)
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(128 * 512 / 22050)

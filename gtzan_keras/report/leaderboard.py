@@ -16,7 +16,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.run import protocol_of
 
-__all__ = ["ON_FAULT_FILTERED", "leaderboard", "results_table"]
+__all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "results_table"]
 
 ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
     ("M2D-AS", 0.876, "EVAR table"),
@@ -155,6 +155,41 @@ def results_table(
         cells = {label: _cell(row.cells[protocol], {}) for protocol, label in PROTOCOLS.items()}
         rows[name] = {"published": published, **cells}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+
+
+def measured(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> pd.DataFrame:
+    """Our accuracies from the summaries below a folder, in the columns that `plots.leakage_ladder` draws.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        As for `leaderboard`.
+    names : iterable of str, optional
+        Recipes; all when left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``model`` (the recipe), ``split`` (in the words of `PROTOCOLS`), ``accuracy``, ``low``, ``high``
+        [0..1], ``seeds``, ``data``, ``leaky``; in order of honesty, no row where nothing was run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.leaderboard import measured
+    >>> measured(tempfile.mkdtemp()).empty
+    True
+    """
+    found = _summaries(Path(folder))
+    rows = []
+    for protocol, label in PROTOCOLS.items():
+        for name in RECIPES if names is None else names:
+            if (summary := found.get((find(name).name, protocol))) is not None:
+                score = summary["scores"]["accuracy"]
+                facts = [summary["seeds"], summary["data"], summary["leaky"]]
+                rows.append([name, label, score["value"], score["low"], score["high"], *facts])
+    columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -456,7 +456,7 @@ def spectrogram_examples(images: Mapping[str, np.ndarray], spec: Any = None) -> 
                 f"{image.shape}, expected uint8 of shape (h, w), (h, w, 1) or (h, w, 3)"
             )
     seconds = getattr(spec, "segment_seconds", None) or getattr(spec, "clip_seconds", None)
-    if seconds and spec.fit == "pad":  # frames are cut off, not squeezed
+    if seconds and getattr(spec, "fit", "") == "pad":  # frames are cut off, not squeezed
         seconds = min(seconds, spec.width * spec.hop_length / spec.sample_rate)
     bands = getattr(spec, "n_mels", None)
 

@@ -18,7 +18,8 @@ from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.fit import train
 
 NAMES = {
-    *(f"malvezzi/{name}" for name in ("basic-cnn", "tuned-cnn", "vgg16-frozen", "vgg16-fine-tuned", "feed-forward")),
+    *(f"malvezzi/{name}" for name in ("basic-cnn", "tuned-cnn", "vgg16-frozen", "vgg16-fine-tuned")),
+    "malvezzi/feed-forward",
     *(f"zhang/{name}" for name in ("cnn", "cnn-augmented", "cnn-kfold", "svm", "random-forest")),
     *("zhang/without-country-rock", "zhang/classical-jazz-metal"),
     *(f"feature-cnn/{name}" for name in ("all", "mfcc-only", "two-branch", "with-images")),
@@ -28,7 +29,7 @@ NAMES = {
 
 
 def test_every_published_experiment_has_a_recipe():
-    assert NAMES <= set(RECIPES)
+    assert set(RECIPES) >= NAMES
 
 
 def test_arrigos_figures_are_those_of_table_2(real_data):
@@ -148,7 +149,7 @@ def test_the_folds_of_a_seed_are_pooled_by_track(store, tmp_path):
 def test_weights_that_can_not_be_had_are_one_clear_error(store, tmp_path):
     from gtzan_keras.experiments import run
 
-    with pytest.raises(GtzanKerasError, match="absent.weights.h5"):
+    with pytest.raises(GtzanKerasError, match=r"absent\.weights\.h5"):
         run("arrigo/15", store.path, max_epochs=1, out=tmp_path, weights=str(tmp_path / "absent.weights.h5"))
 
 

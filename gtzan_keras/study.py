@@ -152,6 +152,8 @@ def _prepare_notebook() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     # What was left out stands in `store.refused` and `CrossValidation.missing`.
     logging.getLogger("gtzan_keras").addHandler(logging.NullHandler())
+    # A filter, for TensorFlow sets its logger's level anew; it warns of batches of several sizes.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     if "IPython" not in sys.modules:
         return
     from IPython.core.getipython import get_ipython

@@ -251,13 +251,13 @@ def _from_audio(
         elif kind == VGGISH:
             from gtzan_keras.store.embeddings import embed
 
-            path = stores / f"{stem}-vggish.h5"
+            path = stores / f"{stem}-vggish{'-random' if weights == 'none' else ''}.h5"
             if not path.is_file():
                 source: Any = weights or "hub"
-                if weights is not None and Path(weights).is_file():
+                if weights == "none" or (weights and Path(weights).is_file()):
                     from gtzan_keras.models.vggish import vggish
 
-                    source = vggish(weights)
+                    source = vggish(None if weights == "none" else weights)
                 embed(tracks, path, source=source, trim=True, jobs=jobs)
             store = open_store(path)
         else:

@@ -134,6 +134,10 @@ def history(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
         if best_epoch is not None:
             label = f"best epoch ({best_epoch})"
             ax.axvline(best_epoch, color=INK, linestyle="--", linewidth=1, zorder=1, label=label)
+        if "stage" in history:  # of a fine-tuning: where the second stage begins
+            second = history.loc[history["stage"] > history["stage"].min(), "epoch"]
+            if len(second):
+                ax.axvline(second.iloc[0] - 0.5, color=INK, linestyle=":", label="fine-tuning begins")
         ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         ax.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
@@ -563,7 +567,7 @@ def _rate_axis(ax: Axes, rates: pd.Series) -> None:
     ax.set_yscale("log")
     steps = sorted(rates[rates > 0].unique())
     if 0 < len(steps) <= 6:
-        labels = [np.format_float_scientific(r, 3, trim="-", exp_digits=1) for r in steps]
+        labels = [np.format_float_scientific(r, 3, trim="-", exp_digits=1).replace(".e", "e") for r in steps]
         ax.set_yticks(steps, labels)
         ax.set_ylim(steps[0] / 2, steps[-1] * 2)
         ax.yaxis.set_minor_locator(NullLocator())

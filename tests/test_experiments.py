@@ -158,3 +158,28 @@ def test_data_of_the_wrong_kind_is_refused(store, tmp_path):
 
     with pytest.raises(GtzanKerasError, match="table of features"):
         run("feature-cnn/all", store.path, out=tmp_path)
+
+
+def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, tmp_path, monkeypatch):
+    import dataclasses
+
+    from gtzan_keras.experiments import catalogue, run
+
+    tuned = catalogue.RECIPES["malvezzi/tuned-cnn"]
+    small = dataclasses.replace(
+        tuned,
+        arguments={"filters": (4,), "dense_units": (4,), "dropout": 0.4},
+        grid={"dropout": (0.1, 0.3), "learning_rate": (1e-2, 1e-4)},
+    )
+    monkeypatch.setitem(catalogue.RECIPES, small.name, small)
+    (path,) = run(small.name, store.path, max_epochs=2, out=tmp_path, verbose=0)
+    seed = path.parent / "seed0"
+    result = json.loads((seed / "result.json").read_text("utf-8"))
+    with open(seed / "search" / "grid.csv", newline="") as file:
+        ranked = list(csv.DictReader(file))
+    assert len(ranked) == 4
+    losses = [float(row["val_loss"]) for row in ranked]
+    assert losses[0] == min(losses)
+    assert result["training"]["learning_rate"] == float(ranked[0]["learning_rate"])
+    assert result["model"]["arguments"]["dropout"] == float(ranked[0]["dropout"])
+    assert (seed / "grid.png").is_file()

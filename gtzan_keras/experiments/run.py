@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -310,7 +311,8 @@ def _pictures(
     import keras
 
     from gtzan_keras import models
-    from gtzan_keras.report.page import report_run
+    from gtzan_keras.report.grid import grid_heat_map
+    from gtzan_keras.report.page import report_run, write_figures
     from gtzan_keras.store.batches import Augmentation
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fit import train
@@ -352,9 +354,12 @@ def _pictures(
                 verbose=verbose,
                 **training,
             )
-            best = {name: table[name].iloc[0] for name in recipe.grid}
-            training |= {key: value for key, value in best.items() if key in recipe.training}
-            arguments |= {key: value for key, value in best.items() if key not in recipe.training}
+            if len(recipe.grid) == 2:
+                write_figures({"grid": grid_heat_map(table, *recipe.grid)}, folder)
+            best = {name: table[name].iloc[0].item() for name in recipe.grid}
+            of_training = set(inspect.signature(train).parameters)
+            training |= {key: value for key, value in best.items() if key in of_training}
+            arguments |= {key: value for key, value in best.items() if key not in of_training}
         settings = {
             "data": sources.name,
             "builder": recipe.builder,

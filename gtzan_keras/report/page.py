@@ -65,6 +65,11 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
         "How did it learn? Where training goes on improving and validation does not, the model is "
         "learning the tracks by heart. The weights kept are those of the best epoch.",
     ),
+    "grid": (
+        "Grid search",
+        "What was tried? One cell a combination, by its validation loss; the model was then trained with "
+        "the best one. The test part was not looked at.",
+    ),
     "class_distribution": (
         "Tracks by genre and part",
         "What was it shown? The number of tracks of each genre, and how many of them went to each "

@@ -18,7 +18,6 @@ from gtzan_keras.training import search
 from gtzan_keras.training.fit import load_run
 from gtzan_keras.training.search import grid_search
 
-# KerasTuner 1.4 asks for the current thread by names that Python 3.10 deprecated.
 GRID = {"dropout": (0.0, 0.5), "learning_rate": (1e-2, 1e-4)}
 SETTINGS = {"epochs": 2, "batch_size": 8, "verbose": 0}
 

@@ -260,10 +260,10 @@ def train(
     parts = (
         splits.fault_filtered(opened.tracks)
         if split == "fault-filtered"
-        else splits.stratified(with_near_duplicates(opened.tracks), split)
+        else splits.stratified(with_near_duplicates(opened.tracks), split, seed)
     )
     if without:
-        parts = parts.without(opened.tracks, without.split(","))
+        parts = parts.without(opened.tracks, [genre for genre in without.split(",") if genre])
     use_precision(precision)
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
     run = fit(
@@ -307,12 +307,13 @@ def recipes(
     console = Console()
     if name is None:
         table = Table(title="gtzan-keras run NAME --data DIR")
-        for column in ("name", "model", "data", "split", "published"):
+        for column in ("name", "source", "model", "data", "split", "published"):
             table.add_column(column, no_wrap=column == "name")
         for recipe in RECIPES.values():
             split = f"{recipe.split} (leaky)" if recipe.leaky else recipe.split
             figure = str(recipe.published[0]) if recipe.published else ""
-            table.add_row(recipe.name, recipe.title, recipe.data, split, figure)
+            source = recipe.source.split(",")[0].strip('"')
+            table.add_row(recipe.name, source, recipe.title, recipe.data, split, figure)
         console.print(table)
         return
     recipe = find(name)
@@ -396,22 +397,24 @@ def run(
     if published:
         shown = [str(published.get(metric, "")) for metric in ("accuracy", "macro_precision")]
         table.add_row("published", recipe.split, *shown, "")
+    remarks = []
     for path in summaries:
         summary = json.loads(path.read_text("utf-8"))
+        label = PROTOCOLS[summary["protocol"]]
+        if part := summary["segments"]:
+            spread = f"{100 * part['low']:.1f} to {100 * part['high']:.1f}"
+            remarks.append(f"{label}, by segment: {100 * part['value']:.1f} % ({spread})")
+        remarks += [f"{label}, not as in the recipe: {text}" for text in summary["deviations"]]
         scores = [summary["scores"][metric] for metric in ("accuracy", "macro_precision")]
         table.add_row(
-            f"ours, {PROTOCOLS[summary['protocol']]}" + (" (leaky)" if summary["leaky"] else ""),
+            f"ours, {label}" + (" (leaky)" if summary["leaky"] else ""),
             summary["split"],
             *(f"{100 * s['value']:.1f} % ({100 * s['low']:.1f} to {100 * s['high']:.1f})" for s in scores),
             str(summary["seeds"]),
         )
     console.print(table)
-    if summary["segments"]:
-        console.print(f"by segment: {100 * summary['segments']['accuracy']:.1f} %", highlight=False)
-    for deviation in summary["deviations"]:
-        console.print(f"not as in the recipe: {deviation}", highlight=False)
-    if recipe.note:
-        console.print(recipe.note, highlight=False)
+    for remark in [*remarks, *([recipe.note] if recipe.note else [])]:
+        console.print(remark, highlight=False)
     print(leaderboard(out)[1].resolve())
 
 

@@ -183,3 +183,14 @@ def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, tmp_path, 
     assert result["training"]["learning_rate"] == float(ranked[0]["learning_rate"])
     assert result["model"]["arguments"]["dropout"] == float(ranked[0]["dropout"])
     assert (seed / "grid.png").is_file()
+
+
+def test_every_seed_trains_in_the_same_precision(store, tmp_path):
+    import keras
+
+    from gtzan_keras.experiments import run
+
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    (path,) = run("malvezzi/feed-forward", store.path, seeds=2, max_epochs=1, out=tmp_path, verbose=0)
+    results = [json.loads((path.parent / f"seed{seed}" / "result.json").read_text()) for seed in (0, 1)]
+    assert [result["training"]["precision"] for result in results] == ["mixed_bfloat16"] * 2

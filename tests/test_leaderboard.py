@@ -63,18 +63,33 @@ def test_a_figure_stands_in_its_column_with_interval_and_seeds(folder):
     ]
     columns = dict(zip(PROTOCOLS, cells[4:], strict=False))
     assert columns["published"] == "80.0 % (75.0 to 85.0), 3 seeds"
-    assert columns["artist"] == "not run yet"
+    assert columns["artist"] == "not run: no computer time yet"
     assert columns["fault-filtered"] == "50.0 % (45.0 to 55.0), 3 seeds [1]"
 
 
 def test_a_random_split_of_tracks_is_the_random_column_too(folder):
     table = results_table(folder, ["malvezzi/basic-cnn", "uncu/scratch-cnn"])
     assert table.loc["malvezzi/basic-cnn", "random tracks"].startswith("80.0 %")
-    assert table.loc["uncu/scratch-cnn", "random tracks"] == "not run yet"
+    assert table.loc["uncu/scratch-cnn", "random tracks"] == "not run: no computer time yet"
 
 
 def test_a_leak_carries_the_word(folder):
     assert results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same protocol"].startswith("leaky: ")
+
+
+def test_a_figure_published_by_segment_is_shown_by_segment(folder):
+    path = folder / "uncu/scratch-cnn/published/summary.json"
+    content = json.loads(path.read_text())
+    content["segments"] = {"count": 99, "value": 0.7, "low": 0.6, "high": 0.8}
+    path.write_text(json.dumps(content))
+    cell = results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same protocol"]
+    assert cell == "leaky: 70.0 % (60.0 to 80.0), 3 seeds"
+
+
+def test_other_data_than_gtzan_is_named_in_the_cell(folder):
+    path = folder / "malvezzi/basic-cnn/published/summary.json"
+    path.write_text(path.read_text().replace('"GTZAN"', '"demo set"'))
+    assert results_table(folder, ["malvezzi/basic-cnn"]).iloc[0]["same protocol"].endswith("demo set")
 
 
 def test_what_needs_weights_says_so(folder):

@@ -64,7 +64,7 @@ def _row(row: int, base: Recipe, title: str, *ours: str, **changed: Any) -> Reci
         source=f"{_SOURCE} {row}",
         published=_published(row),
         base=base.name,
-        ours=ours,
+        ours=(*base.ours, *ours),
         note=_note(split),
         **changed,
     )
@@ -88,6 +88,7 @@ _01 = Recipe(
     split="700-100-200",
     training={**_STATED, "patience": 100},
     published=_published(1),
+    ours=("kernels of 3", "no dropout", "2x2 pooling", "input brought from 0..1 to -2..2"),
     note=_note("700-100-200"),
 )
 _02 = Recipe(
@@ -100,10 +101,10 @@ _02 = Recipe(
     split="700-100-200",
     training={**_STATED, "patience": 15},
     published=_published(2),
-    ours=("head 256-64, as model 4's", "dropout 0.3", "DropBlock 0.1"),
+    ours=("head 256-64, as model 4's", "dropout 0.3", "DropBlock 0.1 in the neck", "three scales pooled"),
     note=_note("700-100-200"),
 )
-_03 = _row(3, _02, "YOLOv4, more epochs and dropout", "patience 30, dropout 0.4",
+_03 = _row(3, _02, "YOLOv4, more epochs and dropout", "more epochs: patience 30", "dropout 0.4",
            arguments={"dropout": 0.4}, training={"patience": 30})  # fmt: skip
 _04 = Recipe(
     name="arrigo/04",
@@ -124,7 +125,12 @@ _04 = Recipe(
     training={**_STATED, "patience": 15},
     pretrained="coco",
     published=_published(4),
-    ours=("size s", "dropout 0.4", "Adam, patience 15 as for model 2"),
+    ours=(
+        "size s",
+        "grey pictures as three equal channels",
+        "dropout 0.4",
+        "Adam, patience 15 as for model 2",
+    ),
     note=_note("700-100-200"),
 )
 _05 = _row(5, _04, "YOLOv8, less dropout", "dropout 0.3",
@@ -133,11 +139,12 @@ _06 = _row(6, _04, "YOLOv8, head 256-128-64", "dropout after the first two layer
            arguments={"head": (256, 128, 64), "dropout": 0.4})  # fmt: skip
 _07 = _row(7, _06, "YOLOv8, 800 training tracks, AdamW", split="800-100-100",
            training={"optimizer": "adamw", "weight_decay": 1e-4, "patience": 30})  # fmt: skip
-_08 = _row(8, _07, "YOLOv8, Flatten, batch normalisation",
+_08 = _row(8, _07, "YOLOv8, Flatten, batch normalisation", "the row names no base",
            arguments={"pooling": "flatten", "norm": "batch", "dropout_before_output": 0.0})  # fmt: skip
 _09 = _row(9, _08, "the same, head 128-64", arguments={"head": (128, 64)})
 _10 = _row(10, _08, "the same, head 256-128-128-64", arguments={"head": (256, 128, 128, 64)})
-_11 = _row(11, _07, "YOLOv8, more patience, less dropout", "patience 60, dropout 0.3",
+_11 = _row(11, _07, "YOLOv8, more patience, less dropout", "patience 60",
+           "dropout 0.3, none before the output",
            arguments={"dropout": 0.3, "dropout_before_output": 0.0}, training={"patience": 60})  # fmt: skip
 _12 = _row(12, _11, "the same, head 256-128-128-64", "the row names no base",
            arguments={"head": (256, 128, 128, 64)})  # fmt: skip
@@ -151,7 +158,8 @@ _17 = _row(17, _16, "the same, head 256-128-128-64", "the row names no base",
 _18 = _row(18, _16, "the best: more dropout, lower rate, class weights", "dropout 0.5, 0.2 before pooling",
            arguments={"dropout": 0.5, "dropout_before_pooling": 0.2},
            training={"learning_rate": 1e-5, "class_weights": True, "patience": 100})  # fmt: skip
-_19 = _row(19, _18, "five folds choose the epochs, no patience", "5 folds", "model 18's network and rate",
+_19 = _row(19, _18, "five folds choose the epochs, no patience", "5 folds",
+           "model 18's network and rate", "mean of the best epochs, not of all trained",
            training={"patience": 0}, kfold=5)  # fmt: skip
 _20 = _row(20, _19, "the same, patience 30", training={"patience": 30})
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -240,7 +241,9 @@ def _from_audio(
 
     tracks = load_tracks(folder)
     stores.mkdir(parents=True, exist_ok=True)
-    stem, store, table = folder.resolve().name, None, None
+    # Two folders of one name, or one that has grown, are not to share a table.
+    ids = ",".join(sorted(tracks["track_id"]))
+    stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
     for kind in kinds:
         if kind == FEATURES:
             from gtzan_keras.audio.features import feature_table, load_feature_table
@@ -252,19 +255,22 @@ def _from_audio(
         elif kind == VGGISH:
             from gtzan_keras.store.embeddings import embed
 
-            path = stores / f"{stem}-vggish{'-random' if weights == 'none' else ''}.h5"
+            path = stores / f"{stem}-vggish-{zlib.crc32((weights or 'hub').encode()):08x}.h5"
             if not path.is_file():
                 source: Any = weights or "hub"
                 if weights == "none" or (weights and Path(weights).is_file()):
+                    import keras
+
                     from gtzan_keras.models.vggish import vggish
 
+                    keras.utils.set_random_seed(0)
                     source = vggish(None if weights == "none" else weights)
                 embed(tracks, path, source=source, trim=True, jobs=jobs)
             store = open_store(path)
         else:
             from gtzan_keras.store.preprocess import preprocess
 
-            path = stores / f"{stem}-{kind}.h5"
+            path = stores / f"{folder.resolve().name}-{kind}.h5"  # which checks its tracks itself
             preprocess(tracks, path, kind, jobs=jobs)
             store = open_store(path)
     return store, table, data_name(tracks)
@@ -349,7 +355,7 @@ def _pictures(
                 store,
                 split,
                 recipe.grid,
-                out=target / "search",
+                out=folder / "search",
                 seed=seed,
                 verbose=verbose,
                 **training,
@@ -368,7 +374,10 @@ def _pictures(
         }
         options: dict[str, Any] = {"seed": seed, "settings": settings, "verbose": verbose, **training}
         if recipe.kfold:
-            made = train_kfold_then_full(build, store, split, out=folder, k=recipe.kfold, **options)
+            group: Any = None if protocol in ("published", "random") else "artist"
+            made = train_kfold_then_full(
+                build, store, split, out=folder, k=recipe.kfold, group=group, resume=True, **options
+            )
         else:
             made = train(build(), store, split, out=folder, resume=True, **options)
         if recipe.fine_tune:
@@ -378,7 +387,9 @@ def _pictures(
             made = fine_tune(made, **second, resume=True, verbose=verbose)
         results.append(evaluate(made))
         report_run(made)
-        keras.backend.clear_session()
+        policy = keras.config.dtype_policy()
+        keras.backend.clear_session()  # which would forget the precision too
+        keras.config.set_dtype_policy(policy)
     return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name} {protocol} seed {seed}")
 
 
@@ -502,7 +513,12 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
         "scores": {"validation": None, "test": ensemble(results)},
     }
     _keep(target / "seed0", result, {"recipe": recipe.name, "protocol": protocol, "seeds": seeds})
-    return _summary(recipe, protocol, [result], target, None, [], command)
+    deviations: list[str] = []
+    for member in recipe.members:
+        summary = json.loads((out / member / protocol / "summary.json").read_text("utf-8"))
+        deviations += [text for text in summary["deviations"] if text not in deviations]
+    deviations.append(f"one ensemble of {len(results)} runs, {seeds} seeds of each member")
+    return _summary(recipe, protocol, [result], target, None, deviations, command)
 
 
 # --- what is kept ----------------------------------------------------------------------------------
@@ -517,11 +533,13 @@ def _key(
     weights: str | None,
 ) -> dict[str, Any]:
     """All that decides on a result, so that a run is used again exactly when it would be the same."""
-    if sources.table is None:
-        assert sources.store is not None
-        data = sources.store.checksum
-    else:
-        data = hashlib.sha256(pd.util.hash_pandas_object(sources.table).to_numpy().tobytes()).hexdigest()
+    import keras
+
+    digest = hashlib.sha256()
+    if sources.table is not None:
+        digest.update(pd.util.hash_pandas_object(sources.table).to_numpy().tobytes())
+    if sources.store is not None:
+        digest.update(sources.store.checksum.encode())
     what = repr((recipe.data, recipe.builder, recipe.arguments, recipe.split, recipe.training, recipe.inputs,
                  recipe.without, recipe.fine_tune, recipe.grid, recipe.kfold))  # fmt: skip
     return {
@@ -531,7 +549,8 @@ def _key(
         "seed": seed,
         "max_epochs": max_epochs,
         "weights": weights,
-        "data": data[:16],
+        "data": digest.hexdigest()[:16],
+        "precision": keras.config.dtype_policy().name,
     }
 
 
@@ -561,7 +580,13 @@ def _deviations(recipe: Recipe, sources: _Sources, weights: str | None) -> list[
     if sources.store is not None and VGGISH not in kinds and sources.store.spec.name not in kinds:
         wanted = next(kind for kind in kinds if kind != FEATURES)
         found.append(f"pictures of {sources.store.spec.name} in place of {wanted}")
-    if recipe.pretrained and weights == "none":
+    if VGGISH in kinds and sources.store is not None:
+        from gtzan_keras.store.embeddings import HUB_HANDLE
+
+        network = getattr(sources.store.spec, "source", "")
+        if HUB_HANDLE not in network:
+            found.append(f"embeddings of {network} in place of {HUB_HANDLE}")
+    elif recipe.pretrained and weights == "none":
         found.append(f"random weights in place of {recipe.pretrained}")
     elif recipe.pretrained and weights is not None:
         found.append(f"weights of {Path(weights).name} in place of {recipe.pretrained}")
@@ -603,9 +628,13 @@ def _summary(
             "seeds": len(results),
             "deviations": [*deviations, *cut],
             "scores": across_seeds(results),
+            # Ends of intervals are averaged like the figures themselves.
             "segments": {
                 "count": segments[0]["count"],
-                "accuracy": sum(part["accuracy"] for part in segments) / len(segments),
+                **{
+                    name: sum(part[key] for part in segments) / len(segments)
+                    for name, key in (("value", "accuracy"), ("low", "low"), ("high", "high"))
+                },
             }
             if all(segments)
             else None,

@@ -25,7 +25,12 @@ SCRATCH = Recipe(
     published=(Published(0.91, part="test segments", kind="about"),),
     without=("jazz",),
     leaky=True,
-    ours=("filters 32-64-128, dense 128", "patience 5", "a tenth of the training part, for early stopping"),
+    ours=(
+        "filters 32-64-128, dense 128",
+        "patience 5",
+        "ten outputs, one without a label",
+        "a tenth of the training part, for early stopping",
+    ),
     note=(
         "Segments overlap by half and were split at random: most test segments share 2 s of sound with a "
         "training segment. Jazz was left out for its one unreadable file."

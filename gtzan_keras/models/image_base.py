@@ -1,7 +1,8 @@
-"""VGG16 and its like: a base that was trained on photographs, with a new head for genres."""
+"""Bases that were trained on photographs, VGG16 to ConvNeXt, with a new head for genres."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,37 +18,53 @@ __all__ = ["IMAGE_BASES", "freeze", "image_base", "vgg16"]
 
 
 class ImageBase(NamedTuple):
-    """A network of Keras Applications: the name of its function, and its ImageNet weights' address."""
+    """A network of Keras Applications: the name of its function, its ImageNet weights, what it takes."""
 
     application: str
-    weights: str
+    weights: str  # address; Keras keeps the file under its last part
+    mean: tuple[float, float, float]  # red, green, blue, of pictures with values 0..1
+    deviation: tuple[float, float, float]
+    backwards: bool = False  # the colours in the order blue, green, red
 
 
 _ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _FILE = "weights_tf_dim_ordering_tf_kernels_notop.h5"
+_MOBILE = "224_1.0_float_no_top_v2.h5"
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True  # 0..255, less the mean
+_SYMMETRIC = (0.5,) * 3, (0.5,) * 3  # -1..1
 IMAGE_BASES: Mapping[str, ImageBase] = {
-    "vgg16": ImageBase("VGG16", f"{_ADDRESS}/vgg16/vgg16_{_FILE}"),
-    "vgg19": ImageBase("VGG19", f"{_ADDRESS}/vgg19/vgg19_{_FILE}"),
-    "resnet50": ImageBase("ResNet50", f"{_ADDRESS}/resnet/resnet50_{_FILE}"),
+    "vgg16": ImageBase("VGG16", f"{_ADDRESS}/vgg16/vgg16_{_FILE}", *_CAFFE),
+    "vgg19": ImageBase("VGG19", f"{_ADDRESS}/vgg19/vgg19_{_FILE}", *_CAFFE),
+    "resnet50": ImageBase("ResNet50", f"{_ADDRESS}/resnet/resnet50_{_FILE}", *_CAFFE),
+    "resnet50v2": ImageBase("ResNet50V2", f"{_ADDRESS}/resnet/resnet50v2_{_FILE}", *_SYMMETRIC),
+    "efficientnetv2b0": ImageBase(
+        "EfficientNetV2B0", f"{_ADDRESS}/efficientnet_v2/efficientnetv2-b0_notop.h5", *_IMAGENET
+    ),
+    "mobilenetv3small": ImageBase(
+        "MobileNetV3Small", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_small_{_MOBILE}", *_SYMMETRIC
+    ),
+    "mobilenetv3large": ImageBase(
+        "MobileNetV3Large", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_large_{_MOBILE}", *_SYMMETRIC
+    ),
+    "convnexttiny": ImageBase("ConvNeXtTiny", f"{_ADDRESS}/convnext/convnext_tiny_notop.h5", *_IMAGENET),
 }
-"""Bases that take pictures as Caffe did: blue, green, red, 0..255, less ImageNet's mean colour."""
+"""Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to a picture."""
 
-_MEAN_RGB = (123.68, 116.779, 103.939)
 _SMALLEST = 32  # five halvings
+_PUBLISHED_SHAPE = (224, 224, 3)  # no weight depends on it; MobileNetV3 warns of any other
 
 
 def vgg16(
     input_shape: Sequence[int] = (224, 224, 3),
     num_classes: int = 10,
-    *,
-    name: str = "vgg16",
     **arguments: Any,
 ) -> keras.Model:
-    """Build VGG16 with a new head: `image_base` with ``base="vgg16"``.
+    """Build VGG16 with a new head: ``image_base("vgg16", ...)``.
 
     Parameters
     ----------
-    input_shape, num_classes, name
+    input_shape, num_classes
         As of `image_base`.
     **arguments
         Further arguments of `image_base`.
@@ -73,14 +90,14 @@ def vgg16(
     >>> [layer.name for layer in model.layers if layer.trainable and layer.weights][:2]
     ['block5_conv1', 'block5_conv2']
     """
-    return image_base(input_shape, num_classes, base="vgg16", name=name, **arguments)
+    return image_base("vgg16", input_shape, num_classes, **arguments)
 
 
 def image_base(
+    base: str,
     input_shape: Sequence[int] = (224, 224, 3),
     num_classes: int = 10,
     *,
-    base: str = "vgg16",
     weights: str | os.PathLike[str] | None = "imagenet",
     trainable_from: str | None = None,
     pooling: str = "avg",
@@ -89,24 +106,26 @@ def image_base(
     dropout: float = 0.5,
     dropout_before_head: float = 0.0,
     l2: float = 1e-4,
-    name: str = "image_base",
+    name: str | None = None,
 ) -> keras.Model:
     """Build a network for photographs with a new head for genres.
 
-    What the base wants of its input (colours in the order blue, green, red, 0..255, less ImageNet's mean)
-    is done inside the model. The base is frozen, or its first part is; batch normalisation in the frozen
-    part uses the statistics it came with, in training too. The head is normalisation, dense layers with
-    L2, dropout, softmax; its sizes are ours.
+    What the base wants of its input (the scale and order of its colours) is done inside the model. The
+    base is frozen, or its first part is; batch normalisation in the frozen part uses the statistics it
+    came with, in training too. EfficientNetV2's own dropout is left out: frozen layers are to give the
+    same for the same picture. The head is normalisation, dense layers with L2, dropout, softmax; its sizes
+    are ours.
 
     Parameters
     ----------
+    base : str
+        One of `IMAGE_BASES`: "vgg16", "vgg19", "resnet50", "resnet50v2", "efficientnetv2b0",
+        "mobilenetv3small", "mobilenetv3large", "convnexttiny".
     input_shape : (int, int, int)
         Height and width, 32 at least, and 1 or 3 channels of a picture with values 0..1; one channel
         is repeated.
     num_classes : int >= 2
         Genres.
-    base : str
-        One of `IMAGE_BASES`: "vgg16", "vgg19", "resnet50".
     weights : "imagenet", path or None
         Of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as Keras
         publishes it or ``.weights.h5``; or random.
@@ -125,8 +144,8 @@ def image_base(
         Before the first.
     l2 : float >= 0
         Penalty on the kernels of the head's dense layers.
-    name : str
-        Of the model.
+    name : str, optional
+        Of the model; the base's when left out.
 
     Returns
     -------
@@ -147,16 +166,16 @@ def image_base(
     Examples
     --------
     >>> from gtzan_keras.models.image_base import image_base
-    >>> model = image_base((64, 64, 1), base="vgg16", weights=None)
-    >>> sum(layer.count_params() for layer in model.layers if layer.name.startswith("block"))
-    14714688
+    >>> model = image_base("mobilenetv3small", (64, 64, 1), weights=None)
+    >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
+    ['head_norm', 'dense_1', 'predictions']
     """
     import keras
 
     check_input(input_shape, num_classes, rank=3)
     check_sizes(dense_units=dense_units)
     height, width, channels = input_shape
-    if base not in IMAGE_BASES:
+    if base not in tuple(IMAGE_BASES):
         raise GtzanKerasError(f"base is {base!r}; expected one of {', '.join(IMAGE_BASES)}")
     if channels not in (1, 3) or min(height, width) < _SMALLEST:
         raise GtzanKerasError(
@@ -173,22 +192,23 @@ def image_base(
     if not l2 >= 0:
         raise GtzanKerasError(f"l2 is {l2}; expected a number from 0")
 
+    entry = IMAGE_BASES[base]
+    pretrained = None if weights is None else _pretrained(entry, weights)
     inputs = keras.Input(tuple(input_shape), name="input")
     x = keras.layers.Concatenate(name="colour")([inputs] * 3) if channels == 1 else inputs
-    # (x - mean / 255) / (1 / 255), in float32 under every policy: bfloat16 would round the colours.
-    x = keras.layers.Normalization(
-        mean=[mean / 255 for mean in _MEAN_RGB], variance=[255.0**-2] * 3, dtype="float32", name="preprocess"
-    )(x)
-    x = keras.ops.flip(x, axis=-1)
-    application = getattr(keras.applications, IMAGE_BASES[base].application)
-    bottom = application(include_top=False, weights=None, input_tensor=x)
-    if weights is not None:
-        bottom.set_weights(_pretrained(base, (height, width, 3), weights))
+    # In float32 under every policy: bfloat16 would round the colours, in Keras' own layers for it too.
+    variance = [deviation**2 for deviation in entry.deviation]
+    x = keras.layers.Normalization(mean=entry.mean, variance=variance, dtype="float32", name="preprocess")(x)
+    if entry.backwards:
+        x = keras.ops.flip(x, axis=-1)
+    bottom = _without_dropout(_application(entry, input_tensor=x), inputs)
+    if pretrained is not None:
+        bottom.set_weights(pretrained)
     freeze(bottom, trainable_from)
     x = heads[pooling](name="flatten" if pooling == "flatten" else "pooling")(bottom.output)
     x = normalize(x, normalization, "head_norm")
     x = dropout_layer(x, dropout_before_head, "head_dropout")
-    return keras.Model(inputs, classifier(x, num_classes, dense_units, dropout, l2=l2), name=name)
+    return keras.Model(inputs, classifier(x, num_classes, dense_units, dropout, l2=l2), name=name or base)
 
 
 def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
@@ -226,15 +246,36 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
         layer.trainable = reached
 
 
-def _pretrained(base: str, shape: tuple[int, int, int], weights: str | os.PathLike[str]) -> list[Any]:
-    """The weights as the base's own Keras model reads them, which knows nothing of our first layers."""
+def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:
+    """Keras' own model without its top, and without preprocessing where it has some."""
     import keras
 
-    title, address = IMAGE_BASES[base]
-    application = getattr(keras.applications, title)
+    build = getattr(keras.applications, entry.application)
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        arguments["include_preprocessing"] = False
+    return build(include_top=False, weights=weights, **arguments)
+
+
+def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Model:
+    """The same model, if it has no dropout; else a copy that goes round it."""
+    import keras
+
+    if not any(isinstance(layer, keras.layers.Dropout) for layer in model.layers):
+        return model
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **keywords: Any) -> Any:
+        return arguments[0] if isinstance(layer, keras.layers.Dropout) else layer(*arguments, **keywords)
+
+    return keras.models.clone_model(model, input_tensors=[inputs], call_function=call)
+
+
+def _pretrained(entry: ImageBase, weights: str | os.PathLike[str]) -> list[Any]:
+    """The weights as the base's own Keras model reads them, which knows nothing of our first layers."""
+    title, address = entry.application, entry.weights
+    file = address.rsplit("/", 1)[-1]
     if weights == "imagenet":
         try:
-            return application(include_top=False, weights="imagenet", input_shape=shape).get_weights()
+            return _application(entry, "imagenet", input_shape=_PUBLISHED_SHAPE).get_weights()
         except Exception as error:  # Keras raises plain Exception when a download fails
             raise GtzanKerasError(
                 f"weights='imagenet': {title}'s weights could not be had ({error}); download {address} "
@@ -244,15 +285,15 @@ def _pretrained(base: str, shape: tuple[int, int, int], weights: str | os.PathLi
     if not path.is_file():
         raise GtzanKerasError(
             f"weights is {str(weights)!r}: no such file; expected 'imagenet', None, or a file such as "
-            f"{address.rsplit('/', 1)[-1]} from {address}"
+            f"{file} from {address}"
         )
-    model = application(include_top=False, weights=None, input_shape=shape)
+    model = _application(entry, input_shape=_PUBLISHED_SHAPE)
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise half a dozen kinds
         reason = str(error).strip().split("\n")[0]
         raise GtzanKerasError(
             f"{path}: not the weights of {title} without its top ({reason}); expected a file of the layout "
-            f"of {address.rsplit('/', 1)[-1]}, or .weights.h5 of Keras' {title}(include_top=False)"
+            f"of {file}, or .weights.h5 of Keras' {title}(include_top=False)"
         ) from error
     return model.get_weights()

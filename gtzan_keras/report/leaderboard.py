@@ -45,6 +45,9 @@ SOURCES: Mapping[str, str] = {
 }
 
 
+USUAL_DATA = ("GTZAN", "features_30_sec.csv")
+"""Data that a cell does not name; on all others the figure says which."""
+
 NAMES: Mapping[str, str] = {"imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet"}
 
 
@@ -109,6 +112,7 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
         sources=SOURCES,
         protocols=PROTOCOLS,
         reference=ON_FAULT_FILTERED,
+        usual=USUAL_DATA,
         summaries=shown,
         runs=[run for run in list_runs(folder) if "recipe" not in run["result"]],
         notes=_notes(shown),
@@ -214,12 +218,18 @@ def _row(
     for protocol in PROTOCOLS:
         summary = summaries.get((recipe.name, protocol_of(recipe, protocol)))
         if summary is not None:
-            cells[protocol] = Cell(summary=summary, score=summary["scores"][metric])
+            by_segment = summary["segments"] if _is_by_segment(recipe) else None
+            cells[protocol] = Cell(summary=summary, score=by_segment or summary["scores"][metric])
         elif recipe.pretrained:
             cells[protocol] = Cell(f"not run: {NAMES[recipe.pretrained]} weights not available")
         else:
-            cells[protocol] = Cell("not run yet")
+            cells[protocol] = Cell("not run: no computer time yet")
     return Row(recipe, metric, cells)
+
+
+def _is_by_segment(recipe: Recipe) -> bool:
+    """Whether the published figure counts segments, not tracks."""
+    return any("segments" in figure.part for figure in recipe.published[:1])
 
 
 def _notes(summaries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -254,6 +264,7 @@ def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> st
         for row in own:
             published = str(row.recipe.published[0]) if row.recipe.published else "no figure"
             metric = " (macro precision)" if row.metric == "macro_precision" else ""
+            metric += " (by segment)" if _is_by_segment(row.recipe) else ""
             cells = [_cell(row.cells[protocol], notes) for protocol in PROTOCOLS]
             lines.append(
                 f"| `{row.recipe.name}` | {row.recipe.title}{metric} | {published} | {' | '.join(cells)} |"
@@ -294,4 +305,5 @@ def _cell(cell: Cell, notes: Mapping[str, int]) -> str:
     seeds = "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
     leaky = "leaky: " if summary["leaky"] else ""
     interval = f"{100 * score['low']:.1f} to {100 * score['high']:.1f}"
-    return f"{leaky}{100 * score['value']:.1f} % ({interval}), {seeds} {marks}".rstrip()
+    data = "" if summary["data"] in USUAL_DATA else f", {summary['data']}"
+    return f"{leaky}{100 * score['value']:.1f} % ({interval}), {seeds}{data} {marks}".rstrip()

@@ -127,8 +127,17 @@ def _score(run: Run, track_ids: Sequence[str], batch_size: int) -> dict[str, Any
     segments = None
     if len(rows) > len(ids):
         guesses = np.array(store.genres)[by_sample.argmax(axis=1)]
-        segments = {"count": len(rows), "accuracy": float((guesses == store.genre[rows]).mean())}
+        segments = _segment_accuracy(guesses == store.genre[rows], place)
     return {**score_tracks(tracks, store.genres), "segments": segments}
+
+
+def _segment_accuracy(right: np.ndarray, place: np.ndarray) -> dict[str, Any]:
+    """Accuracy by segment, with a bootstrap interval over tracks: segments of one track stand together."""
+    counts, hits = np.bincount(place), np.bincount(place, weights=right)
+    draws = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
+    spread = hits[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.percentile(spread, [2.5, 97.5])
+    return {"count": len(right), "accuracy": float(right.mean()), "low": float(low), "high": float(high)}
 
 
 def result_path(folder: Path) -> Path:

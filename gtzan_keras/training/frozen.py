@@ -99,6 +99,7 @@ def fine_tune(
         "batch_size",
         "monitor",
         "patience",
+        "keep_best",
         "plateau_patience",
         "class_weights",
         "seed",

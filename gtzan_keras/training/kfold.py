@@ -6,12 +6,13 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.fit import Run, train
 
@@ -28,6 +29,7 @@ def train_kfold_then_full(
     *,
     out: str | os.PathLike[str],
     k: int = 5,
+    group: Literal["artist"] | None = None,
     seed: int = 0,
     settings: dict[str, Any] | None = None,
     **training: Any,
@@ -47,6 +49,8 @@ def train_kfold_then_full(
         Folder of the final run; the folds' runs lie below it, in ``fold1``, ``fold2``, ...
     k : int >= 2
         How many folds.
+    group : "artist" or None
+        As for `gtzan_keras.tracks.splits.folds`. Known near-duplicates stay together in any case.
     seed : int
         Of the folds and of every training.
     settings : dict, optional
@@ -81,10 +85,11 @@ def train_kfold_then_full(
     if split.leaky:
         raise GtzanKerasError(f"split {split.name!r} is leaky; folds are cut from tracks, take an honest one")
     pool = tuple(sorted({*split.train, *split.validation}))
-    tracks = store.tracks[store.tracks["track_id"].isin(pool)]
+    tracks = with_near_duplicates(store.tracks)
+    tracks = tracks[tracks["track_id"].isin(pool)]
     best_epochs, best_values = [], []
     monitor = training.get("monitor", "val_loss")
-    for number, fold in enumerate(folds(tracks, k, seed=seed), start=1):
+    for number, fold in enumerate(folds(tracks, k, group=group, seed=seed), start=1):
         keras.utils.set_random_seed(seed)
         part = Split(f"{split.name}, fold {number} of {k}", fold.train, fold.test, ())
         run = train(build(), store, part, out=Path(out) / f"fold{number}", seed=seed, **training)

@@ -103,6 +103,7 @@ def fine_tune(
         "plateau_patience",
         "class_weights",
         "seed",
+        "jit_compile",
     )
     options = {name: first[name] for name in names if name in first}
     if first.get("augmentation"):

@@ -56,8 +56,8 @@ def use_precision(precision: str = "auto") -> str:
 def use_xla() -> bool:
     """Whether a training step is worth compiling with XLA: where there is a GPU.
 
-    Keras compiles by default. On a CPU the compiled convolutions are slower than oneDNN's, and a deep
-    network takes a minute to compile.
+    On a CPU the compiled convolutions are slower than oneDNN's, and deep networks take a minute to
+    compile (``docs/speed.md``). Keras' "auto" compiles whatever can be, on any device.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """One training step of four models under Keras' default and under other settings, on random pictures.
 
-python tests/benchmarks/bench_steps.py [FOLDER] [model ...]
+python tests/benchmarks/bench_steps.py [FOLDER] [model ...] [setting ...]
 
 FOLDER is taken and not used, as the other benchmarks want one. Every setting runs in a process of its own,
 since threads and oneDNN are fixed when TensorFlow starts.
@@ -26,8 +26,9 @@ BUILDS = {
 SETTINGS = {
     "Keras' default": {},
     "jit_compile=False": {"jit": False},
-    "mixed_bfloat16": {"policy": "mixed_bfloat16"},
+    "jit_compile=True": {"jit": True},
     "mixed_bfloat16, jit_compile=False": {"policy": "mixed_bfloat16", "jit": False},
+    "mixed_bfloat16": {"policy": "mixed_bfloat16"},
     "jit_compile=False, oneDNN off": {"jit": False, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     "jit_compile=False, 1 inter-op thread": {"jit": False, "inter": 1},
 }
@@ -65,11 +66,12 @@ def step(model_name: str, setting: dict) -> dict[str, float]:
     return {"first": first, "step": statistics.median(seconds)}
 
 
-def main(names: list[str]) -> None:
-    print("| model | setting | first step | step | times Keras' default |\n| --- | --- | --- | --- | --- |")
+def main(names: list[str], labels: list[str]) -> None:
+    print("| model | setting | first step | step | times the first |\n| --- | --- | --- | --- | --- |")
     for name in names:
         base = None
-        for label, setting in SETTINGS.items():
+        for label in labels:
+            setting = SETTINGS[label]
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **setting.get("environment", {})}
             arguments = [sys.executable, __file__, "--step", name, json.dumps(setting)]
             done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
@@ -89,4 +91,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--step"]:
         print(json.dumps(step(sys.argv[2], json.loads(sys.argv[3]))))
     else:
-        main([name for name in sys.argv[1:] if name in BUILDS] or list(BUILDS))
+        given = sys.argv[1:]
+        main(
+            [name for name in given if name in BUILDS] or list(BUILDS),
+            [label for label in given if label in SETTINGS] or list(SETTINGS),
+        )

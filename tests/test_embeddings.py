@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,13 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.cnn import cnn
 from gtzan_keras.models.saving import load_model, save_model
 from gtzan_keras.models.vggish import vggish_classifier
+from gtzan_keras.store import embeddings
 from gtzan_keras.store.embeddings import (
     HUB_HANDLE,
     EmbeddingSpec,
     EmbeddingsStore,
     embed,
+    embeddings_current,
     hub_folder,
     load_embedder,
 )
@@ -187,6 +190,135 @@ def test_a_track_with_too_little_sound_in_it_is_left_out(
     assert "s of sound without the silence around it, 0.975 s needed" in report.refused["jazz/click"]
 
 
+def test_sound_of_any_length_is_embedded_whatever_the_batch(
+    network: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "_BATCH", 3)
+    pieces = [np.random.default_rng(n).normal(size=(n, 96, 64)).astype("float32") for n in (5, 1, 4)]
+    for found, piece in zip(load_embedder(network).network(pieces), pieces, strict=True):
+        np.testing.assert_allclose(found, network(piece), rtol=1e-5, atol=1e-5)
+
+
+def test_reading_stays_a_few_tracks_ahead_of_the_network(
+    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = pd.concat([tracks[tracks["track_id"] != BROKEN]] * 10, ignore_index=True)
+    many["track_id"] = [f"copy/{number}" for number in range(len(many))]
+    many["duplicates"] = [()] * len(many)
+    started: list[str] = []
+    ahead: list[int] = []
+    load, good = embeddings._load_sound, load_embedder(network)
+
+    def counted(track_id: str, *rest: Any) -> Any:
+        started.append(track_id)
+        return load(track_id, *rest)
+
+    def watched(pieces: list[np.ndarray]) -> list[np.ndarray]:
+        ahead.append(len(started) - 2 * len(ahead))
+        return good.network(pieces)
+
+    monkeypatch.setattr(embeddings, "_load_sound", counted)
+    monkeypatch.setattr(embeddings, "load_embedder", lambda *_: good._replace(network=watched))
+    embed(many, tmp_path / "x.h5", network, jobs=2)
+    assert len(started) == 30
+    assert max(ahead) <= 2 + 2 + 4  # the two at hand, one a thread, and two more groups
+
+
+# ---- precision
+
+
+def test_the_policy_that_is_set_does_not_change_the_precision(
+    network: keras.Model, tracks: pd.DataFrame
+) -> None:
+    sound = sound_of(tracks, "jazz.00000")
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        copy = keras.models.clone_model(
+            network,
+            clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": None}),
+        )
+        copy.set_weights(network.get_weights())
+        assert copy.layers[-1].compute_dtype == "bfloat16"
+        found = load_embedder(copy).run(sound)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    np.testing.assert_array_equal(found, load_embedder(network).run(sound))
+
+
+def test_bfloat16_agrees_to_a_hundredth_and_is_another_source(
+    network: keras.Model, tracks: pd.DataFrame
+) -> None:
+    sound = sound_of(tracks, "rock.00000")
+    exact, fast = load_embedder(network), load_embedder(network, "bfloat16")
+    expected, found = exact.run(sound), fast.run(sound)
+    assert 0 < np.linalg.norm(found - expected) < 1e-2 * np.linalg.norm(expected)
+    assert fast.name == exact.name + " in bfloat16"
+
+
+def test_stores_of_another_precision_do_not_fit(
+    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model
+) -> None:
+    with pytest.raises(GtzanKerasError, match="in bfloat16' against"):
+        embed(tracks, store.path, network, patches=4, precision="bfloat16", jobs=1)
+
+
+def test_precisions_that_can_not_be_had_are_refused(network: keras.Model, saved_model: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="precision is 'half'; expected float32 or bfloat16"):
+        load_embedder(network, "half")
+    with pytest.raises(GtzanKerasError, match=r"is a SavedModel.*models\.vggish\('audioset'\)"):
+        load_embedder(saved_model, "bfloat16")
+
+
+# ---- whether a store is current
+
+
+def test_a_store_is_current_for_what_it_was_made_of(
+    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
+) -> None:
+    assert embeddings_current(store.path, tracks, network, patches=4)
+    assert not embeddings_current(tmp_path / "none.h5", tracks, network, patches=4)
+
+
+def test_a_store_is_not_current_for_other_settings_tracks_or_networks(
+    store: EmbeddingsStore,
+    tracks: pd.DataFrame,
+    network: keras.Model,
+    make_store: Callable[..., SpectrogramStore],
+) -> None:
+    other = keras.models.clone_model(network)
+    other_genre = tracks.assign(genre="pop")
+    assert not embeddings_current(store.path, tracks, network)
+    assert not embeddings_current(store.path, tracks, network, patches=4, trim=True)
+    assert not embeddings_current(store.path, tracks, network, patches=4, precision="bfloat16")
+    assert not embeddings_current(store.path, tracks, other, patches=4)
+    assert not embeddings_current(store.path, tracks, "hub", patches=4)
+    assert not embeddings_current(store.path, tracks.head(2), network, patches=4)
+    assert not embeddings_current(store.path, other_genre, network, patches=4)
+    assert not embeddings_current(make_store(["rock.00000"]).path, tracks, network, patches=4)
+
+
+def test_a_store_is_not_current_when_a_file_has_changed(network: keras.Model, tmp_path: Path) -> None:
+    (tmp_path / "jazz").mkdir()
+    one, two = tmp_path / "jazz" / "one.wav", tmp_path / "jazz" / "two.wav"
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 32000)
+    soundfile.write(one, sound, 16000)
+    two.write_bytes(b"this is no music " * 999)
+    tracks, path = load_tracks(tmp_path), tmp_path / "x.h5"
+    embed(tracks, path, network, jobs=1)
+    assert embeddings_current(path, tracks, network)
+    soundfile.write(one, -sound, 16000)
+    assert not embeddings_current(path, tracks, network)
+    soundfile.write(one, sound, 16000)
+    assert embeddings_current(path, tracks, network)
+    made = path.stat()
+    soundfile.write(two, sound, 16000)  # what was left out can be read now
+    os.utime(path, (made.st_atime, two.stat().st_ctime - 1))
+    assert not embeddings_current(path, tracks, network)
+    two.unlink()
+    assert embeddings_current(path, tracks, network)
+
+
 def test_a_real_track_has_31_patches(real_data: Path, network: keras.Model, tmp_path: Path) -> None:
     tracks = load_tracks(real_data / "gtzan_mini").head(1)
     embed(tracks, tmp_path / "x.h5", network, jobs=1)
@@ -202,14 +334,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "x.h5"
     embed(tracks, path, network, jobs=1)
     before = path.read_bytes()
-    good = network.predict_on_batch
-    calls: list[int] = []
+    good = embeddings.load_embedder(network)
 
-    def second_fails(patches: np.ndarray) -> np.ndarray:
-        calls.append(len(patches))
-        return good(patches) if len(calls) == 1 else np.full((1, 8), np.nan)
+    def second_fails(pieces: list[np.ndarray]) -> list[np.ndarray]:
+        return [good.network(pieces[:1])[0], np.full((1, 8), np.nan)]
 
-    monkeypatch.setattr(network, "predict_on_batch", second_fails)
+    monkeypatch.setattr(embeddings, "load_embedder", lambda *_: good._replace(network=second_fails))
     with pytest.raises(GtzanKerasError, match=r"jazz\.00000: its embeddings hold NaN"):
         embed(tracks, path, network, jobs=1)
     assert path.read_bytes() == before

@@ -345,6 +345,21 @@ def test_the_second_stage_is_a_run_like_any_other(cached: Run, tuned: Run) -> No
     assert again.settings["trainable_from"] == "block2_conv"
 
 
+def test_the_second_stage_keeps_the_firsts_settings(store: SpectrogramStore, tmp_path: Path) -> None:
+    options = {
+        "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "ema": 0.5, "patience": 4,
+        "monitor": "val_accuracy", "plateau_patience": 2, "class_weights": True, "seed": 5,
+        "keep_best": False, "augmentation": Augmentation(mixup=0.2),
+    }  # fmt: skip
+    first = fit(transfer(), store, tmp_path / "run", epochs=1, **options)
+    second = fine_tune(first, "predictions", 0.01, out=tmp_path / "tuned", epochs=1, verbose=0)
+    said, kept = first.settings["training"], second.settings["training"]
+    own = {"first_stage", "epochs", "best_epoch", "seconds", "frozen_part_cached"}
+    assert {key: kept[key] for key in kept if key not in own} == {
+        key: said[key] for key in said if key not in own
+    }
+
+
 def test_frozen_batch_normalisation_keeps_its_statistics(store: SpectrogramStore, tmp_path: Path) -> None:
     first = fit(transfer(normalization="batch"), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
     second = fine_tune(first, "block2_norm", out=tmp_path / "tuned", epochs=1, verbose=0)

@@ -1,9 +1,11 @@
-"""VGG16 and its like: Keras' own base inside, its preprocessing too, frozen where it is to be."""
+"""Keras' own base inside, its preprocessing too, frozen where it is to be."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import h5py
@@ -15,6 +17,8 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.image_base import IMAGE_BASES, freeze, image_base, vgg16
 from gtzan_keras.models.saving import load_model, save_model
+from gtzan_keras.training.fit import clone
+from gtzan_keras.training.frozen import frozen_part
 
 SHAPE = (32, 32, 3)
 
@@ -91,22 +95,135 @@ def test_the_published_file_layout_loads(legacy_file: Path, model: keras.Model, 
     np.testing.assert_array_equal(of_base(other)(pictures), of_base(model)(pictures))
 
 
-def test_resnet50_is_preprocessed_as_keras_says(pictures: np.ndarray) -> None:
-    model = image_base(SHAPE, 4, base="resnet50", weights=None)
-    plain = keras.applications.ResNet50(include_top=False, weights=None, input_shape=SHAPE)
-    bottom = keras.Model(model.input, model.get_layer("conv5_block3_out").output)
-    plain.set_weights(bottom.get_weights())
-    expected = plain(keras.applications.resnet50.preprocess_input(255 * pictures))
-    np.testing.assert_allclose(bottom(pictures), expected, rtol=1e-3, atol=1e-3)
-    assert not any(layer.trainable for layer in bottom.layers)
-
-
 def test_colours_are_not_rounded_in_bfloat16(pictures: np.ndarray) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = vgg16(SHAPE, 4, weights=None)
     given = keras.Model(model.input, model.get_layer("block1_conv1").input)(pictures)
     expected = keras.applications.vgg16.preprocess_input(255 * pictures)
     np.testing.assert_allclose(given, expected, atol=1e-3)
+
+
+# ---- one implementation for all of them
+
+
+class Built(NamedTuple):
+    own: keras.Model  # Keras', with Keras' preprocessing
+    model: keras.Model  # ours, with the weights of that
+    trained: list[str]  # layers, before any test changed it
+
+
+LAYERS = {
+    "resnet50": ("resnet", "conv5_block1_1_conv"),
+    "resnet50v2": ("resnet_v2", "conv5_block1_1_conv"),
+    "efficientnetv2b0": ("efficientnet_v2", "block6h_expand_conv"),
+    "mobilenetv3small": ("mobilenet_v3", "conv_1"),
+    "convnexttiny": ("convnext", "convnext_tiny_downsampling_block_2"),
+}
+"""Where Keras keeps ``preprocess_input``, and a layer to train from."""
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def base(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def built(base: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    own = getattr(keras.applications, IMAGE_BASES[base].application)(
+        include_top=False, weights=None, input_shape=SHAPE
+    )
+    random = np.random.default_rng(0)
+    vectors = [w + 0.1 * random.uniform(size=w.shape) if w.ndim == 1 else w for w in own.get_weights()]
+    own.set_weights(vectors)
+    path = tmp_path_factory.mktemp("weights") / f"{base}.weights.h5"
+    own.save_weights(path)
+    model = image_base(base, SHAPE, 4, weights=path, trainable_from=LAYERS[base][1])
+    path.unlink()
+    return Built(own, model, trained(model))
+
+
+def first(model: keras.Model) -> keras.Model:
+    """What comes before the weights."""
+    return keras.Model(model.input, next(layer for layer in model.layers if layer.weights).input)
+
+
+def preprocessed(base: str, pictures: np.ndarray) -> np.ndarray:
+    return getattr(keras.applications, LAYERS[base][0]).preprocess_input(255 * pictures)
+
+
+def test_each_base_gets_what_keras_gives_it(base: str, built: Built, pictures: np.ndarray) -> None:
+    expected = first(built.own)(preprocessed(base, pictures))
+    np.testing.assert_allclose(first(built.model)(pictures), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_each_base_gives_what_keras_does(base: str, built: Built, pictures: np.ndarray) -> None:
+    expected = np.asarray(built.own(preprocessed(base, pictures)))
+    ours = keras.Model(built.model.input, built.model.get_layer("pooling").input)
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(ours(pictures), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_each_base_is_trained_from_the_named_layer_on(base: str, built: Built) -> None:
+    names = [layer.name for layer in built.model.layers if layer.weights]
+    place = names.index(LAYERS[base][1])
+    assert 0 < place < names.index("head_norm")
+    assert built.trained == names[place:]
+
+
+def test_each_frozen_base_can_be_kept(base: str, built: Built, pictures: np.ndarray) -> None:
+    freeze(built.model, "head_norm")
+    parts = frozen_part(built.model)
+    assert parts is not None
+    assert parts[0].output is built.model.get_layer("pooling").output
+    np.testing.assert_array_equal(parts[0](pictures, training=True), parts[0](pictures))
+    np.testing.assert_allclose(parts[1](parts[0](pictures)), built.model(pictures), rtol=1e-4)
+
+
+def test_each_base_is_saved_and_opened_without_this_package(
+    base: str, built: Built, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    freeze(built.model, LAYERS[base][1])
+    built.model.save(tmp_path / "model.keras")
+    assert "gtzan_keras" not in built.model.to_json()
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert trained(again) == trained(built.model)
+    probabilities = np.asarray(again(pictures))
+    np.testing.assert_array_equal(probabilities, built.model(pictures))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["efficientnetv2b0", "convnexttiny"], indirect=True, scope="module")
+def test_a_second_stages_copy_is_the_same_model(built: Built, pictures: np.ndarray) -> None:
+    other = clone(built.model, lambda _: "float32")
+    np.testing.assert_array_equal(other(pictures), built.model(pictures))
+
+
+@pytest.mark.parametrize("base", ["convnexttiny"], indirect=True, scope="module")
+def test_convnexts_own_layers_open_in_a_fresh_process(
+    built: Built, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    built.model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "pictures.npy", pictures)
+    program = (
+        "import keras, numpy; model = keras.saving.load_model('model.keras', safe_mode=True); "
+        "numpy.save('out.npy', model(numpy.load('pictures.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), built.model(pictures), rtol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["resnet50"], indirect=True, scope="module")
+def test_frozen_batch_normalisation_keeps_its_statistics_in_training(
+    base: str, built: Built, pictures: np.ndarray
+) -> None:
+    freeze(built.model, LAYERS[base][1])
+    before, after = (built.model.get_layer(name) for name in ("conv2_block1_1_bn", "conv5_block1_1_bn"))
+    begun, weights = [np.array(layer.moving_mean) for layer in (before, after)], built.model.get_weights()
+    built.model(pictures, training=True)
+    ended = [np.array(layer.moving_mean) for layer in (before, after)]
+    built.model.set_weights(weights)
+    assert (ended[0] == begun[0]).all()
+    assert (ended[1] != begun[1]).any()
 
 
 # ---- the head
@@ -148,14 +265,6 @@ def test_freezing_anew_thaws_what_was_frozen(model: keras.Model) -> None:
     assert trained(model) == ["head_norm", "dense_1", "predictions"]
 
 
-def test_frozen_batch_normalisation_keeps_its_statistics_in_training(pictures: np.ndarray) -> None:
-    model = image_base(SHAPE, 4, base="resnet50", weights=None, trainable_from="conv5_block1_1_conv")
-    before, after = (model.get_layer(name) for name in ("conv2_block1_1_bn", "conv5_block1_1_bn"))
-    model(pictures, training=True)
-    assert (np.asarray(before.moving_mean.value) == 0).all()
-    assert (np.asarray(after.moving_mean.value) != 0).any()
-
-
 # ---- kept
 
 
@@ -181,6 +290,7 @@ def test_a_saved_model_opens_with_its_frozen_layers_and_without_this_package(
             "trainable_from is 'block3'; expected None or one of block1_conv1, ",
         ),
         ({"base": "vgg11"}, "base is 'vgg11'; expected one of vgg16, vgg19, resnet50"),
+        ({"base": (64, 64, 3)}, r"base is \(64, 64, 3\); expected one of vgg16"),
         ({"input_shape": (31, 64, 3)}, r"input_shape is \(31, 64, 3\); vgg16 takes .* at least 32 x 32"),
         ({"input_shape": (64, 64, 2)}, "with 1 or 3 channels"),
         ({"pooling": "mean"}, "pooling is 'mean'"),
@@ -196,7 +306,7 @@ def test_a_saved_model_opens_with_its_frozen_layers_and_without_this_package(
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(GtzanKerasError, match=message):
-        image_base(**{"input_shape": SHAPE, "weights": None, **arguments})
+        image_base(**{"base": "vgg16", "input_shape": SHAPE, "weights": None, **arguments})
 
 
 def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(
@@ -233,11 +343,12 @@ def test_the_addresses_are_those_that_keras_downloads_from(monkeypatch: pytest.M
     asked: list[str] = []
 
     def note(name: str, origin: str, **_: object) -> None:
+        assert origin.endswith(f"/{name}")  # as it is to be called in ~/.keras/models
         asked.append(origin)
         raise OSError(name)
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", note)
     for base in IMAGE_BASES:
         with pytest.raises(GtzanKerasError, match="could not be had"):
-            image_base(SHAPE, base=base)
+            image_base(base, SHAPE)
     assert asked == [entry.weights for entry in IMAGE_BASES.values()]

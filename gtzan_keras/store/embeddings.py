@@ -12,9 +12,11 @@ import logging
 import os
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +44,7 @@ __all__ = [
     "EmbeddingSpec",
     "EmbeddingsStore",
     "embed",
+    "embeddings_current",
     "hub_folder",
     "load_embedder",
 ]
@@ -51,7 +54,8 @@ HUB_HANDLE = "https://tfhub.dev/google/vggish/1"
 CHECKPOINT_URL = "https://storage.googleapis.com/audioset/vggish_model.ckpt"
 """The reference checkpoint, for `gtzan_keras.models.vggish`."""
 
-_BLOCK = 8  # tracks a worker that may wait for the network: 2 MB each
+_TOGETHER = 2  # tracks the network gets at once: VGGish's 290 MB of weights are read half as often
+_BATCH = 62  # patches in them; more of them ask for memory and gain little
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +75,8 @@ class EmbeddingSpec:
     trim : bool
         Silence at both ends was cut off first (librosa's default: 60 dB below the loudest point).
     source : str
-        The network: a Hub handle, or a name and the beginning of a checksum.
+        The network: a Hub handle, or a name and the beginning of a checksum; its precision, when that
+        is not float32.
 
     Raises
     ------
@@ -292,7 +297,7 @@ class _EmbeddingsWriter(StoreWriter):
 
 
 class Embedder(NamedTuple):
-    """A network that makes embeddings of sound; call ``run``.
+    """A network that makes embeddings of sound; call `run`.
 
     Parameters
     ----------
@@ -300,13 +305,20 @@ class Embedder(NamedTuple):
         For `EmbeddingSpec.source`.
     size : int
         Numbers a patch.
-    run : callable
-        Mono float32 samples at 16 kHz, of 0.975 s at least, to float32 (patches, size).
+    prepare : callable
+        Mono float32 samples at 16 kHz, of 0.975 s at least, to what the network takes.
+    network : callable
+        List of those to a list of embeddings.
     """
 
     name: str
     size: int
-    run: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    prepare: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    network: Callable[[list[npt.NDArray[np.float32]]], list[npt.NDArray[np.float32]]]
+
+    def run(self, audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Mono float32 samples at 16 kHz to float32 (patches, size)."""
+        return self.network([self.prepare(audio)])[0]
 
 
 def embed(
@@ -316,14 +328,15 @@ def embed(
     *,
     patches: int = 31,
     trim: bool = False,
+    precision: str = "float32",
     jobs: int = -1,
     progress: bool = True,
 ) -> PreprocessReport:
     """Turn tracks into a store of embeddings.
 
-    Worker processes decode; the network runs here, a track at a time, and writes as it goes. Files
-    that can not be read are left out, one log line each, and never end the run. The store is written
-    to a temporary name and renamed when complete.
+    Threads read the next tracks while the network works, two tracks at a time; memory does not depend
+    on how many there are. Files that can not be read are left out, one log line each, and never end
+    the run. The store is written to a temporary name and renamed when complete.
 
     Parameters
     ----------
@@ -337,8 +350,11 @@ def embed(
         Patches a track: fewer are padded with zeros, more are cut.
     trim : bool
         Cut off the silence at both ends first, as Uncu did.
+    precision : "float32" or "bfloat16"
+        What a Keras model computes in, whatever it was built under. bfloat16 is faster where the
+        processor has it, slower where not, and right to 1e-2; the spec's ``source`` says so.
     jobs : int
-        Worker processes as joblib counts them; -1 uses every core.
+        Threads that read, counted as joblib counts workers; -1 uses every core.
     progress : bool
         Show a bar when the output is a terminal.
 
@@ -351,7 +367,12 @@ def embed(
     ------
     GtzanKerasError
         The network can not be had or does not turn sound into (patches, size); `path` holds something
-        else; `jobs` is 0; a track stands in the table twice; or no track could be read.
+        else; `precision` is another word, or bfloat16 is asked of a SavedModel; `jobs` is 0; a track
+        stands in the table twice; or no track could be read.
+
+    See Also
+    --------
+    embeddings_current : whether there is anything to do.
 
     References
     ----------
@@ -377,18 +398,21 @@ def embed(
     path, begin = Path(path), time.perf_counter()
     _refuse_twice(list(tracks["track_id"]))
     if jobs == 0:
-        raise GtzanKerasError("jobs is 0; expected how many worker processes, or -1 for one a core")
-    embedder = load_embedder(source)
+        raise GtzanKerasError("jobs is 0; expected how many threads, or -1 for one a core")
+    embedder = load_embedder(source, precision)
     name = f"vggish-{patches}x{embedder.size}" + ("-trimmed" if trim else "")
     spec = EmbeddingSpec(name=name, patches=patches, size=embedder.size, trim=trim, source=embedder.name)
     _check_place(path, spec)
     with _EmbeddingsWriter(path, spec, tracks) as writer:
-        for sound in _sounds(tracks, spec, jobs, progress):
-            if sound.refused:
-                logger.warning("left out %s: %s", sound.track_id, sound.refused)
-                writer.append_track(sound.track_id, sound.samples, refused=sound.refused)
-            else:
-                writer.append_track(sound.track_id, embedder.run(sound.samples), sound.md5)
+        sounds = _sounds(tracks, spec, embedder, jobs, progress)
+        while group := list(islice(sounds, _TOGETHER)):
+            outputs = iter(embedder.network([sound.input for sound in group if not sound.refused]))
+            for sound in group:
+                if sound.refused:
+                    logger.warning("left out %s: %s", sound.track_id, sound.refused)
+                    writer.append_track(sound.track_id, sound.input, refused=sound.refused)
+                else:
+                    writer.append_track(sound.track_id, next(outputs), sound.md5)
         if not writer.rows:
             reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
             raise GtzanKerasError(f"{path}: not one of {len(tracks)} tracks could be read ({reasons})")
@@ -396,7 +420,65 @@ def embed(
     return PreprocessReport(path, count, count, refused=writer.refused, seconds=seconds)
 
 
-def load_embedder(source: str | os.PathLike[str] | keras.Model = "hub") -> Embedder:
+def embeddings_current(
+    path: str | os.PathLike[str],
+    tracks: pd.DataFrame,
+    source: str | os.PathLike[str] | keras.Model = "hub",
+    *,
+    patches: int = 31,
+    trim: bool = False,
+    precision: str = "float32",
+) -> bool:
+    """Whether a file holds what `embed` would make of these tracks now.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; it need not be there.
+    tracks, source, patches, trim, precision
+        As for `embed`. The network is not loaded.
+
+    Returns
+    -------
+    bool
+        Same network, settings, tracks and genres, and no file of a track has changed. One that is gone
+        has not; one that was left out has if it is newer than the store.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gtzan_keras.store.embeddings import embeddings_current
+    >>> tracks = pd.DataFrame({"track_id": ["jazz/one"], "genre": ["jazz"], "path": ["jazz/one.wav"]})
+    >>> embeddings_current("not-there.h5", tracks)
+    False
+    """
+    path = Path(path)
+    if not path.exists():
+        return False
+    with open_store(path) as store:
+        if not isinstance(store, EmbeddingsStore):
+            return False
+        found = (store.spec.source, store.spec.patches, store.spec.trim)
+        there = store.tracks
+        if (
+            found != (_source_name(source, precision), patches, trim)
+            or list(there["track_id"]) != list(tracks["track_id"])
+            or list(there["genre"]) != list(tracks["genre"])
+        ):
+            return False
+        made, md5, refused = path.stat().st_mtime, store.source_md5, store.refused
+    for track_id, file in zip(tracks["track_id"], map(Path, tracks["path"]), strict=True):
+        if not file.is_file():
+            continue
+        # The time of the last change of the entry: a file put in place has the old time of its content.
+        if file.stat().st_ctime > made if track_id in refused else file_md5(file) != md5.get(track_id):
+            return False
+    return True
+
+
+def load_embedder(
+    source: str | os.PathLike[str] | keras.Model = "hub", precision: str = "float32"
+) -> Embedder:
     """Load a network that makes embeddings.
 
     Parameters
@@ -406,6 +488,8 @@ def load_embedder(source: str | os.PathLike[str] | keras.Model = "hub") -> Embed
         that holds a SavedModel: called with a waveform at 16 kHz, it gives (patches, size). A Keras
         model: takes patches (batch, 96, 64), such as `gtzan_keras.models.vggish` builds, and gives
         (batch, size).
+    precision : "float32" or "bfloat16"
+        What a Keras model computes in; a SavedModel has its own.
 
     Returns
     -------
@@ -425,10 +509,11 @@ def load_embedder(source: str | os.PathLike[str] | keras.Model = "hub") -> Embed
     (2, 64)
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _keras_embedder(source)
+        return _keras_embedder(source, precision)
     import tensorflow as tf
 
     handle = HUB_HANDLE if source == "hub" else os.fspath(source)
+    _check_precision(handle, precision)
     remote = "://" in handle
     folder = hub_folder(handle) if remote else Path(handle)
     if not (folder / "saved_model.pb").is_file():
@@ -449,12 +534,11 @@ def load_embedder(source: str | os.PathLike[str] | keras.Model = "hub") -> Embed
         raise GtzanKerasError(
             f"{handle}: turns a second into shape {silence.shape}; expected (patches, size)"
         )
-    name = handle if remote else f"SavedModel {folder.resolve().name} {_folder_checksum(folder)}"
 
-    def run(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return network(tf.constant(audio)).numpy().astype(np.float32)
+    def run(sounds: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        return [network(tf.constant(audio)).numpy().astype(np.float32) for audio in sounds]
 
-    return Embedder(name, silence.shape[1], run)
+    return Embedder(_source_name(handle, precision), silence.shape[1], lambda audio: audio, run)
 
 
 def hub_folder(handle: str) -> Path:
@@ -495,7 +579,36 @@ def hub_folder(handle: str) -> Path:
         ) from error
 
 
-def _keras_embedder(model: keras.Model) -> Embedder:
+def _check_precision(source: object, precision: str) -> None:
+    if precision not in ("float32", "bfloat16"):
+        raise GtzanKerasError(f"precision is {precision!r}; expected float32 or bfloat16")
+    if precision != "float32" and isinstance(source, str):
+        raise GtzanKerasError(
+            f"precision is {precision!r}, but {source} is a SavedModel, which computes as it was saved; "
+            "give a Keras model, such as models.vggish('audioset')"
+        )
+
+
+def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -> str:
+    """`EmbeddingSpec.source` for a network."""
+    if isinstance(source, (str, os.PathLike)):
+        handle = HUB_HANDLE if source == "hub" else os.fspath(source)
+        if "://" in handle:
+            return handle
+        return f"SavedModel {Path(handle).resolve().name} {_folder_checksum(Path(handle))}"
+    checksum = hashlib.sha256()
+    for weights in source.get_weights():
+        checksum.update(np.ascontiguousarray(weights).data)
+    name = f"Keras model {source.name} {checksum.hexdigest()[:12]}"
+    return name if precision == "float32" else f"{name} in {precision}"
+
+
+def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
+    import keras
+
+    from gtzan_keras.training.fit import clone
+    from gtzan_keras.training.precision import use_xla
+
     takes = getattr(model, "input_shape", None)
     gives: tuple[Any, ...] = getattr(model, "output_shape", ())
     if takes != (None, FRAMES, BANDS) or len(gives) != 2:
@@ -503,14 +616,29 @@ def _keras_embedder(model: keras.Model) -> Embedder:
             f"source is a {type(model).__name__} from {takes} to {gives}; expected a Keras model from "
             f"patches (None, {FRAMES}, {BANDS}) to (None, size), such as models.vggish()"
         )
-    checksum = hashlib.sha256()
-    for weights in model.get_weights():
-        checksum.update(np.ascontiguousarray(weights).data)
+    _check_precision(model, precision)
+    computing = model
+    if precision == "bfloat16":
+        computing = clone(model, lambda _: "mixed_bfloat16")
+    elif any(layer.compute_dtype != "float32" for layer in model.layers):
+        computing = clone(model, lambda _: "float32")  # it was built under another policy
+    plain = keras.Model(computing.inputs[0], computing.outputs[0])  # theirs stays as it was compiled
+    plain.compile(jit_compile=use_xla())
 
-    def run(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(vggish_patches(audio)), dtype=np.float32)
+    def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        if not pieces:
+            return []
+        patches = np.concatenate(pieces)
+        outputs = []
+        for start in range(0, len(patches), _BATCH):
+            part = patches[start : start + _BATCH]
+            # A shape that the graph has not seen is traced anew: powers of two, and _BATCH.
+            padded = np.zeros((min(_BATCH, 1 << (len(part) - 1).bit_length()), FRAMES, BANDS), np.float32)
+            padded[: len(part)] = part
+            outputs.append(np.asarray(plain.predict_on_batch(padded), dtype=np.float32)[: len(part)])
+        return np.split(np.concatenate(outputs), np.cumsum([len(piece) for piece in pieces])[:-1])
 
-    return Embedder(f"Keras model {model.name} {checksum.hexdigest()[:12]}", gives[1], run)
+    return Embedder(_source_name(model, precision), gives[1], vggish_patches, network)
 
 
 def _folder_checksum(folder: Path) -> str:
@@ -523,13 +651,13 @@ def _folder_checksum(folder: Path) -> str:
 
 class _Sound(NamedTuple):
     track_id: str
-    samples: npt.NDArray[np.float32]
+    input: npt.NDArray[np.float32]
     md5: str = ""
     refused: str = ""
 
 
-def _load_sound(track_id: str, file: str, spec: EmbeddingSpec) -> _Sound:
-    """What a worker does for one track."""
+def _load_sound(track_id: str, file: str, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
+    """What a thread does for one track."""
     try:
         samples = load_audio(file, SAMPLE_RATE)
     except AudioError as error:
@@ -543,24 +671,33 @@ def _load_sound(track_id: str, file: str, spec: EmbeddingSpec) -> _Sound:
         reason = f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
         return _Sound(track_id, samples[:0], refused=reason)
     # Nothing after the last patch has any influence on it.
-    return _Sound(track_id, samples[: patch_samples(spec.patches)].copy(), file_md5(file))
+    prepared = embedder.prepare(samples[: patch_samples(spec.patches)].copy())
+    return _Sound(track_id, prepared, file_md5(file))
 
 
-def _sounds(tracks: pd.DataFrame, spec: EmbeddingSpec, jobs: int, progress: bool) -> Iterator[_Sound]:
+def _sounds(
+    tracks: pd.DataFrame, spec: EmbeddingSpec, embedder: Embedder, jobs: int, progress: bool
+) -> Iterator[_Sound]:
+    """Tracks in order, a few ahead. Threads do: decoding, FFT and checksum run outside Python's lock."""
     import joblib
     from tqdm import tqdm
 
-    to_do = list(zip(tracks["track_id"], tracks["path"], strict=True))
-    block = _BLOCK * joblib.effective_n_jobs(jobs)  # workers do not wait for the network: see preprocess
+    workers = joblib.effective_n_jobs(jobs)
+    to_do = iter(zip(tracks["track_id"], tracks["path"], strict=True))
     with (
-        joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1) as pool,
-        tqdm(total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True) as bar,
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(tracks), desc=spec.name, unit="track", disable=None if progress else True) as bar,
     ):
-        for start in range(0, len(to_do), block):
-            tasks = to_do[start : start + block]
-            for sound in pool(joblib.delayed(_load_sound)(*task, spec) for task in tasks):
-                yield sound
-                bar.update()
+
+        def start(count: int) -> Iterator[Future[_Sound]]:
+            return (pool.submit(_load_sound, *task, spec, embedder) for task in islice(to_do, count))
+
+        ahead = deque(start(workers + 2 * _TOGETHER))
+        while ahead:
+            sound = ahead.popleft().result()
+            ahead.extend(start(1))
+            yield sound
+            bar.update()
 
 
 def _check_place(path: Path, spec: EmbeddingSpec) -> None:

@@ -253,18 +253,18 @@ def _from_audio(
                 feature_table(tracks, jobs=jobs, path=path)
             table = load_feature_table(path)
         elif kind == VGGISH:
-            from gtzan_keras.store.embeddings import embed
+            from gtzan_keras.store.embeddings import embed, embeddings_current
 
             path = stores / f"{stem}-vggish-{zlib.crc32((weights or 'hub').encode()):08x}.h5"
-            if not path.is_file():
-                source: Any = weights or "hub"
-                if weights == "none" or (weights and Path(weights).is_file()):
-                    import keras
+            source: Any = weights or "hub"
+            if weights == "none" or (weights and Path(weights).is_file()):
+                import keras
 
-                    from gtzan_keras.models.vggish import vggish
+                from gtzan_keras.models.vggish import vggish
 
-                    keras.utils.set_random_seed(0)
-                    source = vggish(None if weights == "none" else weights)
+                keras.utils.set_random_seed(0)
+                source = vggish(None if weights == "none" else weights)
+            if not embeddings_current(path, tracks, source, trim=True):
                 embed(tracks, path, source=source, trim=True, jobs=jobs)
             store = open_store(path)
         else:

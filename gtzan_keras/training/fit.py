@@ -295,6 +295,7 @@ def train(
             "best_epoch": best,
             "seconds": round(seconds, 1),
             "frozen_part_cached": trainee is not model,
+            "jit_compile": jit_compile,
             **({} if after is None else {"first_stage": after.settings["training"]}),
         },
         "environment": environment(),
@@ -493,7 +494,7 @@ def clone(model: keras.Model, dtype_of: Callable[[keras.layers.Layer], str]) -> 
             return part  # a plain operation, such as flip, has neither weights nor precision
         return type(part).from_config({**part.get_config(), "dtype": dtype_of(part)})
 
-    other = keras.models.clone_model(model, clone_function=copy)
+    other = keras.models.clone_model(model, clone_function=copy, recursive=True)
     other.set_weights(model.get_weights())
     return other
 

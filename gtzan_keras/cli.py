@@ -153,7 +153,7 @@ def embed(
     from gtzan_keras.tracks.catalogue import load_tracks
 
     network = vggish(source) if Path(source).is_file() else source
-    report = run(load_tracks(folder), store, network, trim=trim, precision=precision, jobs=jobs)  # type: ignore[arg-type]
+    report = run(load_tracks(folder), store, network, trim=trim, precision=precision, jobs=jobs)
     print(
         f"{report.path}: embeddings of {report.written} tracks, {len(report.refused)} left out, "
         f"{report.seconds:.1f} s"

@@ -26,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-# Kernels draw inline; what the notebooks compute is kept under data/, and made anew for `make test`.
+# Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks
 
 .PHONY: help install report notebooks test lint format bench clean

@@ -477,6 +477,10 @@ def _pooled(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
             for key in ("format", "data", "model", "training", "environment", "date", "command")
         },
         "name": name,
+        "training": {
+            **first["training"],
+            "seconds": sum(result["training"]["seconds"] for result in results),
+        },
         "split": {
             **first["split"],
             "name": first["split"]["name"].split(" fold ")[0] + f" folds ({len(results)})",

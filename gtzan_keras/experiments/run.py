@@ -379,7 +379,9 @@ def _pictures(
                 build, store, split, out=folder, k=recipe.kfold, group=group, resume=True, **options
             )
         else:
-            made = train(build(), store, split, out=folder, resume=True, **options)
+            label = f"{recipe.name}, {protocol}, seed {seed}"
+            label += f", fold {number}" if len(parts) > 1 else ""
+            made = train(build(), store, split, out=folder, name=label, resume=True, **options)
         if recipe.fine_tune:
             second = dict(recipe.fine_tune)
             if max_epochs is not None:
@@ -390,7 +392,7 @@ def _pictures(
         policy = keras.config.dtype_policy()
         keras.backend.clear_session()  # which would forget the precision too
         keras.config.set_dtype_policy(policy)
-    return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name} {protocol} seed {seed}")
+    return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name}, {protocol}, seed {seed}")
 
 
 def _features(
@@ -452,7 +454,7 @@ def _features(
     ]
     return {
         "format": 1,
-        "name": f"{recipe.name} {protocol} seed {seed}",
+        "name": f"{recipe.name}, {protocol}, seed {seed}",
         "data": {"name": sources.name, "tracks": len(facts), "genres": found.genres},
         "split": {"name": recipe.split if protocol == "published" else protocol, "leaky": found.leaky},
         "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
@@ -509,7 +511,7 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     target = out / recipe.name / protocol
     result = {
         **{key: results[0][key] for key in ("format", "data", "split", "environment")},
-        "name": f"{recipe.name} {protocol}",
+        "name": f"{recipe.name}, {protocol}",
         "model": {"builder": "ensemble", "arguments": {"members": list(recipe.members), "seeds": seeds}},
         "training": {},
         "date": date.today().isoformat(),

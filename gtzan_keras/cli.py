@@ -376,7 +376,7 @@ def run(
 
     from gtzan_keras.experiments import PROTOCOLS, find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import leaderboard
+    from gtzan_keras.report.leaderboard import in_percent, leaderboard
     from gtzan_keras.training.precision import use_precision
 
     recipe = find(name)
@@ -406,14 +406,12 @@ def run(
         summary = json.loads(path.read_text("utf-8"))
         label = PROTOCOLS[summary["protocol"]]
         if part := summary["segments"]:
-            spread = f"{100 * part['low']:.1f} to {100 * part['high']:.1f}"
-            remarks.append(f"{label}, by segment: {100 * part['value']:.1f} % ({spread})")
+            remarks.append(f"{label}, by segment: {in_percent(part)}")
         remarks += [f"{label}, not as in the recipe: {text}" for text in summary["deviations"]]
-        scores = [summary["scores"][metric] for metric in ("accuracy", "macro_precision")]
         table.add_row(
             f"ours, {label}" + (" (leaky)" if summary["leaky"] else ""),
             summary["split"],
-            *(f"{100 * s['value']:.1f} % ({100 * s['low']:.1f} to {100 * s['high']:.1f})" for s in scores),
+            *(in_percent(summary["scores"][metric]) for metric in ("accuracy", "macro_precision")),
             str(summary["seeds"]),
         )
     console.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -142,8 +141,9 @@ def run(
     paths = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
     folder = Path(out) / recipe.name
     if recipe.members:
-        return [_ensemble(recipe, folder.parent.parent, p, seeds, command) for p in wanted]
+        return [_ensemble(recipe, Path(out), p, seeds, command) for p in wanted]
     sources = _sources(recipe, paths, Path(stores), jobs, weights)
+    deviations = _deviations(recipe, sources, weights)
     summaries = []
     for chosen in wanted:
         results = []
@@ -152,21 +152,14 @@ def run(
             key = _key(recipe, sources, chosen, seed, max_epochs, weights)
             result = _finished(target, key)
             if result is None:
-                arguments = (recipe, sources, chosen, seed, max_epochs, weights, target, command, verbose)
-                result = _features(*arguments) if sources.table is not None else _pictures(*arguments)
+                what = (recipe, sources, chosen, seed, max_epochs, command)
+                if sources.table is not None:
+                    result = _features(*what)
+                else:
+                    result = _pictures(*what, weights, target, verbose)
                 _keep(target, result, key)
             results.append(result)
-        summaries.append(
-            _summary(
-                recipe,
-                chosen,
-                results,
-                folder / chosen,
-                max_epochs,
-                _deviations(recipe, sources, weights),
-                command,
-            )
-        )
+        summaries.append(_summary(recipe, chosen, results, folder / chosen, max_epochs, deviations, command))
     return summaries
 
 
@@ -308,9 +301,9 @@ def _pictures(
     protocol: str,
     seed: int,
     max_epochs: int | None,
+    command: str,
     weights: str | None,
     target: Path,
-    command: str,
     verbose: int,
 ) -> dict[str, Any]:
     """Train on a store, once a fold, and pool the folds' test tracks."""
@@ -324,7 +317,7 @@ def _pictures(
     from gtzan_keras.training.fit import train
     from gtzan_keras.training.frozen import fine_tune
     from gtzan_keras.training.kfold import train_kfold_then_full
-    from gtzan_keras.training.search import grid_search
+    from gtzan_keras.training.search import divided, grid_search
 
     store = sources.store
     assert store is not None
@@ -362,10 +355,9 @@ def _pictures(
             )
             if len(recipe.grid) == 2:
                 write_figures({"grid": grid_heat_map(table, *recipe.grid)}, folder)
-            best = {name: table[name].iloc[0].item() for name in recipe.grid}
-            of_training = set(inspect.signature(train).parameters)
-            training |= {key: value for key, value in best.items() if key in of_training}
-            arguments |= {key: value for key, value in best.items() if key not in of_training}
+            of_build, of_training = divided({name: table[name].iloc[0].item() for name in recipe.grid})
+            arguments |= of_build
+            training |= of_training
         settings = {
             "data": sources.name,
             "builder": recipe.builder,
@@ -401,10 +393,7 @@ def _features(
     protocol: str,
     seed: int,
     max_epochs: int | None,
-    weights: str | None,
-    target: Path,
     command: str,
-    verbose: int,
 ) -> dict[str, Any]:
     """Cross-validate a model of hand-crafted features on one seed's folds."""
     from gtzan_keras import models

@@ -73,6 +73,17 @@ class Row:
     metric: str
     cells: Mapping[str, Cell]
 
+    @property
+    def published(self) -> str:
+        """The source's figure in words."""
+        return str(self.recipe.published[0]) if self.recipe.published else "no figure"
+
+    @property
+    def unit(self) -> str:
+        """What the figures are, where they are not accuracies by track."""
+        metric = " (macro precision)" if self.metric == "macro_precision" else ""
+        return metric + (" (by segment)" if _is_by_segment(self.recipe) else "")
+
 
 def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Write ``README.md`` and ``index.html`` from all summaries and runs below a folder.
@@ -105,11 +116,12 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     folder = Path(folder)
     summaries = _summaries(folder)
     rows = [_row(recipe, summaries) for recipe in RECIPES.values()]
-    shown = [cell.summary for row in rows for cell in row.cells.values() if cell.summary]
+    found = [cell.summary for row in rows for cell in row.cells.values() if cell.summary]
+    # One summary may stand in two columns.
+    shown = list({(summary["recipe"], summary["protocol"]): summary for summary in found}.values())
     html = render(
         "leaderboard.html.j2",
         rows=rows,
-        sources=SOURCES,
         protocols=PROTOCOLS,
         reference=ON_FAULT_FILTERED,
         usual=USUAL_DATA,
@@ -155,9 +167,8 @@ def results_table(
     rows = {}
     for name in RECIPES if names is None else names:
         row = _row(find(name), summaries, metric)
-        published = str(row.recipe.published[0]) if row.recipe.published else "no figure"
         cells = {label: _cell(row.cells[protocol], {}) for protocol, label in PROTOCOLS.items()}
-        rows[name] = {"published": published, **cells}
+        rows[name] = {"published": row.published, **cells}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
 
 
@@ -262,13 +273,9 @@ def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> st
             "| --- | --- | --- |" + " --- |" * len(PROTOCOLS),
         ]
         for row in own:
-            published = str(row.recipe.published[0]) if row.recipe.published else "no figure"
-            metric = " (macro precision)" if row.metric == "macro_precision" else ""
-            metric += " (by segment)" if _is_by_segment(row.recipe) else ""
+            what = f"{row.recipe.title}{row.unit}"
             cells = [_cell(row.cells[protocol], notes) for protocol in PROTOCOLS]
-            lines.append(
-                f"| `{row.recipe.name}` | {row.recipe.title}{metric} | {published} | {' | '.join(cells)} |"
-            )
+            lines.append(f"| {' | '.join([f'`{row.recipe.name}`', what, row.published, *cells])} |")
         lines.append("")
     if notes:
         lines += ["Differences from the recipe:", ""]
@@ -288,11 +295,10 @@ def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> st
             "| command | data | split | seeds | date |",
             "| --- | --- | --- | --- | --- |",
         ]
-        seen = {(s["recipe"], s["protocol"]): s for s in summaries}
         lines += [
             f"| `{s['command']}` | {s['data']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
             f"| {s['seeds']} | {s['date']} |"
-            for s in seen.values()
+            for s in summaries
         ]
     return "\n".join(lines) + "\n"
 
@@ -304,6 +310,17 @@ def _cell(cell: Cell, notes: Mapping[str, int]) -> str:
     marks = ", ".join(f"[{notes[text]}]" for text in summary["deviations"] if text in notes)
     seeds = "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
     leaky = "leaky: " if summary["leaky"] else ""
-    interval = f"{100 * score['low']:.1f} to {100 * score['high']:.1f}"
     data = "" if summary["data"] in USUAL_DATA else f", {summary['data']}"
-    return f"{leaky}{100 * score['value']:.1f} % ({interval}), {seeds}{data} {marks}".rstrip()
+    return f"{leaky}{in_percent(score)}, {seeds}{data} {marks}".rstrip()
+
+
+def in_percent(score: Mapping[str, float]) -> str:
+    """A score with its interval as text.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report.leaderboard import in_percent
+    >>> in_percent({"value": 0.63, "low": 0.578, "high": 0.679})
+    '63.0 % (57.8 to 67.9)'
+    """
+    return f"{100 * score['value']:.1f} % ({100 * score['low']:.1f} to {100 * score['high']:.1f})"

@@ -95,7 +95,6 @@ def grid_search(
     monitor = training.get("monitor", "val_loss")
     _check(grid, monitor, store, split)
     folder = Path(out)
-    of_training = inspect.signature(train).parameters
     rows: list[dict[str, Any]] = []
 
     class Trials(keras_tuner.GridSearch):
@@ -111,11 +110,11 @@ def grid_search(
 
     def one(values: Mapping[str, Any]) -> dict[str, Any]:
         keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
-        model = build(**{name: value for name, value in values.items() if name not in of_training})
-        chosen = {name: value for name, value in values.items() if name in of_training}
+        of_build, of_training = divided(values)
+        model = build(**of_build)
         name = ",".join(f"{name}={value}" for name, value in values.items())
         target = folder / re.sub(r"[^\w.,=()-]+", "_", name)
-        run = train(model, store, split, out=target, seed=seed, resume=True, **{**training, **chosen})
+        run = train(model, store, split, out=target, seed=seed, resume=True, **{**training, **of_training})
         facts = run.settings["training"]
         best = run.history.iloc[facts["best_epoch"] - 1]
         figures = {name: float(best[name]) for name in dict.fromkeys(("val_loss", "val_accuracy", monitor))}
@@ -146,6 +145,19 @@ def grid_search(
     )
     table.to_csv(folder / "grid.csv", index=False)
     return table
+
+
+def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A grid's values for the builder, and those for `train`: whatever `train` takes goes there.
+
+    Examples
+    --------
+    >>> from gtzan_keras.training.search import divided
+    >>> divided({"dropout": 0.4, "learning_rate": 1e-4})
+    ({'dropout': 0.4}, {'learning_rate': 0.0001})
+    """
+    of_training = {name: values[name] for name in values if name in inspect.signature(train).parameters}
+    return {name: values[name] for name in values if name not in of_training}, of_training
 
 
 def _check(grid: Mapping[str, Sequence[Any]], monitor: str, store: SpectrogramStore, split: Split) -> None:

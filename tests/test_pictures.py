@@ -6,14 +6,17 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gtzan_keras.audio.spectrogram import log_mel
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel, mel_image
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.pictures import import_images
+from gtzan_keras.store.hdf5 import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.pictures import import_images, resize
+from gtzan_keras.tracks.catalogue import describe
 
 
 def paint(file: Path, pixels: np.ndarray, mode: str | None = None, **options: object) -> Path:
@@ -152,3 +155,72 @@ def test_a_damaged_picture_is_read_or_refused_and_nothing_else(
     with contextlib.suppress(GtzanKerasError):
         import_images(tmp_path / suffix, tmp_path / "x.h5", 6, 7).close()
     assert not (tmp_path / "x.h5.writing").exists()
+
+
+# --- resize ------------------------------------------------------------------------------------------
+
+GREY = SpectrogramSpec(name="grey", n_mels=20, height=20, width=30)
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> SpectrogramStore:
+    pictures = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
+    ids = ["pop.00003", "rock.00000", "rock.00000"]
+    return SpectrogramStore.from_arrays(tmp_path / "grey.h5", pictures, ids, GREY)
+
+
+def test_a_store_is_resized_as_pillow_does(grey: SpectrogramStore, tmp_path: Path) -> None:
+    larger = resize(grey, tmp_path / "larger.h5", 40, 45)
+    assert larger.shape == (3, 40, 45, 1)
+    for before, after in zip(grey.read(), larger.read(), strict=True):
+        expected = Image.fromarray(before[..., 0]).resize((45, 40), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(after[..., 0], expected)
+
+
+def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: Path) -> None:
+    import matplotlib
+
+    coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis").read()
+    expected = matplotlib.colormaps["viridis"](grey.read()[..., 0], bytes=True)[..., :3]
+    np.testing.assert_array_equal(coloured, expected)
+
+
+def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:
+    tracks = describe({"rock.00000": "rock", "jazz.00054": "jazz"})
+    with StoreWriter(tmp_path / "a.h5", GREY, tracks) as writer:
+        picture = np.zeros((20, 30, 1), np.uint8)
+        writer.append(Sample("rock.00000", pack([picture, picture]), md5="abc"))
+        writer.append(Sample("jazz.00054", (), refused="not audio"))
+    store = SpectrogramStore(tmp_path / "a.h5")
+    smaller = resize(store, tmp_path / "smaller.h5", 10, 10)
+    assert smaller.sample_id == ["rock.00000#0", "rock.00000#1"]
+    assert smaller.refused == {"jazz.00054": "not audio"}
+    assert smaller.source_md5 == {"rock.00000": "abc"}
+    pd.testing.assert_frame_equal(smaller.tracks, store.tracks)
+    assert smaller.genres == store.genres
+
+
+def test_the_spec_of_a_resized_store_turns_sound_into_that_size(
+    grey: SpectrogramStore, tmp_path: Path
+) -> None:
+    spec = resize(grey, tmp_path / "coloured.h5", 24, 18, "magma").spec
+    assert spec.name == "grey as 24x18 magma"
+    assert mel_image(np.random.default_rng(0).normal(size=22050).astype("float32"), spec).shape == (24, 18, 3)
+
+
+def test_coloured_pictures_take_no_second_map(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 20, 30)
+    with pytest.raises(GtzanKerasError, match="coloured already"):
+        resize(store, tmp_path / "y.h5", 10, 10, "viridis")
+    assert resize(store, tmp_path / "y.h5", 10, 15).shape == (4, 10, 15, 3)
+
+
+def test_a_store_is_not_resized_onto_itself(grey: SpectrogramStore) -> None:
+    with pytest.raises(GtzanKerasError, match="the store itself"):
+        resize(grey, grey.path, 10, 10)
+
+
+def test_a_size_below_one_is_refused(grey: SpectrogramStore, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="height is 0"):
+        resize(grey, tmp_path / "y.h5", 0, 10)
+    assert not (tmp_path / "y.h5").exists()

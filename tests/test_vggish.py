@@ -114,7 +114,7 @@ def independent_patches(audio: np.ndarray) -> np.ndarray:
 
 
 def test_patches_agree_with_an_independent_derivation() -> None:
-    np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-4)
 
 
 def test_patches_agree_with_tensorflow_signal_as_the_hub_model_computes_them() -> None:
@@ -170,7 +170,7 @@ def test_a_real_track_gives_31_patches(real_data: Path) -> None:
     audio = load_audio(real_data / "gtzan_mini" / "blues" / "blues.00000.wav", 16000)
     patches = vggish_patches(audio)
     assert patches.shape == (31, 96, 64)
-    np.testing.assert_allclose(patches[:3], independent_patches(audio[:48000]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(patches[:3], independent_patches(audio[:48000]), rtol=0, atol=1e-4)
 
 
 # ---- the network

@@ -285,7 +285,7 @@ def mel_image(audio: Audio, spec: SpectrogramSpec) -> Image:
         grey = np.rint(levels * 255).astype(np.uint8)
     if spec.colour_map is None:
         return np.ascontiguousarray(grey[:, :, None])
-    return _colours(spec.colour_map)[grey]
+    return coloured(grey, spec.colour_map)
 
 
 def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
@@ -331,6 +331,11 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     return [
         _pad_or_cut(clip[hop * index :], spec.segment_seconds, spec.sample_rate) for index in range(count)
     ]
+
+
+def coloured(grey: Image, colour_map: str) -> Image:
+    """A grey picture (height, width) in the colours of a Matplotlib colour map (height, width, 3)."""
+    return _colours(colour_map)[grey]
 
 
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ _HOP = 160  # samples: 10 ms
 _N_FFT = 512
 _LOWEST, _HIGHEST = 125.0, 7500.0  # Hz
 _LOG_OFFSET = 0.01
-_BLOCK = 32  # patches at a time: memory stays flat however long the sound is
+_BLOCK = 4  # patches at a time: the working set stays in the processor's cache
 
 
 def patch_samples(count: int) -> int:
@@ -44,7 +45,8 @@ def vggish_patches(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Windows of 25 ms (periodic Hann) every 10 ms, from the first sample on and without padding;
     magnitudes of a 512-point FFT; 64 triangular bands that are straight lines on the HTK mel scale,
     not normalised and without the DC bin; the natural logarithm of that plus 0.01. What does not
-    fill a patch at the end is dropped.
+    fill a patch at the end is dropped. Computed in float32: within 1e-4 of the reference, which uses
+    float64.
 
     Parameters
     ----------
@@ -78,31 +80,36 @@ def vggish_patches(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     >>> vggish_patches(np.zeros(30 * 16000, dtype="float32")).shape
     (31, 96, 64)
     """
+    import scipy.fft
+
     if audio.ndim != 1:
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples at 16 kHz, shape (n,)")
     count = max(0, (len(audio) - patch_samples(0)) // (FRAMES * _HOP))
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)).astype(np.float32)
     patches = np.empty((count, FRAMES, BANDS), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         block = patches[start : start + _BLOCK]
-        piece = audio[start * FRAMES * _HOP :][: patch_samples(len(block))]
+        piece = audio[start * FRAMES * _HOP :][: patch_samples(len(block))].astype(np.float32, copy=False)
         frames = np.lib.stride_tricks.sliding_window_view(piece, _WINDOW)[::_HOP]
-        magnitude = np.abs(np.fft.rfft(frames * window, _N_FFT))
-        block[:] = np.log(magnitude @ _filters() + _LOG_OFFSET).reshape(block.shape)
+        spectrum = scipy.fft.rfft(frames * window, _N_FFT)
+        magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))
+        mel = (_filters() @ magnitude.T).T
+        block[:] = np.log(mel + np.float32(_LOG_OFFSET)).reshape(block.shape)
     return patches
 
 
 @functools.cache
-def _filters() -> npt.NDArray[np.float64]:
-    """Filter bank (FFT bin, band)."""
+def _filters() -> Any:
+    """Filter bank (band, FFT bin), sparse: each bin belongs to two bands at most."""
+    import scipy.sparse
 
     def mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return 1127.0 * np.log1p(hertz / 700.0)
 
-    bins = mel(np.linspace(0.0, SAMPLE_RATE / 2, _N_FFT // 2 + 1))[:, None]
+    bins = mel(np.linspace(0.0, SAMPLE_RATE / 2, _N_FFT // 2 + 1))
     lowest, highest = mel(np.array([_LOWEST, _HIGHEST]))
-    edges = np.linspace(lowest, highest, BANDS + 2)
+    edges = np.linspace(lowest, highest, BANDS + 2)[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    weights[0] = 0.0
-    return weights
+    weights[:, 0] = 0.0
+    return scipy.sparse.csr_matrix(weights.astype(np.float32))

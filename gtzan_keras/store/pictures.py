@@ -1,20 +1,21 @@
-"""A folder of spectrogram pictures to a store, for releases that hold pictures and no sound."""
+"""Pictures to a store: a folder of them, for releases that hold no sound; or another store's, resized."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.hdf5 import Sample, SpectrogramStore, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import genre_names, genre_of_folder, track_id_of
 
-__all__ = ["import_images"]
+__all__ = ["import_images", "resize"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -98,6 +99,94 @@ def import_images(
             yield _read(by_id[track_id], spec)
 
     return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
+
+
+def resize(
+    store: SpectrogramStore,
+    path: str | os.PathLike[str],
+    height: int,
+    width: int,
+    colour_map: str | None = None,
+) -> SpectrogramStore:
+    """Make a store of another store's pictures in another size, for a network that wants that size.
+
+    It adds no detail: from audio, `preprocess` with a spec of that size is better. Tracks, facts and
+    segments stay. A model trained on it takes sound too; that is analysed as before and then brought
+    to the new size in one step, which differs by a little smoothing from resizing the old pictures.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        Of pictures.
+    path : str or os.PathLike
+        The HDF5 file to write; an existing one is replaced.
+    height, width : int > 0 [pixels]
+        Bilinear, as `mel_image` resizes.
+    colour_map : str, optional
+        A Matplotlib colour map that turns grey pictures into three channels.
+
+    Returns
+    -------
+    SpectrogramStore
+
+    Raises
+    ------
+    GtzanKerasError
+        The store holds no pictures, or coloured ones and a colour map is given; the size is below 1,
+        or `path` is the store itself.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> from gtzan_keras.store.pictures import resize
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    >>> folder = tempfile.mkdtemp()
+    >>> images = np.zeros((1, 8, 8), "uint8")
+    >>> store = SpectrogramStore.from_arrays(f"{folder}/tiny.h5", images, ["pop.00000"], spec)
+    >>> larger = resize(store, f"{folder}/larger.h5", 16, 12, "viridis")
+    >>> larger.shape, larger.spec.name
+    ((1, 16, 12, 3), 'tiny as 16x12 viridis')
+    """
+    if not isinstance(store.spec, SpectrogramSpec):
+        raise GtzanKerasError(f"{store.path}: embeddings, not pictures; only pictures can be resized")
+    if colour_map is not None and store.spec.channels != 1:
+        raise GtzanKerasError(
+            f"{store.path}: its pictures are coloured already; colour_map is {colour_map!r}, leave it out"
+        )
+    if Path(path).resolve() == store.path.resolve():
+        raise GtzanKerasError(f"{path}: the store itself; write the resized pictures to another file")
+    spec = replace(
+        store.spec,
+        name=" ".join(filter(None, (f"{store.spec.name} as {height}x{width}", colour_map))),
+        height=height,
+        width=width,
+        fit="resize",
+        channels=store.spec.channels if colour_map is None else 3,
+        colour_map=colour_map or store.spec.colour_map,
+    )
+
+    from PIL import Image
+    from tqdm import tqdm
+
+    def sized(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        bands = [
+            np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
+            for channel in np.moveaxis(picture, -1, 0)
+        ]
+        picture = np.stack(bands, axis=-1)
+        return picture if colour_map is None else coloured(picture[..., 0], colour_map)
+
+    def samples() -> Iterator[Sample]:
+        for track_id in tqdm(dict.fromkeys(store.track_id), desc=spec.name, unit="track", disable=None):
+            pictures = store.read(store.rows([track_id]))
+            yield Sample(track_id, pack(map(sized, pictures)), store.source_md5.get(track_id, ""))
+        for track_id, reason in store.refused.items():
+            yield Sample(track_id, (), store.source_md5.get(track_id, ""), reason)
+
+    with StoreWriter(path, spec, store.tracks) as writer:
+        writer.append_all(samples())
+    return SpectrogramStore(path)
 
 
 def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -176,6 +177,22 @@ def import_images(
 
 
 @app.command()
+def resize(
+    store: Annotated[Path, typer.Argument(help="Store of pictures.")],
+    out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    height: Annotated[int, typer.Option(help="Pixels.")],
+    width: Annotated[int, typer.Option(help="Pixels.")],
+    colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
+) -> None:
+    """Make a store of another store's pictures in another size."""
+    from gtzan_keras.store.hdf5 import open_store
+    from gtzan_keras.store.pictures import resize as run
+
+    made = run(open_store(store), out, height, width, colour_map)
+    print(f"{made.path}: {len(made)} pictures, spec {made.spec.name!r}")
+
+
+@app.command()
 def features(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     out: Annotated[Path, typer.Argument(help="CSV file to write.")],
@@ -225,7 +242,9 @@ def cross_validate(
 def train(
     store: Annotated[Path, typer.Argument(help="Store to train on.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
-    model: Annotated[str, typer.Option(help="cnn, cnn-arrigo, cnn-zhang, cnn-uncu or dense.")] = "cnn",
+    model: Annotated[
+        str, typer.Option(help="cnn, cnn-arrigo, dense, vgg16, yolov8, vggish-classifier, ...")
+    ] = "cnn",
     arguments: Annotated[str, typer.Option(help="Further arguments of the builder, as JSON.")] = "{}",
     split: Annotated[
         str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
@@ -244,6 +263,10 @@ def train(
         bool, typer.Option("--augment", help="Change the training pictures: shifts, stretch, masks, mixup.")
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    on_device: Annotated[
+        bool | None,
+        typer.Option("--on-device/--no-on-device", help="Pictures on the device; default: if it is a GPU."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Drives everything that is drawn.")] = 0,
     data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
@@ -255,20 +278,18 @@ def train(
     from gtzan_keras.store.hdf5 import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of
-    from gtzan_keras.tracks.near_duplicates import with_near_duplicates
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fit import train as fit
-    from gtzan_keras.training.precision import use_precision
 
     opened = open_store(store)
     parts = (
         splits.fault_filtered(opened.tracks)
         if split == "fault-filtered"
-        else splits.stratified(with_near_duplicates(opened.tracks), split, seed)
+        else splits.stratified(opened.tracks, split, seed)
     )
     if without:
-        parts = parts.without(opened.tracks, [genre for genre in without.split(",") if genre])
-    use_precision(precision)
+        left_out = [genre for genre in without.split(",") if genre]
+        parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
     run = fit(
         built,
@@ -286,6 +307,8 @@ def train(
         class_weights=class_weights,
         augmentation=STRONG_AUGMENTATION if augment else None,
         seed=seed,
+        precision=precision,  # type: ignore[arg-type]
+        on_device=on_device,
         tensorboard=tensorboard,
         settings={
             "data": data_name or name_of(opened.tracks),
@@ -359,6 +382,9 @@ def run(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ...")] = 1,
     max_epochs: Annotated[int | None, typer.Option(help="Train no longer than this.")] = None,
+    arguments: Annotated[
+        str, typer.Option(help='Of the builder, in place of the recipe\'s, as JSON: \'{"size": "xs"}\'.')
+    ] = "{}",
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
@@ -377,19 +403,19 @@ def run(
     from gtzan_keras.experiments import PROTOCOLS, find
     from gtzan_keras.experiments import run as run_recipe
     from gtzan_keras.report.leaderboard import in_percent, leaderboard
-    from gtzan_keras.training.precision import use_precision
 
     recipe = find(name)
-    use_precision(precision)
     summaries = run_recipe(
         name,
         data,
         protocol=split,
         seeds=seeds,
         max_epochs=max_epochs,
+        arguments=_keywords(arguments),
         out=out,
         stores=stores,
         weights=weights,
+        precision=precision,  # type: ignore[arg-type]
         jobs=jobs,
         command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
     )
@@ -427,16 +453,9 @@ def report(
     ),
 ) -> None:
     """Write the pages of all runs below a folder anew, and the page that lists them."""
-    from gtzan_keras.report.leaderboard import leaderboard
-    from gtzan_keras.report.page import index_page, run_page
+    from gtzan_keras.report.leaderboard import report_all
 
-    if (folder / "result.json").is_file():
-        print(run_page(folder).resolve())
-        return
-    for path in sorted(folder.rglob("result.json")):
-        run_page(path.parent)
-    has_recipes = any(folder.rglob("summary.json"))
-    print((leaderboard(folder)[1] if has_recipes else index_page(folder)).resolve())
+    print(report_all(folder).resolve())
 
 
 @app.command()
@@ -537,6 +556,20 @@ def _import_tensorflow() -> None:
         os.close(stderr)
 
 
+def _keywords(arguments: str) -> dict[str, Any]:
+    """``--arguments``: the keyword arguments of a builder."""
+    try:
+        keywords = json.loads(arguments)
+        if not isinstance(keywords, dict):
+            raise ValueError("it is no object")
+    except ValueError as error:  # JSON's own errors are of this kind
+        raise GtzanKerasError(
+            f"--arguments is {arguments!r}, not JSON names and values ({error}); for example "
+            "'{\"dropout\": 0.3}'"
+        ) from error
+    return keywords
+
+
 def _build(
     name: str, input_shape: tuple[int, int, int], num_classes: int, arguments: str, seed: int
 ) -> tuple[Any, dict[str, Any]]:
@@ -545,22 +578,20 @@ def _build(
 
     from gtzan_keras import models
 
-    try:
-        keywords = json.loads(arguments)
-    except json.JSONDecodeError as error:
-        raise GtzanKerasError(
-            f"--arguments is {arguments!r}, not JSON ({error}); for example '{{\"dropout\": 0.3}}'"
-        ) from error
-    kind, _, variant = name.partition("-")
-    builder: Any
-    if kind == "cnn" and (not variant or variant in models.CNN_ARGUMENTS):
-        keywords = {**models.CNN_ARGUMENTS.get(variant, {}), **keywords}
-        builder = models.cnn
-    elif name == "dense":
-        builder = models.dense
-    else:
-        known = ["cnn", *(f"cnn-{variant}" for variant in models.CNN_ARGUMENTS), "dense"]
-        raise GtzanKerasError(f"--model is {name!r}; expected one of {', '.join(known)}")
+    keywords = _keywords(arguments)
+    builders: dict[str, Any] = {
+        "cnn": models.cnn,
+        **{f"cnn-{source}": partial(models.cnn, **given) for source, given in models.CNN_ARGUMENTS.items()},
+        "dense": models.dense,
+        **{base: partial(models.image_base, base) for base in models.IMAGE_BASES},
+        "yolov4": models.yolov4,
+        "yolov8": models.yolov8,
+        "vggish-classifier": models.vggish_classifier,
+    }
+    if name not in builders:
+        raise GtzanKerasError(f"--model is {name!r}; expected one of {', '.join(builders)}")
+    builder = builders[name]
+    keywords = {**getattr(builder, "keywords", {}), **keywords}
     keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
     try:
         return builder(input_shape, num_classes, name=name, **keywords), keywords

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from gtzan_keras import cli, open_store
 from gtzan_keras.cli import main
 
 RATE = 22050
@@ -218,3 +219,36 @@ def test_the_console_script_exits_with_the_same_status() -> None:
     answer = subprocess.run([script, "tracks", "nowhere"], capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr == "error: nowhere: no such folder; name the one that holds the genre folders\n"
+
+
+def test_resize_makes_a_store_of_another_size(run_command, folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store.h5"
+    assert run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1).code == 0
+    size = ["--height", 40, "--width", 50, "--colour-map", "viridis"]
+    made = run_command("resize", store, tmp_path / "small.h5", *size)
+    assert made.code == 0, made.err
+    assert "21 pictures, spec 'zhang-128 as 40x50 viridis'" in made.out
+    assert open_store(tmp_path / "small.h5").shape == (21, 40, 50, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("mobilenetv3small", '{"weights": null}'),
+        ("yolov4", '{"width": 0.1, "depth": 0.1}'),
+        ("cnn-zhang", '{"dense_units": [7]}'),
+    ],
+)
+def test_train_builds_every_kind_of_network_by_name(name: str, arguments: str) -> None:
+    model, keywords = cli._build(name, (64, 64, 1), 3, arguments, seed=0)
+    assert model.input_shape == (None, 64, 64, 1)
+    assert model.output_shape == (None, 3)
+    assert json.loads(arguments).items() <= keywords.items()
+    if name == "cnn-zhang":  # what is not given comes from the source's arguments
+        assert tuple(keywords["filters"]) == (32, 64)
+
+
+def test_arguments_of_a_recipe_are_names_and_values(run_command, tmp_path: Path) -> None:
+    answer = run_command("run", "arrigo/11", "--data", tmp_path, "--arguments", "[1]")
+    assert answer.code == 1
+    assert "--arguments is '[1]', not JSON names and values" in answer.err

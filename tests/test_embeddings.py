@@ -199,8 +199,14 @@ def test_sound_of_any_length_is_embedded_whatever_the_batch(
         np.testing.assert_allclose(found, network(piece), rtol=1e-5, atol=1e-5)
 
 
-def test_reading_stays_a_few_tracks_ahead_of_the_network(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("gpus", "most"), [(0, 4), (1, 4 + 2 + 4)])  # four at hand; a thread each, four more
+def test_reading_stays_a_few_tracks_ahead_of_a_gpu_and_waits_for_the_processor(
+    gpus: int,
+    most: int,
+    tracks: pd.DataFrame,
+    network: keras.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     many = pd.concat([tracks[tracks["track_id"] != BROKEN]] * 10, ignore_index=True)
     many["track_id"] = [f"copy/{number}" for number in range(len(many))]
@@ -214,14 +220,15 @@ def test_reading_stays_a_few_tracks_ahead_of_the_network(
         return load(track_id, *rest)
 
     def watched(pieces: list[np.ndarray]) -> list[np.ndarray]:
-        ahead.append(len(started) - 2 * len(ahead))
+        ahead.append(len(started) - embeddings._TOGETHER * len(ahead))
         return good.network(pieces)
 
+    monkeypatch.setattr("gtzan_keras.training.precision.count_gpus", lambda: gpus)
     monkeypatch.setattr(embeddings, "_load_sound", counted)
     monkeypatch.setattr(embeddings, "load_embedder", lambda *_: good._replace(network=watched))
     embed(many, tmp_path / "x.h5", network, jobs=2)
     assert len(started) == 30
-    assert max(ahead) <= 2 + 2 + 4  # the two at hand, one a thread, and two more groups
+    assert max(ahead) <= most
 
 
 # ---- precision

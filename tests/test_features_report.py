@@ -18,7 +18,8 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import plots
 from gtzan_keras.report.features import features_page, score_cell, score_table
 from gtzan_keras.tracks import splits
-from gtzan_keras.training.folds import tracks_of
+from gtzan_keras.training.classical import classical
+from gtzan_keras.training.folds import cross_validate, row_folds, tracks_of
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,33 @@ def test_a_wrong_word_is_named(table: pd.DataFrame, tmp_path: Path, change: dict
     with pytest.raises(GtzanKerasError, match=message):
         score_cell(table, **arguments, folder=tmp_path, data="toy")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_ladders_chance_line_is_that_of_the_tables_genres(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("rows", "stratified"):
+        score_cell(table, "knn", "all", split, 1, tmp_path, data="three genres", k=3)
+    drawn, real = [], plots.leakage_ladder
+    monkeypatch.setattr(plots, "leakage_ladder", lambda *what: drawn.append(what[1]) or real(*what))
+    features_page(tmp_path)
+    assert drawn == [{"chance": 1 / 3}]
+
+
+def test_a_track_of_several_leaky_rows_counts_once_in_the_interval(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(1)
+    segments = pd.concat(
+        table.assign(filename=table["filename"].str.replace(".wav", f".{part}.wav")) for part in range(3)
+    )
+    segments[list(FEATURE_COLUMNS)] += random.normal(scale=2, size=(len(segments), len(FEATURE_COLUMNS)))
+    path = score_cell(segments, "knn", "all", "rows", 1, tmp_path, data="x", k=3)
+    tested = cross_validate(lambda: classical("knn"), segments, row_folds(segments, 3)).tracks
+    right = tested["genre"] == tested["predicted"]
+    by_track = right.groupby(tested["track_id"]).mean()
+    assert by_track.mean() != pytest.approx(right.mean())  # some have rows in two folds, some in three
+    assert json.loads(path.read_text("utf-8"))["accuracy"]["value"] == pytest.approx(by_track.mean())
 
 
 def test_a_folder_without_scores_is_refused(tmp_path: Path) -> None:

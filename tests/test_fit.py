@@ -48,7 +48,8 @@ def fit(store: SpectrogramStore, out: Path, model: keras.Model | None = None, **
     if model is None:
         keras.utils.set_random_seed(1)
         model = models.cnn(store.spec.shape, 3, filters=(4,), dense_units=(8,), dropout=0.1)
-    settings = {"epochs": 12, "batch_size": 8, "learning_rate": 0.03, "verbose": 0, **arguments}
+    settings = {"epochs": 12, "batch_size": 8, "learning_rate": 0.03, "verbose": 0, "precision": "float32"}
+    settings |= arguments
     split = settings.pop("split", None) or split_of(store)
     return train(model, store, split, out=out, **settings)
 
@@ -319,7 +320,7 @@ def test_a_run_in_bfloat16_leaves_a_float32_model_of_like_predictions(
 ) -> None:
     arguments = {"filters": (4,), "dense_units": (8,), "normalization": "batch"}
     model = models.cnn(separable.spec.shape, 3, **arguments)
-    run = fit(separable, tmp_path, model, epochs=3)
+    run = fit(separable, tmp_path, model, epochs=3, precision="auto")
     assert run.settings["training"]["precision"] == "mixed_bfloat16"
     images = separable.read().astype(np.float32) / 255
     predicted = np.asarray(run.model(images))

@@ -274,6 +274,16 @@ def test_copies_of_one_recording_on_two_sides_are_refused():
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
 
 
+def test_near_duplicates_on_two_sides_are_refused_and_none_are_in_the_folds_that_are_drawn():
+    table = make_table(["jazz", "rock"], 60)
+    leak = Split("by hand", ("jazz.00033", "jazz.00000"), (), ("jazz.00051",))
+    with pytest.raises(GtzanKerasError, match=r"jazz\.00033 in train, jazz\.00051 in test"):
+        validate(lambda: classical("knn"), table, [leak])
+    pairs = [{"jazz.00033", "jazz.00051"}, {"jazz.00034", "jazz.00053"}, {"jazz.00035", "jazz.00055"}]
+    for fold in splits.folds(tracks_of(table), k=5):
+        assert all(len(pair & set(fold.test)) != 1 for pair in pairs)
+
+
 def test_segments_follow_their_track(segments):
     folds = splits.folds(tracks_of(segments), k=3)
     result = validate(lambda: classical("knn"), segments, folds)

@@ -218,7 +218,7 @@ def test_features_are_the_bases_output_in_the_order_of_the_batches(
     for in_memory in (True, False):
         options = {"batch_size": 5, "shuffle": True, "seed": 3}
         kept = features.batches(SPLIT.train, **options)
-        kept._held = kept._held if in_memory else None
+        kept.held = kept.held if in_memory else None
         for (vectors, labels), (images, expected) in zip(
             kept, store.batches(SPLIT.train, **options), strict=True
         ):
@@ -407,9 +407,9 @@ def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_p
         fine_tune(cached, "block9", out=tmp_path)
 
 
-def test_the_second_stage_is_trained_in_the_precision_that_is_set(cached: Run, tmp_path: Path) -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    run = fine_tune(cached, "predictions", out=tmp_path, epochs=1, verbose=0, cache_frozen=tmp_path)
+def test_the_second_stage_is_trained_in_the_precision_that_is_asked_for(cached: Run, tmp_path: Path) -> None:
+    options = {"epochs": 1, "verbose": 0, "cache_frozen": tmp_path, "precision": "bfloat16"}
+    run = fine_tune(cached, "predictions", out=tmp_path, **options)
     assert {layer.compute_dtype for layer in run.model.layers if layer.weights} == {"float32"}
     assert changed(cached.model, run.model) == {"predictions"}
     with h5py.File(next(tmp_path.glob("tiny-frozen-*.h5"))) as file:

@@ -152,6 +152,50 @@ def test_rows_refuses_tracks_that_the_store_does_not_know(store: SpectrogramStor
         store.rows(["jazz.00002", "pop.00000", "jazz.00001"])
 
 
+def test_without_some_genres_labels_and_tracks_are_of_the_others_and_rows_stay(
+    store: SpectrogramStore,
+) -> None:
+    less = store.without(["blues"])
+    assert (less.genres, store.genres) == (["pop", "rock"], ["blues", "pop", "rock"])
+    assert less.tracks["track_id"].tolist() == ["pop.00000", "rock.00001"]
+    assert store.tracks["genre"].tolist() == ["blues", "pop", "rock"]
+    np.testing.assert_array_equal(less.rows(["rock.00001", "pop.00000"]), [0, 3])
+    images, labels = less.batches(["rock.00001", "pop.00000"])[0]
+    np.testing.assert_array_equal(labels, [[0, 1], [1, 0]])
+    np.testing.assert_allclose(images, pictures()[[0, 3]] / 255, rtol=1e-6)
+    assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
+    assert less.checksum == store.checksum
+
+
+def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Path) -> None:
+    tracks = describe(
+        {"metal.00058": "metal", "rock.00016": "rock", "rock.00017": "rock", "pop.00000": "pop"}
+    )
+    with StoreWriter(tmp_path / "x.h5", SPEC, tracks) as writer:
+        for track_id in ("metal.00058", "rock.00016", "pop.00000"):
+            writer.append(Sample(track_id, pack(pictures(1))))
+        writer.append(Sample("rock.00017", (), refused="broken"))
+    with open_store(tmp_path / "x.h5") as store:
+        less = store.without(["rock"])
+        assert (list(store.refused), less.refused) == (["rock.00017"], {})
+        assert less.tracks.set_index("track_id").loc["metal.00058", "duplicates"] == ()
+
+
+def test_a_track_of_a_genre_that_is_left_out_is_not_there(store: SpectrogramStore) -> None:
+    with pytest.raises(
+        GtzanKerasError, match=r"1 track\(s\) of the split are not in this store.*blues.00003"
+    ):
+        store.without(["blues"]).rows(["blues.00003", "pop.00000"])
+
+
+@pytest.mark.parametrize("genres", [["polka"], ["blues", "pop"]])
+def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(
+    store: SpectrogramStore, genres: list[str]
+) -> None:
+    with pytest.raises(GtzanKerasError, match="its genres are blues, pop, rock, of which at least two"):
+        store.without(genres)
+
+
 def test_a_pickled_store_opens_again_elsewhere(store: SpectrogramStore) -> None:
     again = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(again.read([3, 1]), pictures()[[3, 1]])

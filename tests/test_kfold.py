@@ -1,5 +1,7 @@
 """Folds that choose the number of epochs, then one training on everything."""
 
+import json
+
 import pytest
 
 from gtzan_keras import models
@@ -27,6 +29,9 @@ def test_the_final_training_takes_the_folds_mean_best_epoch_and_all_but_the_test
     assert set(run.split.train) == {*split.train, *split.validation}
     assert run.split.test == split.test
     assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2", "fold3"]
+    records = [json.loads((tmp_path / f"fold{number}" / "run.json").read_text()) for number in (1, 2, 3)]
+    seconds = sum(record["settings"]["training"]["seconds"] for record in records)
+    assert found["seconds"] == pytest.approx(seconds)
 
 
 def test_every_track_but_the_test_part_validates_once(separable, tmp_path):

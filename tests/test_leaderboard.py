@@ -32,6 +32,12 @@ def summary(recipe, protocol, value, **changed):
     }
 
 
+def put(folder, content):
+    path = folder / content["recipe"] / content["protocol"] / "summary.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+
+
 @pytest.fixture
 def folder(tmp_path):
     deviation = {"deviations": ["at most 2 epochs in place of 50"]}
@@ -40,9 +46,7 @@ def folder(tmp_path):
         summary("malvezzi/basic-cnn", "fault-filtered", 0.5, split="fault-filtered", **deviation),
         summary("uncu/scratch-cnn", "published", 0.9, leaky=True),
     ):
-        path = tmp_path / content["recipe"] / content["protocol"] / "summary.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(content))
+        put(tmp_path, content)
     return tmp_path
 
 
@@ -94,6 +98,39 @@ def test_other_data_than_gtzan_is_named_in_the_cell(folder):
 
 def test_what_needs_weights_says_so(folder):
     assert "not run: COCO weights not available" in rows_of(leaderboard(folder)[0].read_text())["arrigo/18"]
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.pretrained])
+def test_every_recipe_that_starts_from_weights_says_that_they_are_not_there(tmp_path, name):
+    cells = results_table(tmp_path, [name]).iloc[0].drop("published")
+    assert all(
+        re.fullmatch("not run: (ImageNet|COCO|AudioSet) weights not available", cell) for cell in cells
+    )
+
+
+def test_a_run_with_random_weights_stands_in_its_column_with_what_it_did_otherwise(tmp_path):
+    put(tmp_path, summary("arrigo/18", "fault-filtered", 0.3, deviations=["random weights in place of coco"]))
+    row = rows_of(leaderboard(tmp_path)[0].read_text())["arrigo/18"]
+    assert "30.0 % (25.0 to 35.0), 3 seeds [1]" in row
+    assert row.count("not run: COCO weights not available") == 3
+
+
+def test_an_ensemble_is_counted_by_its_members_and_never_called_a_seed(tmp_path):
+    put(tmp_path, summary("honest/ensemble", "fault-filtered", 0.6, seeds=1, members=5))
+    text, page = (path.read_text() for path in leaderboard(tmp_path))
+    assert "60.0 % (55.0 to 65.0), ensemble of 5" in rows_of(text)["honest/ensemble"]
+    assert "ensemble of 5" in page
+    assert "1 seed" not in text + page
+
+
+def test_the_page_of_every_seed_is_linked(folder):
+    seeds = [folder / "malvezzi/basic-cnn/published" / f"seed{seed}" for seed in (0, 2)]
+    for seed in seeds:
+        seed.mkdir()
+        (seed / "index.html").write_text("a page")
+    page = leaderboard(folder)[1].read_text()
+    for seed in seeds:
+        assert f'href="{(seed / "index.html").relative_to(folder)}"' in page
 
 
 def test_arrigos_rows_show_macro_precision(folder):

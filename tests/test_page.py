@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.report.page import figures, index_page, run_page, write_figures
-from gtzan_keras.training.evaluate import calibration
+from gtzan_keras.report.leaderboard import report_all
+from gtzan_keras.report.page import figures, index_page, report_scores, run_page, write_figures
+from gtzan_keras.training.evaluate import calibration, score_tracks
 
 GENRES = ["jazz", "rock"]
 FIGURES = {"history", "confusion_matrix", "class_distribution", "per_class", "examples", "intervals"}
@@ -440,6 +441,104 @@ def test_a_broken_file_is_named(name: str, content: str, run_folder: Path) -> No
     (run_folder / name).write_text(content)
     with pytest.raises(GtzanKerasError, match=rf"{re.escape(name)}: not readable as"):
         run_page(run_folder)
+
+
+# --- pages of what is no single training
+
+
+def put_together(folder: Path, **facts: Any) -> Path:
+    """Scores of ten tracks, seven of them right, as `run` keeps those of folds, features and ensembles."""
+    tracks = [
+        {"track_id": f"{genre}.{number:05}", "genre": genre, "predicted": GENRES[wrong != (genre == "rock")]}
+        | {"artist": "Björk", "title": f"Song {number}", "probabilities": [0.4, 0.6]}
+        for genre in GENRES
+        for number, wrong in enumerate([False, False, False, True, genre == "rock"])
+    ]
+    whole = a_result()
+    kept = ("format", "name", "environment", "date", "command")
+    result = {
+        **{field: whole[field] for field in kept},
+        "data": {"name": "gtzan", "tracks": 10, "genres": GENRES},
+        "split": {"name": "artist-grouped folds (2)", "leaky": False},
+        "model": {"builder": "svm", "arguments": {"inputs": "all"}},
+        "training": {"seed": 0},
+        "scores": {"validation": None, "test": score_tracks(tracks, GENRES)},
+        **facts,
+    }
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(result))
+    return folder
+
+
+def a_piece(name: str, accuracy: float, **facts: Any) -> dict[str, Any]:
+    score = interval(accuracy, accuracy - 0.1, accuracy + 0.1)
+    return {"name": name, "count": 5, "accuracy": score, "macro_precision": score, **facts}
+
+
+def test_scores_without_a_training_have_a_page_of_all_that_applies(tmp_path: Path) -> None:
+    page = Reader(report_scores(put_together(tmp_path / "svm")))
+    assert "70.0 % of 10 test tracks right" in page.text
+    assert "chance 50 %" in page.text
+    shown = {dict(attributes)["id"] for tag, attributes in page.tags if tag == "figure"}
+    assert shown == {"intervals", "confusion_matrix", "per_class", "reliability"}
+    assert ["rock.00004", "Björk", "Song 4", "rock", "jazz", "40.0 %"] in page.rows
+    assert ["python", "3.11.2"] in page.rows
+    assert "gtzan-keras run zhang --note '<b>'" in page.text
+    for absent in ("epochs", "Faults in the data", "parameters", "Input", "Fold by fold"):
+        assert absent not in page.text
+
+
+def test_folds_have_a_line_each_with_their_page_and_a_mean(tmp_path: Path) -> None:
+    pieces = [
+        a_piece("fold 1 of 2", 0.6, train=40, page="fold1"),
+        a_piece("fold 2 of 2", 0.9, train=41, page="fold2"),
+    ]
+    folder = put_together(tmp_path / "seed0", folds=pieces, seconds=12.5)
+    (folder / "fold1").mkdir()
+    (folder / "fold1" / "index.html").write_text("a page")
+    page = Reader(report_scores(folder))
+    assert ["fold 1 of 2", "40", "5", "60.0 %", "50.0–70.0 %", "60.0 %", "50.0–70.0 %"] in page.rows
+    assert ["mean of the folds", "", "", "75.0 %", "", "75.0 %", ""] in page.rows
+    assert [dict(attributes)["href"] for tag, attributes in page.tags if tag == "a"] == ["fold1/index.html"]
+    assert ["seconds, of all trainings", "12.5"] in page.rows
+
+
+def test_an_ensemble_lists_what_was_averaged(tmp_path: Path) -> None:
+    members = [a_piece("cnn, seed 0", 0.6, page="../cnn/seed0"), a_piece("svm, seed 0", 0.5)]
+    page = Reader(report_scores(put_together(tmp_path / "both", members=members, training={})))
+    assert ["cnn, seed 0", "5", "60.0 %", "50.0–70.0 %", "60.0 %", "50.0–70.0 %"] in page.rows
+    assert "What was averaged" in page.text
+    assert "mean of" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"training": None}, "field 'training' is None, expected an object"),
+        ({"folds": [{"name": "fold 1"}]}, r"field 'folds\[0\].count' is missing"),
+    ],
+)
+def test_wrong_scores_are_named_with_their_file(change: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match=rf"scores\.json: {message}"):
+        report_scores(put_together(tmp_path / "svm", **change))
+
+
+def test_all_pages_below_a_folder_are_renewed(tmp_path: Path) -> None:
+    run, scores = a_run(tmp_path / "run"), put_together(tmp_path / "svm" / "seed0")
+    assert report_all(tmp_path) == tmp_path / "index.html"
+    for page in (run / "index.html", scores / "index.html"):
+        page.write_text("old")
+    report_all(tmp_path)
+    assert "old" not in {page.read_text() for page in (run / "index.html", scores / "index.html")}
+    assert report_all(scores) == scores / "index.html"
+
+
+def test_a_fold_whose_others_were_never_trained_is_no_run(tmp_path: Path) -> None:
+    a_run(tmp_path / "whole", name="whole")
+    a_run(tmp_path / "seed0" / "fold1", name="interrupted", recipe={"recipe": "zhang/cnn-kfold", "fold": 1})
+    text = Reader(index_page(tmp_path)).text
+    assert "whole" in text
+    assert "interrupted" not in text
 
 
 # --- figures ---------------------------------------------------------------------------------

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import keras
-import pytest
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from gtzan_keras import models
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training import precision as module
-from gtzan_keras.training.precision import use_precision
+from gtzan_keras.training.fit import Run, train
+from gtzan_keras.training.frozen import fine_tune
+from gtzan_keras.training.precision import computing_in, policy_of, training_policy, use_precision
 
 
 @pytest.mark.parametrize(("word", "name"), [("float32", "float32"), ("bfloat16", "mixed_bfloat16")])
@@ -30,3 +44,197 @@ def test_another_word_is_refused_and_changes_nothing() -> None:
     with pytest.raises(GtzanKerasError, match="precision is 'float16'; expected auto, float32 or bfloat16"):
         use_precision("float16")
     assert keras.config.dtype_policy().name == before
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "able"),
+    [
+        ([(9, 0)], True),
+        ([(8, 0), (8, 6)], True),
+        ([(7, 5)], False),
+        ([(8, 0), (7, 0)], False),
+        ([None], False),
+    ],
+)
+def test_a_gpu_from_before_ampere_has_no_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int] | None], able: bool
+) -> None:
+    details = [{} if found is None else {"compute_capability": found} for found in capabilities]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(details))))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
+    assert module._has_bfloat16() is able
+
+
+@pytest.mark.parametrize(
+    ("precision", "built", "expected"),
+    [
+        ("auto", "float32", "mixed_bfloat16"),
+        ("auto", "mixed_float16", "mixed_float16"),
+        (None, "float32", "float32"),
+        (None, "mixed_float16", "mixed_float16"),
+        ("float32", "mixed_float16", "float32"),
+        ("bfloat16", "mixed_float16", "mixed_bfloat16"),
+    ],
+)
+def test_what_was_asked_for_goes_before_what_was_built_and_that_before_the_machine(
+    monkeypatch: pytest.MonkeyPatch, precision: str | None, built: str, expected: str
+) -> None:
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: True)
+    assert training_policy(precision, built)[0] == expected
+
+
+# ---- a model in another policy than it was built in
+
+BUILDS: dict[str, Callable[[], keras.Model]] = {
+    "cnn": lambda: models.cnn((16, 16, 1), filters=(4,), dense_units=(8,), normalization="batch"),
+    "cnn-layer": lambda: models.cnn((16, 16, 1), filters=(4,), dense_units=(8,), normalization="layer"),
+    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
+    "vggish_classifier": lambda: models.vggish_classifier((4, 8)),
+}
+
+
+def dtypes(model: keras.Model) -> list[tuple[type, str]]:
+    computing = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    return [(type(layer), layer.compute_dtype) for layer in computing]
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_layers_compute_as_in_a_model_that_was_built_in_the_policy(name: str) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    expected = dtypes(BUILDS[name]())
+    assert {"bfloat16", "float32"} == {dtype for _, dtype in expected}
+    keras.config.set_dtype_policy("float32")
+    model = BUILDS[name]()
+    before, trainable = dtypes(model), [layer.trainable for layer in model.layers]
+    with computing_in(model, "mixed_bfloat16"):
+        assert dtypes(model) == expected
+        assert {weights.dtype for weights in model.weights} == {"float32"}
+        assert [layer.trainable for layer in model.layers] == trainable
+        assert policy_of(model) == "mixed_bfloat16"
+    assert dtypes(model) == before
+
+
+def test_batch_normalisation_inside_a_network_gives_the_same_as_under_the_policy() -> None:
+    pictures = np.random.default_rng(0).random((2, 32, 32, 1), dtype="float32")
+    arguments: dict[str, Any] = {"width": 0.125, "depth": 0.125, "dropblock": 0.0, "dropout": 0.0}
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    built = models.yolov4((32, 32, 1), **arguments)
+    keras.config.set_dtype_policy("float32")
+    model = models.yolov4((32, 32, 1), **arguments)
+    model.set_weights(built.get_weights())
+    with computing_in(model, "mixed_bfloat16"):
+        np.testing.assert_allclose(model(pictures), built(pictures), atol=1e-3)
+        np.testing.assert_allclose(model(pictures, training=True), built(pictures, training=True), atol=1e-3)
+
+
+def test_the_last_layer_of_a_model_within_a_model_stays_in_float32() -> None:
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2, "softmax")])
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, inner(inputs))
+    with computing_in(model, "mixed_bfloat16"):
+        assert [layer.compute_dtype for layer in inner.layers] == ["bfloat16", "float32"]
+
+
+def test_the_policy_that_is_set_does_not_change_what_a_model_was_built_in() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = keras.models.clone_model(
+        BUILDS["cnn"](),
+        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"}),
+    )
+    assert policy_of(model) == "float32"
+
+
+def test_the_model_is_as_before_after_an_error() -> None:
+    model = BUILDS["cnn"]()
+    before = dtypes(model)
+    with pytest.raises(KeyboardInterrupt), computing_in(model, "mixed_bfloat16"):
+        raise KeyboardInterrupt
+    assert dtypes(model) == before
+
+
+# ---- training
+
+
+def fit(store: SpectrogramStore, out: Path, **arguments: Any) -> Run:
+    keras.utils.set_random_seed(1)
+    model = models.cnn(store.spec.shape, 3, filters=(4,), dense_units=(8,), normalization="batch")
+    parts = [tuple(i for i in store.track_id if int(i[-2:]) in part) for part in (range(8), range(8, 12))]
+    settings = {"epochs": 2, "batch_size": 8, "learning_rate": 0.03, "verbose": 0, **arguments}
+    return train(model, store, Split("by hand", *parts, ()), out=out, **settings)
+
+
+@pytest.fixture(scope="module")
+def as_built(separable: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What was to be done until now: the policy is set before the model is built."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return fit(separable, tmp_path_factory.mktemp("built") / "run", precision=None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("word", ["bfloat16", "auto"])
+def test_a_float32_model_trains_as_if_it_had_been_built_in_the_policy(
+    as_built: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: True)
+    run = fit(as_built.store, tmp_path, precision=word)
+    pd.testing.assert_frame_equal(run.history, as_built.history, check_exact=True)
+    for one, other in zip(run.model.get_weights(), as_built.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.settings["training"]["precision"] == "mixed_bfloat16"
+    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_model_that_was_built_in_a_policy_keeps_it(
+    as_built: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: False)
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    pd.testing.assert_frame_equal(fit(as_built.store, tmp_path).history, as_built.history, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("able", "said"),
+    [
+        (True, "precision mixed_bfloat16 (this machine computes in it), XLA "),
+        (False, "precision float32 (no fast bfloat16 found), XLA "),
+    ],
+)
+def test_one_line_of_the_log_says_what_was_chosen_and_why(
+    separable: SpectrogramStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    able: bool,
+    said: str,
+) -> None:
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: able)
+    with caplog.at_level(logging.INFO, "gtzan_keras"):
+        fit(separable, tmp_path, epochs=1)
+    assert len([line for line in caplog.messages if said in line]) == 1
+
+
+def test_a_training_refuses_another_word(separable: SpectrogramStore, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="precision is 'half'"):
+        fit(separable, tmp_path / "run", precision="half")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("word", ["float32", "bfloat16"])
+def test_a_second_stage_keeps_to_the_precision_of_the_first(
+    separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: word == "float32")  # auto would choose the other
+    first = fit(separable, tmp_path / "first", precision=word, epochs=1)
+    options = {"epochs": 1, "verbose": 0, "cache_frozen": False}
+    second = fine_tune(first, "dense_1", out=tmp_path / "second", **options)
+    assert second.settings["training"]["precision"] == first.settings["training"]["precision"]
+
+
+def test_jax_on_a_processor_trains_in_float32_and_always_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras, "distribution", SimpleNamespace(list_devices=lambda: ["cpu:0"]))
+    assert training_policy("auto")[0] == "float32"
+    assert module.use_xla()

@@ -13,6 +13,7 @@ from gtzan_keras import study as study_module
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import preprocess as preprocess_module
 from gtzan_keras.study import Study, open_study
+from gtzan_keras.tracks.catalogue import describe
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,14 @@ def test_without_fault_filtered_parts_whole_tracks_are_dealt(own: Path, tmp_path
     tracks = pd.DataFrame({"track_id": ids, "genre": [i.split("/")[0] for i in ids], "fault_filtered": ""})
     tracks["duplicates"] = [()] * len(tracks)
     assert Study(tracks, "own", "full", tmp_path).split().name == "70/15/15"
+
+
+def test_near_duplicates_of_gtzan_are_dealt_together(tmp_path: Path) -> None:
+    tracks = describe({f"jazz.{number:05}": "jazz" for number in range(100)}).assign(fault_filtered="")
+    split = Study(tracks, "GTZAN's jazz", "full", tmp_path).split()
+    parts = {track_id: part for part, ids in split.parts().items() for track_id in ids}
+    for pair in ((33, 51), (34, 53), (35, 55)):
+        assert len({parts[f"jazz.{number:05}"] for number in pair}) == 1
 
 
 def test_a_store_is_made_once_and_again_when_the_tracks_change(

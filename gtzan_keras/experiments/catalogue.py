@@ -21,7 +21,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 _COMPARED = (
     "data", "builder", "arguments", "split", "training", "inputs", "without", "pretrained", "fine_tune",
-    "kfold", "grid", "leaky",
+    "kfold", "grid", "leaky", "trains_on_validation",
 )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class Recipe:
     note : str
         What a reader should know when the figures differ.
     without : tuple of str
-        Genres left out.
+        Genres left out: of the split, the scores, and the model's outputs.
     leaky : bool
         The published protocol has pieces of one recording on two sides.
     pretrained : str
@@ -94,6 +94,8 @@ class Recipe:
         Folds that choose the number of epochs for one final training (`train_kfold_then_full`).
     members : tuple of str
         Recipes whose probabilities this one averages.
+    trains_on_validation : bool
+        The validation part is trained on as well: everything has been chosen before.
     """
 
     name: str
@@ -116,3 +118,4 @@ class Recipe:
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     kfold: int = 0
     members: tuple[str, ...] = ()
+    trains_on_validation: bool = False

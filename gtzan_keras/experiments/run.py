@@ -6,12 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -19,9 +20,8 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.catalogue import find
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 from gtzan_keras.tracks.splits import PRESETS, Split
-from gtzan_keras.training.evaluate import result_path
+from gtzan_keras.training.evaluate import SCORES, result_path
 
 if TYPE_CHECKING:
     from gtzan_keras.store.hdf5 import SpectrogramStore
@@ -45,6 +45,8 @@ SEGMENT_SPLITS: Mapping[str, tuple[tuple[float, float, float], int | None]] = {
 """Leaky splits of pieces: shares of training, validation and test, and how many pieces in all."""
 
 FOLDS = 5
+
+_OWN = ("epochs", "best_epoch", "seconds", "first_stage")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ def run(
     protocol: str | None = None,
     seeds: int = 1,
     max_epochs: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] = "reports",
     stores: str | os.PathLike[str] = "data/stores",
     weights: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     jobs: int = -1,
     command: str = "",
     verbose: int = 2,
@@ -99,6 +103,8 @@ def run(
         Seeds 0, 1, ...: of weights, batches, and of the split where it is drawn.
     max_epochs : int, optional
         Train for no more than these; the summary says so.
+    arguments : mapping, optional
+        Of the builder, in place of the recipe's, such as ``{"size": "xs"}``; the summary says so.
     out : path
         ``out/<recipe>/<protocol>`` gets ``summary.json`` and a folder a seed.
     stores : path
@@ -106,6 +112,9 @@ def run(
     weights : str, optional
         In place of the recipe's pretrained weights: a file or folder, or "none" to start from random
         ones, which the summary says.
+    precision : "auto", "float32" or "bfloat16"
+        Of every model, also those of features; see `gtzan_keras.training.precision.use_precision`. "auto"
+        keeps to the policy that is set, when that is not float32.
     jobs : int
         Worker processes of preprocessing; -1 uses every core.
     command : str
@@ -143,24 +152,38 @@ def run(
     if recipe.members:
         return [_ensemble(recipe, Path(out), p, seeds, command) for p in wanted]
     sources = _sources(recipe, paths, Path(stores), jobs, weights)
-    deviations = _deviations(recipe, sources, weights)
-    summaries = []
-    for chosen in wanted:
-        results = []
-        for seed in range(seeds):
-            target = folder / chosen / f"seed{seed}"
-            key = _key(recipe, sources, chosen, seed, max_epochs, weights)
-            result = _finished(target, key)
-            if result is None:
-                what = (recipe, sources, chosen, seed, max_epochs, command)
-                if sources.table is not None:
-                    result = _features(*what)
-                else:
-                    result = _pictures(*what, weights, target, verbose)
-                _keep(target, result, key)
-            results.append(result)
-        summaries.append(_summary(recipe, chosen, results, folder / chosen, max_epochs, deviations, command))
-    return summaries
+    deviations = [
+        f"{name} {value!r} in place of {recipe.arguments.get(name, 'the default')!r}"
+        for name, value in (arguments or {}).items()
+    ]
+    recipe = replace(recipe, arguments={**recipe.arguments, **(arguments or {})})
+    deviations += _deviations(recipe, sources, weights)
+    import keras
+
+    from gtzan_keras.training.precision import training_policy
+
+    before = keras.config.dtype_policy()
+    policy, why = training_policy(precision, before.name)
+    logger.info("precision: %s (%s)", policy, why)
+    keras.config.set_dtype_policy(policy)
+    try:
+        return [
+            _summary(
+                recipe,
+                chosen,
+                [
+                    _one_seed(recipe, sources, chosen, seed, max_epochs, command, weights, folder, verbose)
+                    for seed in range(seeds)
+                ],
+                folder / chosen,
+                max_epochs,
+                deviations,
+                command,
+            )
+            for chosen in wanted
+        ]
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def protocol_of(recipe: Recipe, protocol: str) -> str:
@@ -270,7 +293,7 @@ def _from_audio(
 
 
 def _splits(recipe: Recipe, protocol: str, sources: _Sources, seed: int) -> list[Split]:
-    tracks = with_near_duplicates(sources.tracks)
+    tracks = sources.tracks
     trains_on_validation = sources.table is not None  # models of features stop early on nothing
     share = 0.0 if trains_on_validation else 0.15
     name = recipe.split if protocol == "published" else protocol
@@ -289,10 +312,35 @@ def _splits(recipe: Recipe, protocol: str, sources: _Sources, seed: int) -> list
     else:
         group: Any = "artist" if name == "artist" else None
         found = splits.folds(tracks, FOLDS, group=group, seed=seed, validation=share)
+    if recipe.trains_on_validation:
+        found = [replace(split, train=split.train + split.validation, validation=()) for split in found]
     return [split.without(tracks, recipe.without) for split in found] if recipe.without else found
 
 
 # --- one seed --------------------------------------------------------------------------------------
+
+
+def _one_seed(
+    recipe: Recipe,
+    sources: _Sources,
+    protocol: str,
+    seed: int,
+    max_epochs: int | None,
+    command: str,
+    weights: str | None,
+    folder: Path,
+    verbose: int,
+) -> dict[str, Any]:
+    """The result of one seed: that of an earlier run, or of a new one."""
+    target = folder / protocol / f"seed{seed}"
+    key = _key(recipe, sources, protocol, seed, max_epochs, weights)
+    result = _finished(target, key)
+    if result is None:
+        what = (recipe, sources, protocol, seed, max_epochs, command)
+        of_features = sources.table is not None
+        result = _features(*what) if of_features else _pictures(*what, weights, target, verbose)
+        _keep(target, result, key)
+    return result
 
 
 def _pictures(
@@ -319,9 +367,9 @@ def _pictures(
     from gtzan_keras.training.kfold import train_kfold_then_full
     from gtzan_keras.training.search import divided, grid_search
 
-    store = sources.store
-    assert store is not None
-    training = dict(recipe.training)
+    assert sources.store is not None
+    store = sources.store.without(recipe.without) if recipe.without else sources.store
+    training = {**recipe.training, "precision": None}  # models are built in the policy that is set
     if "augmentation" in training:
         training["augmentation"] = Augmentation(**training["augmentation"])
     if max_epochs is not None:
@@ -342,6 +390,7 @@ def _pictures(
     results = []
     for number, split in enumerate(parts, start=1):
         folder = target if len(parts) == 1 else target / f"fold{number}"
+        seconds = 0.0
         if recipe.grid:
             table = grid_search(
                 build,
@@ -353,6 +402,7 @@ def _pictures(
                 verbose=verbose,
                 **training,
             )
+            seconds = float(table["seconds"].sum())
             if len(recipe.grid) == 2:
                 write_figures({"grid": grid_heat_map(table, *recipe.grid)}, folder)
             of_build, of_training = divided({name: table[name].iloc[0].item() for name in recipe.grid})
@@ -379,12 +429,24 @@ def _pictures(
             if max_epochs is not None:
                 second["epochs"] = min(max_epochs, second["epochs"])
             made = fine_tune(made, **second, resume=True, verbose=verbose)
-        results.append(evaluate(made))
+        results.append({**evaluate(made), "seconds": seconds + _seconds(made.settings)})
+        # Says from now on whose it is: a fold, or a seed that is not complete, is no run by itself.
+        fold = {"fold": number} if len(parts) > 1 else {}
+        _keep(folder, results[-1], {"recipe": recipe.name, "protocol": protocol, "seed": seed, **fold})
         report_run(made)
         policy = keras.config.dtype_policy()
         keras.backend.clear_session()  # which would forget the precision too
         keras.config.set_dtype_policy(policy)
     return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name}, {protocol}, seed {seed}")
+
+
+def _seconds(settings: Mapping[str, Any]) -> float:
+    """What all trainings behind a run took: its folds and its stages."""
+    total, stage = settings.get("kfold", {}).get("seconds", 0.0), settings["training"]
+    while stage is not None:
+        total += stage["seconds"]
+        stage = stage.get("first_stage")
+    return total
 
 
 def _features(
@@ -418,6 +480,7 @@ def _features(
     training = dict(recipe.training)
     if max_epochs is not None and not is_classical:
         training["epochs"] = min(max_epochs, training["epochs"])
+    begin = time.perf_counter()
     found = cross_validate(
         build,
         table,
@@ -429,30 +492,62 @@ def _features(
         seed=seed,
         **training,
     )
+    seconds = time.perf_counter() - begin
     facts = sources.tracks.set_index("track_id")
-    tracks = [
-        {
-            "track_id": row["track_id"],
-            "genre": row["genre"],
-            "predicted": row["predicted"],
-            "artist": facts.at[row["track_id"], "artist"],
-            "title": facts.at[row["track_id"], "title"],
-            "probabilities": [round(float(row[genre]), 5) for genre in found.genres],
-        }
-        for _, row in found.tracks.iterrows()
+    by_fold = [
+        [
+            {
+                "track_id": row["track_id"],
+                "genre": row["genre"],
+                "predicted": row["predicted"],
+                "artist": facts.at[row["track_id"], "artist"],
+                "title": facts.at[row["track_id"], "title"],
+                "probabilities": [round(float(row[genre]), 5) for genre in found.genres],
+            }
+            for row in rows.to_dict("records")
+        ]
+        for _, rows in found.tracks.groupby("fold")
     ]
+    tracks = [track for fold in by_fold for track in fold]
+    names, trained = found.folds["fold"].tolist(), found.folds["train"].tolist()
+    name, folds = recipe.split if protocol == "published" else protocol, []
+    if len(by_fold) > 1:
+        name = _folds_name(names)
+        scored = [score_tracks(fold, found.genres) for fold in by_fold]
+        folds = [_line(*what, train=train) for *what, train in zip(names, scored, trained, strict=True)]
     return {
         "format": 1,
         "name": f"{recipe.name}, {protocol}, seed {seed}",
-        "data": {"name": sources.name, "tracks": len(facts), "genres": found.genres},
-        "split": {"name": recipe.split if protocol == "published" else protocol, "leaky": found.leaky},
+        "data": {
+            "name": sources.name,
+            "tracks": int(facts["genre"].isin(found.genres).sum()),
+            "genres": found.genres,
+        },
+        "split": {
+            "name": name,
+            "leaky": found.leaky,
+            **({} if folds else {"train": trained[0], "test": len(tracks)}),
+            "missing": list(found.missing),
+        },
+        "folds": folds,
         "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
         "training": {**training, "seed": seed},
         "environment": environment(),
         "date": date.today().isoformat(),
         "command": command,
+        "seconds": round(seconds, 1),
         "scores": {"validation": None, "test": score_tracks(tracks, found.genres)},
     }
+
+
+def _line(name: str, scores: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+    """One of several that are put together, as the page shows it."""
+    shown = {key: scores[key] for key in ("count", "accuracy", "macro_precision")}
+    return {"name": name, **facts, **shown}
+
+
+def _folds_name(names: Sequence[str]) -> str:
+    return f"{names[0].split(' fold ')[0]} folds ({len(names)})"
 
 
 def _pooled(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
@@ -468,14 +563,24 @@ def _pooled(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
             for key in ("format", "data", "model", "training", "environment", "date", "command")
         },
         "name": name,
-        "training": {
-            **first["training"],
-            "seconds": sum(result["training"]["seconds"] for result in results),
-        },
+        "spec": first["spec"],
+        # How long and to which epoch is each fold's own.
+        "training": {key: value for key, value in first["training"].items() if key not in _OWN},
+        "seconds": sum(result["seconds"] for result in results),
         "split": {
-            **first["split"],
-            "name": first["split"]["name"].split(" fold ")[0] + f" folds ({len(results)})",
+            "name": _folds_name([result["split"]["name"] for result in results]),
+            "leaky": first["split"]["leaky"],
+            "missing": sorted({track_id for result in results for track_id in result["split"]["missing"]}),
         },
+        "folds": [
+            _line(
+                result["split"]["name"],
+                result["scores"]["test"],
+                train=result["split"]["train"],
+                page=f"fold{number}",
+            )
+            for number, result in enumerate(results, start=1)
+        ],
         "scores": {"validation": None, "test": score_tracks(tracks, genres)},
     }
 
@@ -484,12 +589,15 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     """Average the probabilities of runs that are there already."""
     from gtzan_keras.training.compare import ensemble
 
-    results, absent = [], []
+    target = out / recipe.name / protocol
+    results, lines, absent = [], [], []
     for member in recipe.members:
         for seed in range(seeds):
             path = result_path(out / member / protocol / f"seed{seed}")
             if path.is_file():
                 results.append(json.loads(path.read_text("utf-8")))
+                page = Path(os.path.relpath(path.parent, target / "seed0")).as_posix()
+                lines.append(_line(results[-1]["name"], results[-1]["scores"]["test"], page=page))
             else:
                 absent.append(f"{member}, seed {seed}")
     if absent:
@@ -497,11 +605,11 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
             f"recipe {recipe.name} averages runs that are not in {out}: {'; '.join(absent)}; run "
             f"`gtzan-keras run {absent[0].split(',')[0]} --split {protocol} --seeds {seeds}` first"
         )
-    target = out / recipe.name / protocol
     result = {
         **{key: results[0][key] for key in ("format", "data", "split", "environment")},
         "name": f"{recipe.name}, {protocol}",
         "model": {"builder": "ensemble", "arguments": {"members": list(recipe.members), "seeds": seeds}},
+        "members": lines,
         "training": {},
         "date": date.today().isoformat(),
         "command": command,
@@ -512,7 +620,6 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     for member in recipe.members:
         summary = json.loads((out / member / protocol / "summary.json").read_text("utf-8"))
         deviations += [text for text in summary["deviations"] if text not in deviations]
-    deviations.append(f"one ensemble of {len(results)} runs, {seeds} seeds of each member")
     return _summary(recipe, protocol, [result], target, None, deviations, command)
 
 
@@ -536,7 +643,8 @@ def _key(
     if sources.store is not None:
         digest.update(sources.store.checksum.encode())
     what = repr((recipe.data, recipe.builder, recipe.arguments, recipe.split, recipe.training, recipe.inputs,
-                 recipe.without, recipe.fine_tune, recipe.grid, recipe.kfold))  # fmt: skip
+                 recipe.without, recipe.fine_tune, recipe.grid, recipe.kfold,
+                 *([True] if recipe.trains_on_validation else [])))  # fmt: skip
     return {
         "recipe": recipe.name,
         "settings": hashlib.sha256(what.encode()).hexdigest()[:16],
@@ -562,10 +670,15 @@ def _finished(target: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _keep(target: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> None:
+    """Write the result; what is no single training gets its page here, the others have theirs."""
+    from gtzan_keras.report.page import report_scores
     from gtzan_keras.training.fit import write_json
 
     target.mkdir(parents=True, exist_ok=True)
-    write_json(result_path(target), {**result, "recipe": dict(key)})
+    path = result_path(target)
+    write_json(path, {**result, "recipe": dict(key)})
+    if path.name == SCORES:
+        report_scores(target)
 
 
 def _deviations(recipe: Recipe, sources: _Sources, weights: str | None) -> list[str]:
@@ -582,7 +695,7 @@ def _deviations(recipe: Recipe, sources: _Sources, weights: str | None) -> list[
         if HUB_HANDLE not in network:
             found.append(f"embeddings of {network} in place of {HUB_HANDLE}")
     elif recipe.pretrained and weights == "none":
-        found.append(f"random weights in place of {recipe.pretrained}")
+        found.append(f"random weights: no pretrained ones ({recipe.pretrained}) were available")
     elif recipe.pretrained and weights is not None:
         found.append(f"weights of {Path(weights).name} in place of {recipe.pretrained}")
     return found
@@ -621,6 +734,7 @@ def _summary(
             "data": first["data"]["name"],
             "tracks": first["scores"]["test"]["count"],
             "seeds": len(results),
+            **({"members": len(first["members"])} if "members" in first else {}),
             "deviations": [*deviations, *cut],
             "scores": across_seeds(results),
             # Ends of intervals are averaged like the figures themselves.
@@ -635,7 +749,8 @@ def _summary(
             else None,
             "date": first["date"],
             "command": command or first["command"],
-            "seconds": sum(result["training"].get("seconds", 0) for result in results),
+            # Of all trainings; results of version 0.1 know those of the last one alone.
+            "seconds": sum(result.get("seconds", result["training"].get("seconds", 0)) for result in results),
         },
     )
     return path

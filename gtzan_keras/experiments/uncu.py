@@ -28,7 +28,6 @@ SCRATCH = Recipe(
     ours=(
         "filters 32-64-128, dense 128",
         "patience 5",
-        "ten outputs, one without a label",
         "a tenth of the training part, for early stopping",
     ),
     note=(

@@ -21,6 +21,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.evaluate import RESAMPLES, interval
 from gtzan_keras.training.fit import write_json
 from gtzan_keras.training.folds import CrossValidation, cross_validate, row_folds, tracks_of
 
@@ -228,18 +229,23 @@ def features_page(folder: str | os.PathLike[str]) -> Path:
                 f"{' | '.join(shown)} |"
             )
         stem = f"ladder-{_file_name(data)}"
-        ladder = [
-            {"model": MODELS[cell["model"]], "split": SPLITS[cell["split"]]}
-            | {"accuracy": cell["accuracy"]["value"]}
-            | {key: cell["accuracy"][key] for key in ("low", "high")}
+        steps = [
+            cell
             for split in present
             for cell in own
             if cell["split"] == split
             and cell["inputs"] == ("filtered" if cell["model"] == "feature-cnn" else "all")
             and not cell["without"]
         ]
-        if len(present) > 1 and ladder:
-            drawn[stem] = plots.leakage_ladder(pd.DataFrame(ladder), {"chance": 0.1})
+        if len(present) > 1 and steps:
+            ladder = [
+                {"model": MODELS[cell["model"]], "split": SPLITS[cell["split"]]}
+                | {"accuracy": cell["accuracy"]["value"]}
+                | {key: cell["accuracy"][key] for key in ("low", "high")}
+                for cell in steps
+            ]
+            chance = {"chance": 1 / len(steps[0]["genres"])}  # one table's cells have the same genres
+            drawn[stem] = plots.leakage_ladder(pd.DataFrame(ladder), chance)
             lines += ["", f"![The same models under different splits, {data}]({stem}.png)"]
         lines += [""]
     folds = _against_published(cells)
@@ -319,17 +325,19 @@ def _folds(table: pd.DataFrame, split: str, k: int, seed: int) -> list[Split]:
     return splits.folds(tracks, k, group="artist" if split == "artist" else None, seed=seed)
 
 
-def _interval(results: Sequence[CrossValidation], resamples: int = 2000) -> dict[str, float]:
-    """Mean over seeds of the accuracy by track, with its bootstrap interval over tracks."""
+def _interval(results: Sequence[CrossValidation]) -> dict[str, float]:
+    """Mean over seeds of the accuracy by track, with its bootstrap interval over tracks.
+
+    Not `interval_scores`: a track of which leaky folds test several rows counts once here, whatever
+    their number.
+    """
     right = pd.concat(
         (result.tracks["genre"] == result.tracks["predicted"]).groupby(result.tracks["track_id"]).mean()
         for result in results
     )
     by_track = right.groupby(level=0).mean().to_numpy()
-    draws = np.random.default_rng(0).integers(len(by_track), size=(resamples, len(by_track)))
-    means = by_track[draws].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"value": float(by_track.mean()), "low": float(low), "high": float(high)}
+    draws = np.random.default_rng(0).integers(len(by_track), size=(RESAMPLES, len(by_track)))
+    return interval(by_track.mean(), by_track[draws].mean(axis=1))
 
 
 def _against_published(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.run import protocol_of
 
-__all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "results_table"]
+__all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "report_all", "results_table"]
 
 ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
     ("M2D-AS", 0.876, "EVAR table"),
@@ -136,6 +136,42 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     )
 
 
+def report_all(folder: str | os.PathLike[str]) -> Path:
+    """Write the pages of all runs below a folder anew, and the page that lists them.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        One run's folder, or one with runs below it.
+
+    Returns
+    -------
+    Path
+        The run's page, the leaderboard where a recipe was run, else the list of runs.
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no run, or what one left can not be read.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report.leaderboard import report_all
+    >>> report_all("reports")  # doctest: +SKIP
+    PosixPath('reports/index.html')
+    """
+    from gtzan_keras.report.page import index_page, report_scores, run_page
+    from gtzan_keras.training.evaluate import SCORES
+
+    folder = Path(folder)
+    for name, write in (("result.json", run_page), (SCORES, report_scores)):
+        if (folder / name).is_file():
+            return write(folder)
+        for path in sorted(folder.rglob(name)):
+            write(path.parent)
+    return leaderboard(folder)[1] if any(folder.rglob("summary.json")) else index_page(folder)
+
+
 def results_table(
     folder: str | os.PathLike[str], names: Iterable[str] | None = None, metric: str | None = None
 ) -> pd.DataFrame:
@@ -213,9 +249,14 @@ def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     for path in sorted(folder.glob("**/summary.json")):
         try:
             summary = json.loads(path.read_text("utf-8"))
-            page = path.parent / "seed0" / "index.html"  # of the first seed, where it is a single run
-            link = quote((page if page.is_file() else path).relative_to(folder).as_posix())
-            found[summary["recipe"], summary["protocol"]] = {**summary, "link": link}
+            pages = [path.parent / f"seed{seed}" / "index.html" for seed in range(summary["seeds"])]
+            links = [quote(page.relative_to(folder).as_posix()) for page in pages if page.is_file()]
+            found[summary["recipe"], summary["protocol"]] = {
+                **summary,
+                "runs": _count(summary),
+                "pages": links,
+                "link": (links or [quote(path.relative_to(folder).as_posix())])[0],
+            }
         except (ValueError, KeyError) as error:
             raise GtzanKerasError(f"{path}: no summary of `gtzan-keras run` ({error!r})") from error
     return found
@@ -236,6 +277,13 @@ def _row(
         else:
             cells[protocol] = Cell("not run: no computer time yet")
     return Row(recipe, metric, cells)
+
+
+def _count(summary: Mapping[str, Any]) -> str:
+    """How many runs a figure rests on."""
+    if "members" in summary:
+        return f"ensemble of {summary['members']}"
+    return "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
 
 
 def _is_by_segment(recipe: Recipe) -> bool:
@@ -292,12 +340,12 @@ def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> st
         lines += [
             "## Commands",
             "",
-            "| command | data | split | seeds | date |",
+            "| command | data | split | runs | date |",
             "| --- | --- | --- | --- | --- |",
         ]
         lines += [
             f"| `{s['command']}` | {s['data']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
-            f"| {s['seeds']} | {s['date']} |"
+            f"| {s['runs']} | {s['date']} |"
             for s in summaries
         ]
     return "\n".join(lines) + "\n"
@@ -308,10 +356,9 @@ def _cell(cell: Cell, notes: Mapping[str, int]) -> str:
         return cell.reason
     summary, score = cell.summary, cell.score
     marks = ", ".join(f"[{notes[text]}]" for text in summary["deviations"] if text in notes)
-    seeds = "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
     leaky = "leaky: " if summary["leaky"] else ""
     data = "" if summary["data"] in USUAL_DATA else f", {summary['data']}"
-    return f"{leaky}{in_percent(score)}, {seeds}{data} {marks}".rstrip()
+    return f"{leaky}{in_percent(score)}, {summary['runs']}{data} {marks}".rstrip()
 
 
 def in_percent(score: Mapping[str, float]) -> str:

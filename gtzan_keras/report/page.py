@@ -1,7 +1,7 @@
-"""A run's page and the list of all runs: one HTML file each, complete in itself.
+"""The page of a run, or of several put together, and the list of all runs: one HTML file each.
 
-A page embeds its figures and its style, loads nothing from elsewhere and runs no script, so that it
-can be mailed, archived and opened years later.
+A page is complete in itself: it embeds its figures and its style, loads nothing from elsewhere and
+runs no script, so that it can be mailed, archived and opened years later.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import pandas as pd
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.training.evaluate import SCORES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gtzan_keras.training.fit import Run
 
-__all__ = ["figures", "index_page", "report_run", "run_page", "write_figures"]
+__all__ = ["figures", "index_page", "report_run", "report_scores", "run_page", "write_figures"]
 
 DPI = 120
 DEMO_SET = "demo set"
@@ -111,7 +112,19 @@ LAYOUT: Mapping[str, Any] = {
 }
 """What a `result.json` must hold: a type, `{field: ...}`, `[of each item]`, or a tuple of types."""
 
+SCORES_LAYOUT: Mapping[str, Any] = {
+    **{field: LAYOUT[field] for field in ("format", "name", "environment", "date", "command", "scores")},
+    "data": {"name": str, "tracks": int, "genres": [str]},
+    "split": {"name": str, "leaky": bool},
+    "model": {"builder": str, "arguments": {}},
+    "training": {},
+}
+"""What a `scores.json` must hold. It may have more of `LAYOUT`, and what it is put together from:
+`folds` or `members`, each item with `name`, `count`, `accuracy`, `macro_precision`, and perhaps `train`
+(tracks) and `page` (its folder, seen from this one)."""
+
 _INTERVAL = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
+_PIECE = {"name": str, "count": int, "accuracy": _INTERVAL, "macro_precision": _INTERVAL}
 _SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 PART_LAYOUT: Mapping[str, Any] = {
     **dict.fromkeys(_SCORES, _INTERVAL),
@@ -195,14 +208,44 @@ def report_run(run: Run) -> Path:
     return run_page(run.folder)
 
 
+def report_scores(folder: str | os.PathLike[str]) -> Path:
+    """Draw the figures of what is no single training, and write its page.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds the `scores.json` of folds put together, of an ensemble, or of a model of hand-crafted
+        features.
+
+    Returns
+    -------
+    Path
+        ``index.html`` in it.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `run_page`.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report.page import report_scores
+    >>> report_scores("reports/zhang/svm/artist/seed0")  # doctest: +SKIP
+    PosixPath('reports/zhang/svm/artist/seed0/index.html')
+    """
+    folder = Path(folder)
+    write_figures(_score_figures(_read_result(folder / SCORES)), folder)
+    return run_page(folder)
+
+
 def run_page(folder: str | os.PathLike[str]) -> Path:
     """Write the page of one run, from what the run left in its folder.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        The run's folder: `result.json`, `history.csv`, and any of the figures `intervals.png`,
-        `confusion_matrix.png`, `per_class.png`, `reliability.png`, `history.png`,
+        The run's folder: `result.json` and `history.csv`, or `scores.json`, and any of the figures
+        `intervals.png`, `confusion_matrix.png`, `per_class.png`, `reliability.png`, `history.png`,
         `class_distribution.png`, `examples.png`.
 
     Returns
@@ -231,7 +274,8 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
     from gtzan_keras.report.plots import METRICS, genre_colours
 
     folder = Path(folder)
-    result = _read_result(folder / "result.json")
+    together = (folder / SCORES).is_file() and not (folder / "result.json").is_file()
+    result = _read_result(folder / (SCORES if together else "result.json"))
     parts = {name: part for name in ("test", "validation") if (part := result["scores"].get(name))}
     name, shown = next(iter(parts.items()), ("", None))
     html = render(
@@ -245,7 +289,9 @@ def run_page(folder: str | os.PathLike[str]) -> Path:
         metrics=METRICS,
         mistakes=_mistakes(shown, result["data"]["genres"]) if shown else [],
         listed=MISTAKES,
-        history=_read_history(folder / "history.csv"),
+        history=None if together else _read_history(folder / "history.csv"),
+        pieces=_pieces(result, folder),
+        all_seconds=result.get("seconds") not in (None, result["training"].get("seconds")),
         images=[
             _image(path, *caption)
             for stem, caption in CAPTIONS.items()
@@ -301,9 +347,11 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     """All runs below a folder, but for the folds of one: result, test scores, and link to the page."""
     runs = []
     for path in sorted(folder.glob("**/result.json")):
-        if any((path.parents[1] / name).is_file() for name in ("result.json", "scores.json")):
-            continue
         result = _read_result(path)
+        if "fold" in result.get("recipe", {}):
+            continue
+        if any((path.parents[1] / name).is_file() for name in ("result.json", SCORES)):
+            continue
         page = path.with_name("index.html")
         link = quote(page.relative_to(folder).as_posix()) if page.exists() else None
         runs.append({"result": result, "test": result["scores"].get("test"), "link": link})
@@ -361,7 +409,6 @@ def figures(
 
     if "part" not in tracks:
         raise GtzanKerasError(f"tracks: no column 'part' among {list(tracks.columns)}")
-    genres = result["data"]["genres"]
     parts = {
         str(name): group["track_id"].tolist()
         for name, group in tracks[tracks["part"] != "left out"].groupby("part")
@@ -372,8 +419,19 @@ def figures(
         "history": plots.history(history, result["training"]["best_epoch"]),
         "class_distribution": plots.class_distribution(tracks, in_order),
     }
+    if result["split"]["leaky"]:
+        _say_leaky(drawn)
     if examples:
         drawn["examples"] = plots.spectrogram_examples(examples, spec)
+    return drawn | _score_figures(result)
+
+
+def _score_figures(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """The figures that rest on scores alone."""
+    from gtzan_keras.report import plots
+
+    drawn: dict[str, Figure] = {}
+    genres = result["data"]["genres"]
     for name in ("test", "validation"):
         if scores := result["scores"].get(name):
             title = f"{scores['count']} {name} tracks"
@@ -385,10 +443,13 @@ def figures(
                 drawn["reliability"] = plots.reliability(scores["calibration"])
             break
     if result["split"]["leaky"]:
-        for name, figure in drawn.items():
-            if name != "examples":
-                figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
+        _say_leaky(drawn)
     return drawn
+
+
+def _say_leaky(drawn: Mapping[str, Figure]) -> None:
+    for figure in drawn.values():
+        figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
 
 
 def write_figures(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -427,14 +488,14 @@ def write_figures(figures: Mapping[str, Figure], folder: str | os.PathLike[str])
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    """A run's `result.json`, checked field by field."""
+    """A run's `result.json` or `scores.json`, checked field by field."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GtzanKerasError(f"{path}: no such file; is this the folder of a run?") from error
     except ValueError as error:
         raise GtzanKerasError(f"{path}: not readable as JSON ({error})") from error
-    _check(result, LAYOUT, str(path), "")
+    _check(result, SCORES_LAYOUT if path.name == SCORES else LAYOUT, str(path), "")
     if result["format"] != 1:
         raise GtzanKerasError(
             f"{path}: field 'format' is {result['format']}, expected 1; "
@@ -452,6 +513,9 @@ def _read_result(path: Path) -> dict[str, Any]:
                 segments = {"count": int, "accuracy": NUMBER}
                 _check(part["segments"], segments, str(path), f"scores.{name}.segments")
             _check_answers(part["tracks"], result["data"]["genres"], f"{path}: field 'scores.{name}")
+    for kind in ("folds", "members"):
+        for place, piece in enumerate(result.get(kind, [])):
+            _check(piece, _PIECE, str(path), f"{kind}[{place}]")
     return result
 
 
@@ -486,6 +550,16 @@ def _check_answers(tracks: list[dict[str, Any]], genres: list[str], where: str) 
                 f"{field}.probabilities' has {len(track['probabilities'])} numbers, "
                 f"expected {len(genres)}: one a genre"
             )
+
+
+def _pieces(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The folds or runs that were put together, each with the link to its page where it has one."""
+    found = []
+    for piece in result.get("folds") or result.get("members") or []:
+        page = Path(piece["page"], "index.html") if "page" in piece else None
+        link = quote(page.as_posix()) if page is not None and (folder / page).is_file() else None
+        found.append({"train": None, **piece, "link": link})
+    return found
 
 
 def _read_history(path: Path) -> pd.DataFrame:
@@ -547,6 +621,7 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "interval": _interval, "decimal": _decimal, "plain": _plain}
+    environment.filters["some"] = lambda facts, *names: [(n, facts[n]) for n in names if n in facts]
     return environment.get_template(template).render(**context)
 
 

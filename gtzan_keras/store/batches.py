@@ -209,7 +209,7 @@ class Batches(keras.utils.PyDataset):
         self.labels = np.array([codes[genre] for genre in store.genre[self.rows]])
         size = len(self.rows) * int(np.prod(store.spec.shape))
         hold = size <= IN_MEMORY_BYTES if in_memory is None else in_memory
-        self._held: npt.NDArray[np.uint8] | None = store.read(self.rows) if hold else None
+        self.held: npt.NDArray[np.uint8] | None = store.read(self.rows) if hold else None
         self._one_hot = np.eye(len(store.genres), dtype=np.float32)
         self.epoch = 0
         self._order = self._draw_order()
@@ -218,16 +218,20 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.rows) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
-        places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        pictures = self.store.read(self.rows[places]) if self._held is None else self._held[places]
+        places, labels = self.places(index)
+        pictures = self.store.read(self.rows[places]) if self.held is None else self.held[places]
         images = self.store.as_input(pictures)
-        labels = self._one_hot[self.labels[places]]
         if self.augmentation is None:
             return images, labels
         random = np.random.default_rng((self.seed, self.epoch, index))
         return self.augmentation(images, labels, random)
+
+    def places(self, index: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Where a batch's samples stand in `rows`, `labels` and `held`; and their one-hot labels."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return places, self._one_hot[self.labels[places]]
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""

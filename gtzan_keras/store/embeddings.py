@@ -54,8 +54,8 @@ HUB_HANDLE = "https://tfhub.dev/google/vggish/1"
 CHECKPOINT_URL = "https://storage.googleapis.com/audioset/vggish_model.ckpt"
 """The reference checkpoint, for `gtzan_keras.models.vggish`."""
 
-_TOGETHER = 2  # tracks the network gets at once: VGGish's 290 MB of weights are read half as often
-_BATCH = 62  # patches in them; more of them ask for memory and gain little
+_TOGETHER = 4  # tracks the network gets at once: VGGish's 290 MB of weights are read less often
+_BATCH = 124  # patches in them; more of them ask for memory and gain little
 
 logger = logging.getLogger(__name__)
 
@@ -678,9 +678,15 @@ def _load_sound(track_id: str, file: str, spec: EmbeddingSpec, embedder: Embedde
 def _sounds(
     tracks: pd.DataFrame, spec: EmbeddingSpec, embedder: Embedder, jobs: int, progress: bool
 ) -> Iterator[_Sound]:
-    """Tracks in order, a few ahead. Threads do: decoding, FFT and checksum run outside Python's lock."""
+    """Tracks in order. Threads do: decoding, FFT and checksum run outside Python's lock.
+
+    For a network on a GPU they work ahead. One on the processor has all cores busy already, and loses
+    more by sharing one than by waiting the moment that reading the next tracks on all cores takes.
+    """
     import joblib
     from tqdm import tqdm
+
+    from gtzan_keras.training.precision import count_gpus
 
     workers = joblib.effective_n_jobs(jobs)
     to_do = iter(zip(tracks["track_id"], tracks["path"], strict=True))
@@ -692,12 +698,12 @@ def _sounds(
         def start(count: int) -> Iterator[Future[_Sound]]:
             return (pool.submit(_load_sound, *task, spec, embedder) for task in islice(to_do, count))
 
-        ahead = deque(start(workers + 2 * _TOGETHER))
-        while ahead:
-            sound = ahead.popleft().result()
-            ahead.extend(start(1))
-            yield sound
-            bar.update()
+        started = deque(start(_TOGETHER + (workers + _TOGETHER if count_gpus() else 0)))
+        while started:
+            for _ in range(min(_TOGETHER, len(started))):
+                yield started.popleft().result()
+                bar.update()
+            started.extend(start(_TOGETHER))  # when the network asks for more
 
 
 def _check_place(path: Path, spec: EmbeddingSpec) -> None:

@@ -140,15 +140,64 @@ class SpectrogramStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> str:
-        return str(self.path)  # an open file can not travel to another process; its name can
+    def __getstate__(self) -> tuple[str, list[str]]:
+        return str(self.path), self.genres  # an open file can not travel to another process; its name can
 
-    def __setstate__(self, path: str) -> None:
+    def __setstate__(self, state: tuple[str, list[str]]) -> None:
+        path, genres = state
         self.__init__(path)  # type: ignore[misc]
+        self.genres = genres
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def without(self, genres: Iterable[str]) -> Self:
+        """The same store for a model that does not know some of the genres, as Zhang leaves out two.
+
+        Parameters
+        ----------
+        genres : iterable of str
+            To leave out: of `genres`, and of `tracks` and `refused`. Samples and their row numbers stay.
+
+        Returns
+        -------
+        SpectrogramStore
+            On the same open file.
+
+        Raises
+        ------
+        GtzanKerasError
+            The store has no such genre, or fewer than two are left.
+
+        See Also
+        --------
+        gtzan_keras.tracks.splits.Split.without : the split to train it on.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os
+        >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+        >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+        >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+        >>> ids = ["country.00000", "pop.00000", "rock.00000"]
+        >>> store = SpectrogramStore.from_arrays(path, np.zeros((3, 8, 8), "uint8"), ids, spec)
+        >>> less = store.without(["country"])
+        >>> less.genres, less.batches(["rock.00000"])[0][1].tolist()
+        (['pop', 'rock'], [[0.0, 1.0]])
+        """
+        left_out = set(genres)
+        kept = [genre for genre in self.genres if genre not in left_out]
+        if left_out - set(self.genres) or len(kept) < 2:
+            raise GtzanKerasError(
+                f"{self.path} without {', '.join(sorted(left_out))}: its genres are "
+                f"{', '.join(self.genres)}, of which at least two must be left"
+            )
+        less = object.__new__(type(self))
+        less.__dict__.update(self.__dict__)
+        less.__dict__.pop("tracks", None)  # is of the genres
+        less.genres = kept
+        return less
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,12 +215,13 @@ class SpectrogramStore:
         Tracks whose files have one MD5 are in each other's ``duplicates``, known copies or not.
         """
         table = pd.DataFrame(self._table["rows"], columns=COLUMNS)
-        md5 = self.source_md5
+        table = table[table["genre"].isin(self.genres)].reset_index(drop=True)
+        there, md5 = set(table["track_id"]), self.source_md5
         copies: dict[str, set[str]] = {}
         for track_id, checksum in md5.items():
             copies.setdefault(checksum, set()).add(track_id)
         table["duplicates"] = [
-            tuple(sorted({*known, *copies.get(md5.get(track_id, ""), ())} - {track_id}))
+            tuple(sorted(({*known, *copies.get(md5.get(track_id, ""), ())} & there) - {track_id}))
             for track_id, known in zip(table["track_id"], table["duplicates"], strict=True)
         ]
         return table
@@ -179,7 +229,8 @@ class SpectrogramStore:
     @property
     def refused(self) -> dict[str, str]:
         """Track ids that were left out, with the reason."""
-        return dict(self._table["refused"])
+        there = set(self.tracks["track_id"])
+        return {track_id: why for track_id, why in self._table["refused"].items() if track_id in there}
 
     @property
     def source_md5(self) -> dict[str, str]:
@@ -219,7 +270,9 @@ class SpectrogramStore:
             A track is neither in the store nor among those it left out.
         """
         wanted = set(track_ids)
-        unknown = sorted(wanted - set(self.track_id) - set(self.refused) - set(self.sample_id))
+        samples = zip(self.track_id, self.sample_id, self.genre, strict=True)
+        there = {name for track, sample, genre in samples if genre in self.genres for name in (track, sample)}
+        unknown = sorted(wanted - there - set(self.refused))
         if unknown:
             raise GtzanKerasError(
                 f"{self.path}: {len(unknown)} track(s) of the split are not in this store, e.g. "

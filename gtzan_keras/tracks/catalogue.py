@@ -15,7 +15,16 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["AUDIO_SUFFIXES", "GENRES", "describe", "facts", "genre_names", "load_tracks", "verify"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "GENRES",
+    "describe",
+    "facts",
+    "genre_names",
+    "known_near_duplicates",
+    "load_tracks",
+    "verify",
+]
 
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
@@ -103,6 +112,31 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 def _packaged_facts() -> pd.DataFrame:
     with resources.as_file(resources.files("gtzan_keras.tracks") / "tracks.csv") as packaged:
         return facts(packaged)
+
+
+def known_near_duplicates() -> pd.DataFrame:
+    """The near-duplicates of GTZAN: one recording in two files that differ, judged one by one by eye.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(44, 3)]
+        Columns ``first, second, judgement``. The 14 exact pairs are not in it: `facts` knows them. How
+        it was made is in docs/near-duplicates.md.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import known_near_duplicates
+    >>> pairs = known_near_duplicates()
+    >>> pairs.loc[pairs["first"] == "jazz.00033", "second"].item()
+    'jazz.00051'
+    """
+    return _packaged_pairs().copy()
+
+
+@functools.cache
+def _packaged_pairs() -> pd.DataFrame:
+    with resources.as_file(resources.files("gtzan_keras.tracks") / "near_duplicates.csv") as path:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:

@@ -8,10 +8,8 @@ performance of the same song has other timing: that is a version, and not what i
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +19,8 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns
+from gtzan_keras.tracks.catalogue import check_columns, known_near_duplicates
+from gtzan_keras.tracks.splits import linked
 
 if TYPE_CHECKING:
     from gtzan_keras.store.hdf5 import SpectrogramStore
@@ -262,36 +261,11 @@ def near_duplicates_in_store(store: SpectrogramStore, **options: float) -> pd.Da
     return near_duplicates(pictures(), ids, frame_seconds, **options)
 
 
-def known_near_duplicates() -> pd.DataFrame:
-    """The near-duplicates of GTZAN that were found and then judged by eye.
-
-    Returns
-    -------
-    pd.DataFrame [shape=(44, 3)]
-        Columns ``first, second, judgement``. The 14 exact pairs are not in it: `load_tracks` knows
-        them. How it was made is in docs/near-duplicates.md.
-
-    Examples
-    --------
-    >>> from gtzan_keras.tracks.near_duplicates import known_near_duplicates
-    >>> pairs = known_near_duplicates()
-    >>> pairs.loc[pairs["first"] == "jazz.00033", "second"].item()
-    'jazz.00051'
-    """
-    return _packaged().copy()
-
-
-@functools.cache
-def _packaged() -> pd.DataFrame:
-    with resources.as_file(resources.files("gtzan_keras.tracks") / "near_duplicates.csv") as path:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
 def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Count near-duplicates as copies, so that splits keep them on one side.
+    """Count near-duplicates as copies in the table itself, so that splits keep them on one side.
 
-    `stratified`, `folds` and `Split.check` go by the table's ``duplicates``; a store made from the
-    table keeps it.
+    `stratified`, `folds` and `Split.check` know GTZAN's own; this is for what `find_near_duplicates`
+    finds among other tracks. They go by the table's ``duplicates``, which a store made from it keeps.
 
     Parameters
     ----------
@@ -314,17 +288,14 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
 
     Examples
     --------
-    >>> from gtzan_keras import splits
-    >>> from gtzan_keras.tracks.catalogue import describe, facts
+    >>> import pandas as pd
+    >>> from gtzan_keras.tracks.catalogue import describe
     >>> from gtzan_keras.tracks.near_duplicates import with_near_duplicates
-    >>> gtzan = with_near_duplicates(describe(facts()["genre"].to_dict()))
-    >>> gtzan.set_index("track_id").loc["reggae.00080", "duplicates"]
-    ('reggae.00081', 'reggae.00082')
-    >>> splits.stratified(gtzan, "80/20").check(gtzan)
+    >>> tracks = describe({"fado/one": "fado", "fado/one again": "fado", "fado/two": "fado"})
+    >>> found = pd.DataFrame({"first": ["fado/one"], "second": ["fado/one again"]})
+    >>> with_near_duplicates(tracks, found)["duplicates"].tolist()
+    [('fado/one again',), ('fado/one',), ()]
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     check_columns(tracks, ["track_id", "duplicates"])
     pairs = known_near_duplicates() if pairs is None else pairs
     missing = {"first", "second"} - set(pairs)
@@ -332,25 +303,17 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
         raise GtzanKerasError(
             f"the table of pairs has no column {', '.join(sorted(missing))}; make it with near_duplicates()"
         )
-    ids = tracks["track_id"].to_numpy(dtype=object)
-    row = {track_id: number for number, track_id in enumerate(ids)}
-    exact = (
-        (track_id, other)
-        for track_id, others in zip(ids, tracks["duplicates"], strict=True)
-        for other in others
-    )
-    near = zip(pairs["first"], pairs["second"], strict=True)
-    links = [(row[a], row[b]) for a, b in (*exact, *near) if a in row and b in row]
-    a, b = np.array(links, dtype=int).reshape(-1, 2).T
-    _, label = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(len(ids), len(ids))), False)
-    members = pd.Series(ids).groupby(label).agg(tuple)
-    linked = tracks.copy()
+    exact = zip(tracks["track_id"], tracks["duplicates"], strict=True)
+    together = [(track_id, *others) for track_id, others in exact]
+    together += zip(pairs["first"], pairs["second"], strict=True)
+    group_of = {track_id: ids for ids in linked(tracks["track_id"], together) for track_id in ids}
+    table = tracks.copy()
     # A copy that is not in the table stays named, as it was.
-    linked["duplicates"] = [
-        tuple(sorted({*members[group], *before} - {track_id}))
-        for track_id, group, before in zip(ids, label, tracks["duplicates"], strict=True)
+    table["duplicates"] = [
+        tuple(sorted({*group_of[track_id], *before} - {track_id}))
+        for track_id, before in zip(tracks["track_id"], tracks["duplicates"], strict=True)
     ]
-    return linked
+    return table
 
 
 def _listen(path: str) -> Array | str:

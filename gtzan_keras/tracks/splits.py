@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, duplicate_groups
+from gtzan_keras.tracks.catalogue import check_columns, duplicate_groups, known_near_duplicates
 
 __all__ = ["PRESETS", "Split", "fault_filtered", "folds", "stratified"]
 
@@ -112,8 +112,8 @@ class Split:
         Parameters
         ----------
         tracks : pd.DataFrame
-            The table whose ``duplicates`` say which tracks are copies: exact ones, and near-duplicates
-            too where it is from `with_near_duplicates`.
+            The table whose ``duplicates`` say which tracks are copies. GTZAN's known near-duplicates
+            are copies too; those of other tracks where the table is from `with_near_duplicates`.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Split:
                         f"{part}; put it in one, or mark the split leaky=True to reproduce a leak"
                     )
                 part_of[track_id] = part
-        for group in duplicate_groups(tracks):
+        for group in linked({*tracks["track_id"], *part_of}, _copies(tracks)):
             placed = {track_id: part_of[track_id] for track_id in group if track_id in part_of}
             if len(set(placed.values())) > 1:
                 where = ", ".join(f"{track_id} in {part}" for track_id, part in placed.items())
@@ -148,8 +148,9 @@ def stratified(
 ) -> Split:
     """Random tracks, the same share of each genre in every part.
 
-    Copies of one recording always fall on one side; artists may stand on both, which flatters the
-    figures (see `fault_filtered` and `folds` with ``group="artist"``).
+    Copies of one recording, GTZAN's known near-duplicates among them, always fall on one side; artists
+    may stand on both, which flatters the figures (see `fault_filtered` and `folds` with
+    ``group="artist"``).
 
     Parameters
     ----------
@@ -259,8 +260,8 @@ def folds(
         How many folds.
     group : "artist" or None
         Keep every artist's tracks in one fold, in whichever case and punctuation the name is given.
-        Tracks without a known artist are each their own group. Copies of one recording stay together
-        in any case.
+        Tracks without a known artist are each their own group. Copies of one recording, GTZAN's known
+        near-duplicates among them, stay together in any case.
     seed : int
         Another seed gives other folds.
     validation : float in [0, 1)
@@ -318,37 +319,44 @@ def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
     check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
     if tracks.empty:
         raise GtzanKerasError("there are no tracks to split; the table of tracks is empty")
-    parent = {track_id: track_id for track_id in tracks["track_id"]}
+    together = _copies(tracks)
+    if group:
+        by_name: dict[str, list[str]] = {}
+        for track_id, name in zip(tracks["track_id"], tracks[group].fillna(""), strict=True):
+            if name:
+                by_name.setdefault(_plain(name), []).append(track_id)
+        together += [tuple(ids) for ids in by_name.values()]
+    names = sorted(set(tracks["genre"]))
+    genre = dict(zip(tracks["track_id"], (names.index(g) for g in tracks["genre"]), strict=True))
+    return [
+        _Unit(ids, tuple(np.bincount([genre[i] for i in ids], minlength=len(names)).tolist()))
+        for ids in linked(genre, together)
+    ]
+
+
+def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Tracks that are one recording: copies as the table says, and GTZAN's known near-duplicates."""
+    pairs = known_near_duplicates()
+    return [*duplicate_groups(tracks), *zip(pairs["first"], pairs["second"], strict=True)]
+
+
+def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Connected sets of these tracks, each sorted, in order of id; others in `together` link nothing."""
+    parent = {track_id: track_id for track_id in sorted(track_ids)}
 
     def root(track_id: str) -> str:
         while parent[track_id] != track_id:
             track_id = parent[track_id]
         return track_id
 
-    together = [list(ids) for ids in duplicate_groups(tracks)]
-    if group:
-        by_name: dict[str, list[str]] = {}
-        for track_id, name in zip(tracks["track_id"], tracks[group].fillna(""), strict=True):
-            if name:
-                by_name.setdefault(_plain(name), []).append(track_id)
-        together += by_name.values()
-    for first, *others in together:
+    for ids in together:
+        first, *others = [track_id for track_id in ids if track_id in parent] or [""]
         for other in others:
-            if other in parent and first in parent:
-                parent[root(other)] = root(first)
-
-    names = sorted(set(tracks["genre"]))
-    genre = dict(zip(tracks["track_id"], (names.index(g) for g in tracks["genre"]), strict=True))
+            parent[root(other)] = root(first)
     members: dict[str, list[str]] = {}
-    for track_id in sorted(parent):
+    for track_id in parent:
         members.setdefault(root(track_id), []).append(track_id)
-    return [
-        _Unit(
-            tuple(ids),
-            tuple(np.bincount([genre[i] for i in ids], minlength=len(names)).tolist()),
-        )
-        for ids in members.values()
-    ]
+    return [tuple(ids) for ids in members.values()]
 
 
 def _plain(name: str) -> str:

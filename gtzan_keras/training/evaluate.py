@@ -20,6 +20,9 @@ __all__ = ["calibration", "evaluate", "interval_scores", "rescore", "score_track
 RESAMPLES = 2000
 """Bootstrap samples behind each interval."""
 
+SCORES = "scores.json"
+"""What folds, an ensemble, or a model of hand-crafted features leaves in place of ``result.json``."""
+
 BINS = 15
 """Of confidence; as many as in Guo et al."""
 
@@ -141,8 +144,8 @@ def _segment_accuracy(right: np.ndarray, place: np.ndarray) -> dict[str, Any]:
 
 
 def result_path(folder: Path) -> Path:
-    """Where a folder's scores lie: ``result.json`` of a run, ``scores.json`` of several put together."""
-    return folder / ("result.json" if (folder / "history.csv").is_file() else "scores.json")
+    """Where a folder's scores lie: ``result.json`` of a run, `SCORES` of what is no single training."""
+    return folder / ("result.json" if (folder / "history.csv").is_file() else SCORES)
 
 
 def score_tracks(tracks: Sequence[Mapping[str, Any]], genres: Sequence[str]) -> dict[str, Any]:

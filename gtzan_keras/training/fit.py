@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -91,7 +92,9 @@ def train(
     cache_frozen: bool | str | os.PathLike[str] = True,
     resume: bool = False,
     after: Run | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] | None = "auto",
     jit_compile: bool | None = None,
+    on_device: bool | None = None,
     tensorboard: bool = False,
     verbose: int = 2,
     settings: dict[str, Any] | None = None,
@@ -156,9 +159,18 @@ def train(
         weights, training begins afresh.
     after : Run, optional
         The stage before this one: its history precedes this one's, as `fine_tune` wants it.
+    precision : "auto", "float32", "bfloat16" or None
+        What the training computes in; weights, probabilities and the model that comes back are float32 in
+        any case. "auto" takes bfloat16 where the GPU, or without one the processor, computes in it, which
+        is up to twice as fast on a processor; a model that was built in another policy than float32 stays
+        in that. None leaves any model as it was built.
     jit_compile : bool, optional
         Compile the training step with XLA. When left out, only where there is a GPU: on CPUs compiling
         takes longer than it saves (see the table in ``docs/speed.md``).
+    on_device : bool, optional
+        Put the pictures on the device once, as uint8, and fetch and scale them there in each step; the
+        results are the same. When left out, where there is a GPU, no augmentation, and pictures few enough
+        to be held in memory. Of no effect on the output of a frozen part (`cache_frozen`).
     tensorboard : bool
         Write TensorBoard logs to ``out/tensorboard``.
     verbose : int
@@ -174,7 +186,8 @@ def train(
     ------
     GtzanKerasError
         The split leaks or has tracks that the store does not know; the model does not fit the
-        store; an argument is out of range; or the training diverged.
+        store; an argument is out of range, or `on_device` is asked for and can not be; or the training
+        diverged.
 
     Examples
     --------
@@ -196,13 +209,14 @@ def train(
 
     from gtzan_keras.metrics import MacroPrecision
     from gtzan_keras.training.checkpoint import Checkpoint, fingerprint
-    from gtzan_keras.training.precision import use_xla
+    from gtzan_keras.training.precision import computing_in, policy_of, training_policy
 
     split.check(store.tracks)
     _check_fit(model, store)
     has_validation = len(store.rows(split.validation)) > 0
     if not has_validation:
         monitor, patience = "loss", None
+    policy, why = training_policy(precision, policy_of(model))
     facts: dict[str, Any] = {
         "optimizer": optimizer,
         "learning_rate": learning_rate,
@@ -218,7 +232,7 @@ def train(
         "class_weights": class_weights,
         "augmentation": None if augmentation is None else asdict(augmentation),
         "seed": seed,
-        "precision": model.dtype_policy.name,
+        "precision": policy,
     }
     _check_settings(facts)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -228,51 +242,56 @@ def train(
 
     folder = Path(out)
     key = ""
-    if resume:
-        begun = None if after is None else after.settings["training"]
-        fixed = [keras.ops.convert_to_numpy(weights) for weights in model.non_trainable_weights]
-        key = fingerprint(model, fixed, facts, asdict(split), store.checksum, begun, bool(cache_frozen))
-        if (complete := _complete(folder, key, store)) is not None:
-            logger.info("%s: complete", folder)
-            return complete
+    with computing_in(model, policy):
+        if resume:
+            begun = None if after is None else after.settings["training"]
+            fixed = [keras.ops.convert_to_numpy(weights) for weights in model.non_trainable_weights]
+            key = fingerprint(model, fixed, facts, asdict(split), store.checksum, begun, bool(cache_frozen))
+            if (complete := _complete(folder, key, store)) is not None:
+                logger.info("%s: complete", folder)
+                return complete
 
-    keras.utils.set_random_seed(seed)
-    trainee, images = model, store
-    if cache_frozen and augmentation is None:
-        trainee, images = _without_frozen(model, store, split, cache_frozen)
-    training = images.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
-    validation = images.batches(split.validation, batch_size) if has_validation else None
-    algorithm = _optimizer(facts, len(training))
-    trainee.compile(
-        algorithm,
-        "categorical_crossentropy",
-        metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
-        jit_compile=use_xla() if jit_compile is None else jit_compile,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    callbacks = _callbacks(facts, algorithm, has_validation)
-    if not resume:
-        (folder / "checkpoint.npz").unlink(missing_ok=True)
-    checkpoint = Checkpoint(folder / "checkpoint.npz", key, callbacks.copy())
-    if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
-    if resume:
-        callbacks.append(checkpoint)
-    for _ in checkpoint.rows:
-        training.on_epoch_end()  # the next epoch's order
+        keras.utils.set_random_seed(seed)
+        trainee, images = model, store
+        if cache_frozen and augmentation is None:
+            trainee, images = _without_frozen(model, store, split, cache_frozen)
+        cached = trainee is not model
+        training = images.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
+        parts = [training, *([images.batches(split.validation, batch_size)] if has_validation else [])]
+        algorithm = _optimizer(facts, len(training))
+        trainee, parts, feeding = _fed(trainee, parts, False if cached else on_device)
+        jit, compiler = _compiler(jit_compile)
+        logger.info("%s: precision %s (%s), XLA %s, pictures %s", folder, policy, why, compiler, feeding)
+        trainee.compile(
+            algorithm,
+            "categorical_crossentropy",
+            metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
+            jit_compile=jit,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        callbacks = _callbacks(facts, algorithm, has_validation)
+        if not resume:
+            (folder / "checkpoint.npz").unlink(missing_ok=True)
+        checkpoint = Checkpoint(folder / "checkpoint.npz", key, callbacks.copy())
+        if tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
+        if resume:
+            callbacks.append(checkpoint)
+        for _ in checkpoint.rows:
+            training.on_epoch_end()  # the next epoch's order
 
-    begin = time.perf_counter()
-    fitted = trainee.fit(
-        training,
-        validation_data=validation,
-        epochs=epochs,
-        initial_epoch=epochs if checkpoint.stopped else len(checkpoint.rows),
-        shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
-        class_weight=_class_weights(training.labels) if class_weights else None,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
-    seconds = time.perf_counter() - begin + checkpoint.earlier_seconds
+        begin = time.perf_counter()
+        fitted = trainee.fit(
+            parts[0],
+            validation_data=parts[1] if has_validation else None,
+            epochs=epochs,
+            initial_epoch=epochs if checkpoint.stopped else len(checkpoint.rows),
+            shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
+            class_weight=_class_weights(training.labels) if class_weights else None,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        seconds = time.perf_counter() - begin + checkpoint.earlier_seconds
 
     history = pd.DataFrame(checkpoint.rows if resume else fitted.history)
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
@@ -294,7 +313,7 @@ def train(
             "epochs": len(history),
             "best_epoch": best,
             "seconds": round(seconds, 1),
-            "frozen_part_cached": trainee is not model,
+            "frozen_part_cached": cached,
             "jit_compile": jit_compile,
             **({} if after is None else {"first_stage": after.settings["training"]}),
         },
@@ -344,6 +363,8 @@ def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = No
     split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
     model, spec, genres = load_model(folder / "model.keras")
     store = open_store(record["store"]) if store is None else store
+    if set(genres) < set(store.genres):
+        store = store.without(set(store.genres) - set(genres))
     if spec != store.spec or genres != store.genres:
         raise GtzanKerasError(
             f"{folder}: the model takes spec {spec.name!r} and knows {', '.join(genres)}, but {store.path} "
@@ -411,6 +432,29 @@ def _without_frozen(
     base, head = parts
     folder = None if cache is True else Path(cache)  # type: ignore[arg-type]
     return head, FrozenFeatures(base, store, [*split.train, *split.validation], folder)
+
+
+def _fed(model: keras.Model, parts: list[Any], wanted: bool | None) -> tuple[keras.Model, list[Any], str]:
+    """The model and its batches, with the pictures on the device where that is wanted; for the log, where."""
+    from gtzan_keras.training.on_device import obstacle, on_device
+    from gtzan_keras.training.precision import count_gpus
+
+    if wanted is None:
+        wanted = count_gpus() > 0 and not obstacle(*parts)
+    if not wanted:
+        return model, parts, "sent to the device batch by batch"
+    if why := obstacle(*parts):
+        raise GtzanKerasError(f"on_device=True: the pictures can not lie on the device: {why}; leave it out")
+    return *on_device(model, *parts), "on the device"
+
+
+def _compiler(wanted: bool | None) -> tuple[bool, str]:
+    """Whether the step is compiled with XLA; for the log, why."""
+    from gtzan_keras.training.precision import use_xla
+
+    if wanted is not None:
+        return wanted, "on (asked for)" if wanted else "off (asked for)"
+    return (True, "on") if use_xla() else (False, "off (oneDNN is faster here)")
 
 
 def _optimizer(facts: dict[str, Any], steps: int) -> keras.optimizers.Optimizer:
@@ -517,14 +561,15 @@ def _for_use(model: keras.Model) -> keras.Model:
 def environment() -> dict[str, Any]:
     """What a training ran on, for its record."""
     import keras
-    import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
+    from gtzan_keras.training.precision import count_gpus
+
+    backend, gpus = keras.backend.backend(), count_gpus()
     return {
         "python": platform.python_version(),
         "gtzan_keras": gtzan_keras.__version__,
         "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "device": f"{len(devices)} GPU" if devices else f"CPU ({platform.machine()})",
+        backend: importlib.metadata.version(backend),
+        "device": f"{gpus} GPU" if gpus else f"CPU ({platform.machine()})",
         "cores": os.cpu_count(),
     }

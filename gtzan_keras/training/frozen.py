@@ -82,13 +82,9 @@ def fine_tune(
     >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
     >>> run = fine_tune(run)  # doctest: +SKIP
     """
-    import keras
-
     from gtzan_keras.store.batches import Augmentation
 
-    policy = keras.config.dtype_policy().name
-    kept = {layer.name for layer in run.model.layers if layer.name in ("preprocess", "predictions")}
-    model = clone(run.model, lambda layer: "float32" if layer.name in kept else policy)
+    model = clone(run.model, lambda _: "float32")
     freeze(model, trainable_from)
     first = run.settings["training"]
     names = (
@@ -106,6 +102,8 @@ def fine_tune(
         "jit_compile",
     )
     options = {name: first[name] for name in names if name in first}
+    words = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+    options["precision"] = words.get(first.get("precision"), "auto")
     if first.get("augmentation"):
         options["augmentation"] = Augmentation(**first["augmentation"])
     said = ("data", "builder", "arguments", "command", "kfold")

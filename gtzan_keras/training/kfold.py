@@ -12,7 +12,6 @@ import numpy as np
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.hdf5 import SpectrogramStore
-from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.fit import Run, train
 
@@ -61,7 +60,8 @@ def train_kfold_then_full(
     Returns
     -------
     Run
-        The final one. ``run.settings["kfold"]`` holds the folds' best epochs and what they reached.
+        The final one. ``run.settings["kfold"]`` holds the folds' best epochs, what they reached, and
+        the seconds that they took.
 
     Raises
     ------
@@ -85,17 +85,17 @@ def train_kfold_then_full(
     if split.leaky:
         raise GtzanKerasError(f"split {split.name!r} is leaky; folds are cut from tracks, take an honest one")
     pool = tuple(sorted({*split.train, *split.validation}))
-    tracks = with_near_duplicates(store.tracks)
-    tracks = tracks[tracks["track_id"].isin(pool)]
-    best_epochs, best_values = [], []
+    tracks = store.tracks[store.tracks["track_id"].isin(pool)]
+    best_epochs, best_values, seconds = [], [], 0.0
     monitor = training.get("monitor", "val_loss")
     for number, fold in enumerate(folds(tracks, k, group=group, seed=seed), start=1):
         keras.utils.set_random_seed(seed)
         part = Split(f"{split.name}, fold {number} of {k}", fold.train, fold.test, ())
         run = train(build(), store, part, out=Path(out) / f"fold{number}", seed=seed, **training)
-        best = run.settings["training"]["best_epoch"]
-        best_epochs.append(best)
-        best_values.append(float(run.history[monitor].iloc[best - 1]))
+        facts = run.settings["training"]
+        best_epochs.append(facts["best_epoch"])
+        best_values.append(float(run.history[monitor].iloc[facts["best_epoch"] - 1]))
+        seconds += facts["seconds"]
     keras.utils.set_random_seed(seed)
     return train(
         build(),
@@ -105,7 +105,13 @@ def train_kfold_then_full(
         seed=seed,
         settings={
             **(settings or {}),
-            "kfold": {"k": k, "best_epochs": best_epochs, "monitor": monitor, "best_values": best_values},
+            "kfold": {
+                "k": k,
+                "best_epochs": best_epochs,
+                "monitor": monitor,
+                "best_values": best_values,
+                "seconds": round(seconds, 1),
+            },
         },
         **{**training, "epochs": max(1, round(float(np.mean(best_epochs)))), "patience": None},
     )

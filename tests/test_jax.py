@@ -1,0 +1,139 @@
+"""Builders, layers and metrics where Keras runs on JAX: as on TensorFlow, for the same weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from gtzan_keras import models
+from gtzan_keras.metrics import MacroF1, MacroPrecision, MacroRecall
+from gtzan_keras.models.layers import DropBlock2D
+
+BUILDS: dict[str, Callable[[], keras.Model]] = {
+    "dense": lambda: models.dense((8, 8, 1), units=(16,), normalization="batch"),
+    **{
+        f"cnn-{source}": (lambda source=source: models.cnn((16, 16, 1), **models.CNN_ARGUMENTS[source]))
+        for source in models.CNN_ARGUMENTS
+    },
+    "cnn-any-width": lambda: models.cnn((16, None, 1), filters=(4, 4), dense_units=(8,), pooling="avg+max"),
+    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
+    "mobilenetv3small": lambda: models.image_base("mobilenetv3small", (32, 32, 1), weights=None),
+    "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
+    "dropblock": lambda: keras.Sequential(
+        [
+            keras.Input((12, 12, 2)),
+            DropBlock2D(0.2, block_size=3, schedule_steps=5, name="drop"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, "softmax"),
+        ]
+    ),
+    "vggish": lambda: models.vggish(include_top=False),
+    "vggish_classifier": lambda: models.vggish_classifier((31, 16)),
+    "vggish_classifier-cnn": lambda: models.vggish_classifier((31, 128), head="cnn"),
+    "feature_cnn": lambda: models.feature_cnn((51,)),
+    "two_branch": lambda: models.two_branch((51,), (16, 16, 1)),
+    "yolov8": lambda: models.yolov8((32, 32, 1), size="xs", head=(8,)),
+}
+FITTED = ("cnn-uncu", "dropblock", "vggish_classifier", "two_branch")
+"""With these two steps are trained too: dropout, DropBlock with its count of steps, masking, two inputs."""
+
+
+def sample(model: keras.Model) -> object:
+    """Two samples of what a model takes, the same under every backend."""
+    random = np.random.default_rng(0)
+    arrays = {
+        tensor.name: random.random((2, *(side or 24 for side in tensor.shape[1:])), dtype="float32")
+        for tensor in model.inputs
+    }
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+
+
+def counted() -> dict[str, float]:
+    """Scores of three hundred guesses, in batches of unequal size."""
+    random = np.random.default_rng(0)
+    labels, guesses = random.integers(4, size=300), random.random((300, 4))
+    metrics = [MacroPrecision(4), MacroRecall(4), MacroF1(4)]
+    for metric in metrics:
+        for part in (slice(0, 7), slice(7, 300)):
+            metric.update_state(labels[part], guesses[part])
+    return {metric.name: float(metric.result()) for metric in metrics}
+
+
+def under_jax(folder: Path) -> None:
+    """Builds, reads the weights that TensorFlow left, predicts, trains a step, saves and opens again."""
+    done: dict[str, float] = {"backend": keras.backend.backend(), **counted()}  # type: ignore[dict-item]
+    dropped = np.asarray(
+        DropBlock2D(0.2, block_size=3, seed=0)(np.ones((1, 8, 16, 64), "float32"), training=True)
+    )
+    done["dropped"], done["mean"] = float((dropped == 0).mean()), float(dropped.mean())
+    for name, build in BUILDS.items():
+        model = build()
+        model.load_weights(folder / f"{name}.weights.h5")
+        given = sample(model)
+        np.save(folder / f"{name}.npy", model.predict_on_batch(given))
+        if name in FITTED:
+            model.compile("adam", "categorical_crossentropy", metrics=[MacroPrecision(10)])
+            losses = [model.fit(given, np.eye(10)[[0, 1]], verbose=0).history["loss"][0] for _ in range(2)]
+            done[name] = losses[1]
+            model.save(folder / f"{name}.keras")
+            again = keras.saving.load_model(folder / f"{name}.keras")
+            np.testing.assert_allclose(
+                again.predict_on_batch(given), model.predict_on_batch(given), atol=1e-5
+            )
+            done[f"{name} steps"] = float(model.optimizer.iterations)
+        if name == "dropblock":
+            done["counted"] = float(model.get_layer("drop").steps)
+    (folder / "done.json").write_text(json.dumps(done), "utf-8")
+
+
+if __name__ == "__main__":
+    under_jax(Path(sys.argv[1]))
+    sys.exit()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights and predictions of TensorFlow, and what one process under JAX made of them."""
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("needs JAX: pip install 'gtzan-keras[test]'")
+    folder = tmp_path_factory.mktemp("jax")
+    for name, build in BUILDS.items():
+        keras.utils.set_random_seed(0)
+        model = build()
+        model.save_weights(folder / f"{name}.weights.h5")
+        np.save(folder / f"{name}-tensorflow.npy", model(sample(model)))
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick}
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_a_builders_model_predicts_the_same(compared: Path, name: str) -> None:
+    expected, found = np.load(compared / f"{name}-tensorflow.npy"), np.load(compared / f"{name}.npy")
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_models_are_trained_metrics_count_and_layers_drop(compared: Path) -> None:
+    done = json.loads((compared / "done.json").read_text("utf-8"))
+    assert done["backend"] == "jax"
+    for name in FITTED:
+        assert np.isfinite(done[name])
+        assert done[f"{name} steps"] == 2
+    for name, value in counted().items():
+        assert done[name] == pytest.approx(value, rel=1e-6)
+    assert done["counted"] == 2
+    assert 0.1 < done["dropped"] < 0.25
+    assert done["mean"] == pytest.approx(1, rel=1e-4)

@@ -402,7 +402,7 @@ def run(
 
     from gtzan_keras.experiments import PROTOCOLS, find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import in_percent, leaderboard
+    from gtzan_keras.report.leaderboard import in_percent, leaderboard, seeds_in_words
 
     recipe = find(name)
     summaries = run_recipe(
@@ -438,7 +438,7 @@ def run(
             f"ours, {label}" + (" (leaky)" if summary["leaky"] else ""),
             summary["split"],
             *(in_percent(summary["scores"][metric]) for metric in ("accuracy", "macro_precision")),
-            str(summary["seeds"]),
+            seeds_in_words(summary),
         )
     console.print(table)
     for remark in [*remarks, *([recipe.note] if recipe.note else [])]:

@@ -253,7 +253,7 @@ def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
             links = [quote(page.relative_to(folder).as_posix()) for page in pages if page.is_file()]
             found[summary["recipe"], summary["protocol"]] = {
                 **summary,
-                "runs": _count(summary),
+                "runs": seeds_in_words(summary),
                 "pages": links,
                 "link": (links or [quote(path.relative_to(folder).as_posix())])[0],
             }
@@ -279,7 +279,7 @@ def _row(
     return Row(recipe, metric, cells)
 
 
-def _count(summary: Mapping[str, Any]) -> str:
+def seeds_in_words(summary: Mapping[str, Any]) -> str:
     """How many runs a figure rests on."""
     if "members" in summary:
         return f"ensemble of {summary['members']}"

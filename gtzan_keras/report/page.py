@@ -488,7 +488,7 @@ def write_figures(figures: Mapping[str, Figure], folder: str | os.PathLike[str])
 
 
 def _smaller(picture: io.BytesIO) -> bytes:
-    """The same PNG in its 256 commonest colours: charts have few, and a page with them is a third the size."""
+    """The same PNG in its 256 commonest colours: charts have few, and it takes a third of the space."""
     from PIL import Image
 
     small = io.BytesIO()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +202,38 @@ def test_a_pickled_store_opens_again_elsewhere(store: SpectrogramStore) -> None:
     again = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(again.read([3, 1]), pictures()[[3, 1]])
     assert (again.spec, again.genres) == (SPEC, store.genres)
+
+
+READ_IN_THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from gtzan_keras import SpectrogramStore
+
+sys.setswitchinterval(1e-6)
+store = SpectrogramStore(sys.argv[1])
+alone = store.read()
+
+
+def equal(seed):
+    rows = np.random.default_rng(seed).permutation(len(store))
+    return np.array_equal(store.read(rows), alone[rows]) and store.shape == alone.shape
+
+
+with ThreadPoolExecutor(8) as pool:
+    print(all(pool.map(equal, range(800))))
+"""
+
+
+def test_many_threads_read_one_store(tmp_path: Path) -> None:
+    """In a process of its own: without h5py's lock, it ends in a segmentation fault."""
+    ids = [f"pop.{number:05d}" for number in range(100)]
+    path = SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(100), ids, SPEC).path
+    command = [sys.executable, "-c", READ_IN_THREADS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-2000:]
 
 
 def test_len_and_shape_count_samples(store: SpectrogramStore) -> None:

@@ -252,8 +252,11 @@ class SpectrogramStore:
         return [f"{track}#{number}" for track, number in zip(self.track_id, self.segment, strict=True)]
 
     def chunk(self, row: int) -> bytes:
-        """One sample as it lies in the file, deflated."""
-        return self._images.id.read_direct_chunk((row, *[0] * len(self.spec.shape)))[1]
+        """One sample as it lies in the file, deflated. Any thread may ask."""
+        from h5py._objects import phil
+
+        with phil:  # h5py locks all its calls but this one and its twin: h5py/h5py#2764
+            return self._images.id.read_direct_chunk((row, *[0] * len(self.spec.shape)))[1]
 
     def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Row numbers of the samples of these tracks, in the order of the store.
@@ -510,10 +513,13 @@ class StoreWriter:
         if sample.refused:
             self.refused[sample.track_id] = sample.refused
             return
+        from h5py._objects import phil
+
         first = len(self.rows)
         self._images.resize(first + len(sample.chunks), axis=0)
         for segment, chunk in enumerate(sample.chunks):
-            self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
+            with phil:
+                self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
             self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
 
     def append_all(self, samples: Iterable[Sample]) -> None:

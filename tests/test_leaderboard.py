@@ -20,6 +20,7 @@ def summary(recipe, protocol, value, **changed):
         "split": "70/15/15",
         "leaky": False,
         "data": "GTZAN",
+        "data_tracks": 999,
         "tracks": 150,
         "seeds": 3,
         "deviations": [],
@@ -94,6 +95,12 @@ def test_other_data_than_gtzan_is_named_in_the_cell(folder):
     path = folder / "malvezzi/basic-cnn/published/summary.json"
     path.write_text(path.read_text().replace('"GTZAN"', '"demo set"'))
     assert results_table(folder, ["malvezzi/basic-cnn"]).iloc[0]["same protocol"].endswith("demo set")
+
+
+def test_the_commands_say_how_many_tracks_the_data_had(folder):
+    text, page = (path.read_text() for path in leaderboard(folder))
+    assert text.count("| GTZAN, 999 tracks | 70/15/15") == 2
+    assert page.count("<td>GTZAN, 999 tracks</td>") == 3
 
 
 def test_what_needs_weights_says_so(folder):

@@ -732,6 +732,7 @@ def _summary(
             "split": first["split"]["name"],
             "leaky": first["split"]["leaky"],
             "data": first["data"]["name"],
+            "data_tracks": first["data"]["tracks"],
             "tracks": first["scores"]["test"]["count"],
             "seeds": len(results),
             **({"members": len(first["members"])} if "members" in first else {}),

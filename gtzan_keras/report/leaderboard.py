@@ -254,6 +254,7 @@ def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
             found[summary["recipe"], summary["protocol"]] = {
                 **summary,
                 "runs": seeds_in_words(summary),
+                "of": data_in_words(summary),
                 "pages": links,
                 "link": (links or [quote(path.relative_to(folder).as_posix())])[0],
             }
@@ -284,6 +285,12 @@ def seeds_in_words(summary: Mapping[str, Any]) -> str:
     if "members" in summary:
         return f"ensemble of {summary['members']}"
     return "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
+
+
+def data_in_words(summary: Mapping[str, Any]) -> str:
+    """The data, and how many tracks of it were there where its name does not say so."""
+    name = summary["data"]
+    return name if "tracks" in name else f"{name}, {summary['data_tracks']} tracks"
 
 
 def _is_by_segment(recipe: Recipe) -> bool:
@@ -344,7 +351,7 @@ def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> st
             "| --- | --- | --- | --- | --- |",
         ]
         lines += [
-            f"| `{s['command']}` | {s['data']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
+            f"| `{s['command']}` | {s['of']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
             f"| {s['runs']} | {s['date']} |"
             for s in summaries
         ]

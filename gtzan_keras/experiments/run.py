@@ -160,12 +160,10 @@ def run(
     deviations += _deviations(recipe, sources, weights)
     import keras
 
-    from gtzan_keras.training.precision import training_policy
+    from gtzan_keras.training.precision import use_precision
 
     before = keras.config.dtype_policy()
-    policy, why = training_policy(precision, before.name)
-    logger.info("precision: %s (%s)", policy, why)
-    keras.config.set_dtype_policy(policy)
+    use_precision(precision)
     try:
         return [
             _summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -94,6 +95,7 @@ def train(
     after: Run | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = "auto",
     jit_compile: bool | None = None,
+    fused: bool = True,
     on_device: bool | None = None,
     tensorboard: bool = False,
     verbose: int = 2,
@@ -167,6 +169,9 @@ def train(
     jit_compile : bool, optional
         Compile the training step with XLA. When left out, only where there is a GPU: on CPUs compiling
         takes longer than it saves (see the table in ``docs/speed.md``).
+    fused : bool
+        On a CPU, and without XLA, compute batch normalisation and Mish by fused kernels: the same values but
+        for rounding; see `gtzan_keras.training.kernels.fused_kernels`. False leaves them to Keras.
     on_device : bool, optional
         Put the pictures on the device once, as uint8, and fetch and scale them there in each step; the
         results are the same. When left out, where there is a GPU, no augmentation, and pictures few enough
@@ -209,6 +214,7 @@ def train(
 
     from gtzan_keras.metrics import MacroPrecision
     from gtzan_keras.training.checkpoint import Checkpoint, fingerprint
+    from gtzan_keras.training.kernels import fused_kernels
     from gtzan_keras.training.precision import computing_in, policy_of, training_policy
 
     split.check(store.tracks)
@@ -242,7 +248,9 @@ def train(
 
     folder = Path(out)
     key = ""
-    with computing_in(model, policy):
+    jit, compiler = _compiler(jit_compile)
+    kernels = fused_kernels(model, policy) if fused and _has_kernels(jit) else contextlib.nullcontext(0)
+    with computing_in(model, policy), kernels as count:
         if resume:
             begun = None if after is None else after.settings["training"]
             fixed = [keras.ops.convert_to_numpy(weights) for weights in model.non_trainable_weights]
@@ -260,8 +268,10 @@ def train(
         parts = [training, *([images.batches(split.validation, batch_size)] if has_validation else [])]
         algorithm = _optimizer(facts, len(training))
         trainee, parts, feeding = _fed(trainee, parts, False if cached else on_device)
-        jit, compiler = _compiler(jit_compile)
-        logger.info("%s: precision %s (%s), XLA %s, pictures %s", folder, policy, why, compiler, feeding)
+        logger.info(
+            "%s: precision %s (%s), XLA %s, layers with fused kernels %d, pictures %s",
+            *(folder, policy, why, compiler, count, feeding),
+        )
         trainee.compile(
             algorithm,
             "categorical_crossentropy",
@@ -455,6 +465,15 @@ def _compiler(wanted: bool | None) -> tuple[bool, str]:
     if wanted is not None:
         return wanted, "on (asked for)" if wanted else "off (asked for)"
     return (True, "on") if use_xla() else (False, "off (oneDNN is faster here)")
+
+
+def _has_kernels(jit: bool) -> bool:
+    """Whether TensorFlow's kernels can do better than Keras: on a CPU, unless XLA fuses by itself."""
+    import keras
+
+    from gtzan_keras.training.precision import count_gpus
+
+    return keras.backend.backend() == "tensorflow" and not jit and not count_gpus()
 
 
 def _optimizer(facts: dict[str, Any], steps: int) -> keras.optimizers.Optimizer:

@@ -12,6 +12,7 @@ since threads and oneDNN are fixed when TensorFlow starts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,6 +39,8 @@ SETTINGS = {
     "mixed_bfloat16": {"policy": "mixed_bfloat16"},
     "jit_compile=False, oneDNN off": {"jit": False, "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     "jit_compile=False, 1 inter-op thread": {"jit": False, "inter": 1},
+    "as train, fused=False": {"train": True},
+    "as train": {"train": True, "fused": True},
 }
 
 
@@ -48,6 +51,8 @@ def step(model_name: str, setting: dict) -> dict[str, float]:
     import tensorflow as tf
 
     from gtzan_keras import models
+    from gtzan_keras.training.kernels import fused_kernels
+    from gtzan_keras.training.precision import computing_in, training_policy
 
     if "inter" in setting:
         tf.config.threading.set_inter_op_parallelism_threads(setting["inter"])
@@ -56,19 +61,27 @@ def step(model_name: str, setting: dict) -> dict[str, float]:
     builder, shape, batch, arguments = BUILDS[model_name]
     model = getattr(models, builder)(shape, 10, **arguments)
     model.compile(
-        keras.optimizers.Adam(1e-4), "categorical_crossentropy", jit_compile=setting.get("jit", "auto")
+        keras.optimizers.Adam(1e-4),
+        "categorical_crossentropy",
+        jit_compile=False if "train" in setting else setting.get("jit", "auto"),
     )
     random = np.random.default_rng(0)
     images = random.random((batch, *shape), dtype="float32")
     labels = np.eye(10, dtype="float32")[random.integers(10, size=batch)]
-    begin = time.perf_counter()
-    model.train_on_batch(images, labels)
-    first = time.perf_counter() - begin
-    seconds = []
-    while len(seconds) < 2 or (sum(seconds) < 5 and len(seconds) < 12):
+    with contextlib.ExitStack() as stack:
+        if "train" in setting:
+            policy, _ = training_policy("auto")
+            stack.enter_context(computing_in(model, policy))
+            if "fused" in setting:
+                stack.enter_context(fused_kernels(model, policy))
         begin = time.perf_counter()
-        loss = model.train_on_batch(images, labels)
-        seconds.append(time.perf_counter() - begin)
+        model.train_on_batch(images, labels)
+        first = time.perf_counter() - begin
+        seconds = []
+        while len(seconds) < 2 or (sum(seconds) < 5 and len(seconds) < 12):
+            begin = time.perf_counter()
+            loss = model.train_on_batch(images, labels)
+            seconds.append(time.perf_counter() - begin)
     assert np.isfinite(loss), f"{model_name} {setting}: loss {loss}"
     return {"first": first, "step": statistics.median(seconds)}
 

@@ -7,24 +7,21 @@ import json
 import logging
 import os
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.catalogue import find
-from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
+from gtzan_keras.experiments.recipe import Recipe
+from gtzan_keras.experiments.sources import Sources, deviations, find_sources
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
 from gtzan_keras.training.evaluate import SCORES, result_path
-
-if TYPE_CHECKING:
-    from gtzan_keras.store.hdf5 import SpectrogramStore
 
 __all__ = ["PROTOCOLS", "protocol_of", "run"]
 
@@ -50,21 +47,29 @@ _OWN = ("epochs", "best_epoch", "seconds", "first_stage")
 
 
 @dataclass(frozen=True)
-class _Sources:
-    """What a recipe's data turned out to be."""
+class _Seed:
+    """One seed of a recipe under one protocol: all that a result depends on, and where it goes."""
 
-    store: SpectrogramStore | None = None
-    table: pd.DataFrame | None = None
-    name: str = ""
+    recipe: Recipe
+    sources: Sources
+    protocol: str
+    seed: int
+    max_epochs: int | None
+    weights: str | None
+    command: str
+    target: Path
 
     @property
-    def tracks(self) -> pd.DataFrame:
-        if self.store is not None:
-            return self.store.tracks
-        from gtzan_keras.training.folds import tracks_of
+    def name(self) -> str:
+        return f"{self.recipe.name}, {self.protocol}, seed {self.seed}"
 
-        assert self.table is not None
-        return tracks_of(self.table)
+    @property
+    def training(self) -> dict[str, Any]:
+        """The recipe's settings, for no more epochs than asked for."""
+        settings = dict(self.recipe.training)
+        if self.max_epochs is not None and "epochs" in settings:
+            settings["epochs"] = min(self.max_epochs, settings["epochs"])
+        return settings
 
 
 def run(
@@ -147,39 +152,38 @@ def run(
             raise GtzanKerasError(f"{field} is {value}; expected a whole number above 0")
     wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
     wanted = [protocol_of(recipe, p) for p in wanted]
-    paths = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
+    given = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
     folder = Path(out) / recipe.name
     if recipe.members:
         return [_ensemble(recipe, Path(out), p, seeds, command) for p in wanted]
-    sources = _sources(recipe, paths, Path(stores), jobs, weights)
-    deviations = [
+    sources = find_sources(recipe, given, Path(stores), jobs, weights)
+    differences = [
         f"{name} {value!r} in place of {recipe.arguments.get(name, 'the default')!r}"
         for name, value in (arguments or {}).items()
     ]
     recipe = replace(recipe, arguments={**recipe.arguments, **(arguments or {})})
-    deviations += _deviations(recipe, sources, weights)
+    differences += deviations(recipe, sources, weights)
     import keras
 
     from gtzan_keras.training.precision import use_precision
 
     before = keras.config.dtype_policy()
     use_precision(precision)
+    paths = []
     try:
-        return [
-            _summary(
-                recipe,
-                chosen,
-                [
-                    _one_seed(recipe, sources, chosen, seed, max_epochs, command, weights, folder, verbose)
-                    for seed in range(seeds)
-                ],
-                folder / chosen,
-                max_epochs,
-                deviations,
-                command,
-            )
-            for chosen in wanted
-        ]
+        for chosen in wanted:
+            results = [
+                _one_seed(
+                    _Seed(
+                        *(recipe, sources, chosen, seed, max_epochs, weights, command),
+                        target=folder / chosen / f"seed{seed}",
+                    ),
+                    verbose,
+                )
+                for seed in range(seeds)
+            ]
+            paths.append(_summary(recipe, chosen, results, folder / chosen, max_epochs, differences, command))
+        return paths
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -207,90 +211,8 @@ def protocol_of(recipe: Recipe, protocol: str) -> str:
 # --- data ------------------------------------------------------------------------------------------
 
 
-def _sources(recipe: Recipe, paths: Sequence[Path], stores: Path, jobs: int, weights: str | None) -> _Sources:
-    kinds = recipe.data.split("+")
-    store, table, name = None, None, ""
-    for path in paths:
-        if path.is_dir():
-            store, table, name = _from_audio(recipe, kinds, path, stores, jobs, weights)
-        elif path.suffix == ".csv":
-            from gtzan_keras.audio.features import load_feature_table
-
-            table, name = load_feature_table(path), path.name
-        else:
-            from gtzan_keras.store.hdf5 import open_store
-
-            store = open_store(path)
-    needs_store = kinds != [FEATURES]
-    if (FEATURES in kinds and table is None) or (needs_store and store is None):
-        needed = {
-            FEATURES: "a table of features (.csv, from `gtzan-keras features`)",
-            VGGISH: "a store of embeddings (.h5, from `gtzan-keras embed`)",
-        }
-        lacking = " and ".join(needed.get(kind, f"a store of pictures ({kind}, .h5)") for kind in kinds)
-        given = ", ".join(map(str, paths)) or "nothing"
-        raise GtzanKerasError(
-            f"recipe {recipe.name}: --data is {given}; it needs a folder of tracks, or {lacking}"
-        )
-    if store is not None and needs_store and FEATURES not in kinds:
-        from gtzan_keras.tracks.catalogue import data_name
-
-        table, name = None, data_name(store.tracks)
-    if kinds == [FEATURES]:
-        store = None
-    if store is not None and len(store.spec.shape) != (2 if VGGISH in kinds else 3):
-        raise GtzanKerasError(
-            f"recipe {recipe.name}: {store.path} holds samples of shape {store.spec.shape}; it needs "
-            f"{'VGGish embeddings' if VGGISH in kinds else 'pictures'}"
-        )
-    return _Sources(store, table, name)
-
-
-def _from_audio(
-    recipe: Recipe, kinds: Sequence[str], folder: Path, stores: Path, jobs: int, weights: str | None
-) -> tuple[SpectrogramStore | None, pd.DataFrame | None, str]:
-    """Make what is not there yet from the tracks of a folder."""
-    from gtzan_keras.store.hdf5 import open_store
-    from gtzan_keras.tracks.catalogue import data_name, load_tracks
-
-    tracks = load_tracks(folder)
-    stores.mkdir(parents=True, exist_ok=True)
-    # Two folders of one name, or one that has grown, are not to share a table.
-    ids = ",".join(sorted(tracks["track_id"]))
-    stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
-    for kind in kinds:
-        if kind == FEATURES:
-            from gtzan_keras.audio.features import feature_table, load_feature_table
-
-            path = stores / f"{stem}-features-30-sec.csv"
-            if not path.is_file():
-                feature_table(tracks, jobs=jobs, path=path)
-            table = load_feature_table(path)
-        elif kind == VGGISH:
-            from gtzan_keras.store.embeddings import embed, embeddings_current
-
-            path = stores / f"{stem}-vggish-{zlib.crc32((weights or 'hub').encode()):08x}.h5"
-            source: Any = weights or "hub"
-            if weights == "none" or (weights and Path(weights).is_file()):
-                import keras
-
-                from gtzan_keras.models.vggish import vggish
-
-                keras.utils.set_random_seed(0)
-                source = vggish(None if weights == "none" else weights)
-            if not embeddings_current(path, tracks, source, trim=True):
-                embed(tracks, path, source=source, trim=True, jobs=jobs)
-            store = open_store(path)
-        else:
-            from gtzan_keras.store.preprocess import preprocess
-
-            path = stores / f"{folder.resolve().name}-{kind}.h5"  # which checks its tracks itself
-            preprocess(tracks, path, kind, jobs=jobs)
-            store = open_store(path)
-    return store, table, data_name(tracks)
-
-
-def _splits(recipe: Recipe, protocol: str, sources: _Sources, seed: int) -> list[Split]:
+def _splits(one: _Seed) -> list[Split]:
+    recipe, sources, protocol, seed = one.recipe, one.sources, one.protocol, one.seed
     tracks = sources.tracks
     trains_on_validation = sources.table is not None  # models of features stop early on nothing
     share = 0.0 if trains_on_validation else 0.15
@@ -318,40 +240,17 @@ def _splits(recipe: Recipe, protocol: str, sources: _Sources, seed: int) -> list
 # --- one seed --------------------------------------------------------------------------------------
 
 
-def _one_seed(
-    recipe: Recipe,
-    sources: _Sources,
-    protocol: str,
-    seed: int,
-    max_epochs: int | None,
-    command: str,
-    weights: str | None,
-    folder: Path,
-    verbose: int,
-) -> dict[str, Any]:
+def _one_seed(one: _Seed, verbose: int) -> dict[str, Any]:
     """The result of one seed: that of an earlier run, or of a new one."""
-    target = folder / protocol / f"seed{seed}"
-    key = _key(recipe, sources, protocol, seed, max_epochs, weights)
-    result = _finished(target, key)
+    key = _key(one)
+    result = _finished(one.target, key)
     if result is None:
-        what = (recipe, sources, protocol, seed, max_epochs, command)
-        of_features = sources.table is not None
-        result = _features(*what) if of_features else _pictures(*what, weights, target, verbose)
-        _keep(target, result, key)
+        result = _pictures(one, verbose) if one.sources.table is None else _features(one)
+        _keep(one.target, result, key)
     return result
 
 
-def _pictures(
-    recipe: Recipe,
-    sources: _Sources,
-    protocol: str,
-    seed: int,
-    max_epochs: int | None,
-    command: str,
-    weights: str | None,
-    target: Path,
-    verbose: int,
-) -> dict[str, Any]:
+def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
     """Train on a store, once a fold, and pool the folds' test tracks."""
     import keras
 
@@ -365,29 +264,28 @@ def _pictures(
     from gtzan_keras.training.kfold import train_kfold_then_full
     from gtzan_keras.training.search import divided, grid_search
 
-    assert sources.store is not None
-    store = sources.store.without(recipe.without) if recipe.without else sources.store
-    training = {**recipe.training, "precision": None}  # models are built in the policy that is set
+    recipe, seed, max_epochs, store = one.recipe, one.seed, one.max_epochs, one.sources.store
+    assert store is not None
+    store = store.without(recipe.without) if recipe.without else store
+    training = {**one.training, "precision": None}  # models are built in the policy that is set
     if "augmentation" in training:
         training["augmentation"] = Augmentation(**training["augmentation"])
-    if max_epochs is not None:
-        training["epochs"] = min(max_epochs, training["epochs"])
     shape: tuple[int | None, ...] = store.spec.shape
     if recipe.training.get("augmentation", {}).get("crop"):
         shape = (shape[0], None, shape[2])  # learns from segments, answers for whole clips
     arguments = dict(recipe.arguments)
     if recipe.pretrained and recipe.builder != "vggish_classifier":
-        arguments["weights"] = {None: recipe.pretrained, "none": None}.get(weights, weights)
+        arguments["weights"] = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
 
     def build(**changed: Any) -> keras.Model:
         keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
         builder = getattr(models, recipe.builder)
         return builder(shape, len(store.genres), name=recipe.builder, **{**arguments, **changed})
 
-    parts = _splits(recipe, protocol, sources, seed)
+    parts = _splits(one)
     results = []
     for number, split in enumerate(parts, start=1):
-        folder = target if len(parts) == 1 else target / f"fold{number}"
+        folder = one.target if len(parts) == 1 else one.target / f"fold{number}"
         seconds = 0.0
         if recipe.grid:
             table = grid_search(
@@ -407,20 +305,19 @@ def _pictures(
             arguments |= of_build
             training |= of_training
         settings = {
-            "data": sources.name,
+            "data": one.sources.name,
             "builder": recipe.builder,
             "arguments": arguments,
-            "command": command,
+            "command": one.command,
         }
         options: dict[str, Any] = {"seed": seed, "settings": settings, "verbose": verbose, **training}
         if recipe.kfold:
-            group: Any = None if protocol in ("published", "random") else "artist"
+            group: Any = None if one.protocol in ("published", "random") else "artist"
             made = train_kfold_then_full(
                 build, store, split, out=folder, k=recipe.kfold, group=group, resume=True, **options
             )
         else:
-            label = f"{recipe.name}, {protocol}, seed {seed}"
-            label += f", fold {number}" if len(parts) > 1 else ""
+            label = one.name + (f", fold {number}" if len(parts) > 1 else "")
             made = train(build(), store, split, out=folder, name=label, resume=True, **options)
         if recipe.fine_tune:
             second = dict(recipe.fine_tune)
@@ -430,12 +327,12 @@ def _pictures(
         results.append({**evaluate(made), "seconds": seconds + _seconds(made.settings)})
         # Says from now on whose it is: a fold, or a seed that is not complete, is no run by itself.
         fold = {"fold": number} if len(parts) > 1 else {}
-        _keep(folder, results[-1], {"recipe": recipe.name, "protocol": protocol, "seed": seed, **fold})
+        _keep(folder, results[-1], {"recipe": recipe.name, "protocol": one.protocol, "seed": seed, **fold})
         report_run(made)
         policy = keras.config.dtype_policy()
         keras.backend.clear_session()  # which would forget the precision too
         keras.config.set_dtype_policy(policy)
-    return results[0] if len(results) == 1 else _pooled(results, f"{recipe.name}, {protocol}, seed {seed}")
+    return results[0] if len(results) == 1 else _pooled(results, one.name)
 
 
 def _seconds(settings: Mapping[str, Any]) -> float:
@@ -447,14 +344,7 @@ def _seconds(settings: Mapping[str, Any]) -> float:
     return total
 
 
-def _features(
-    recipe: Recipe,
-    sources: _Sources,
-    protocol: str,
-    seed: int,
-    max_epochs: int | None,
-    command: str,
-) -> dict[str, Any]:
+def _features(one: _Seed) -> dict[str, Any]:
     """Cross-validate a model of hand-crafted features on one seed's folds."""
     from gtzan_keras import models
     from gtzan_keras.report.features import INPUTS
@@ -463,7 +353,7 @@ def _features(
     from gtzan_keras.training.fit import environment
     from gtzan_keras.training.folds import cross_validate
 
-    table, store = sources.table, sources.store
+    recipe, table, store = one.recipe, one.sources.table, one.sources.store
     assert table is not None
     columns, threshold = INPUTS[recipe.inputs]
     genres = table["label"].nunique() - len(recipe.without)
@@ -475,23 +365,21 @@ def _features(
         shapes = [(features,)] if store is None else [(features,), store.spec.shape]
         return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
 
-    training = dict(recipe.training)
-    if max_epochs is not None and not is_classical:
-        training["epochs"] = min(max_epochs, training["epochs"])
+    training = one.training
     begin = time.perf_counter()
     found = cross_validate(
         build,
         table,
-        _splits(recipe, protocol, sources, seed),
+        _splits(one),
         columns=columns,
         threshold=None if is_classical else threshold,
         exclude_genres=recipe.without,
         pictures=store,
-        seed=seed,
+        seed=one.seed,
         **training,
     )
     seconds = time.perf_counter() - begin
-    facts = sources.tracks.set_index("track_id")
+    facts = one.sources.tracks.set_index("track_id")
     by_fold = [
         [
             {
@@ -508,16 +396,16 @@ def _features(
     ]
     tracks = [track for fold in by_fold for track in fold]
     names, trained = found.folds["fold"].tolist(), found.folds["train"].tolist()
-    name, folds = recipe.split if protocol == "published" else protocol, []
+    name, folds = recipe.split if one.protocol == "published" else one.protocol, []
     if len(by_fold) > 1:
         name = _folds_name(names)
         scored = [score_tracks(fold, found.genres) for fold in by_fold]
         folds = [_line(*what, train=train) for *what, train in zip(names, scored, trained, strict=True)]
     return {
         "format": 1,
-        "name": f"{recipe.name}, {protocol}, seed {seed}",
+        "name": one.name,
         "data": {
-            "name": sources.name,
+            "name": one.sources.name,
             "tracks": int(facts["genre"].isin(found.genres).sum()),
             "genres": found.genres,
         },
@@ -529,10 +417,10 @@ def _features(
         },
         "folds": folds,
         "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
-        "training": {**training, "seed": seed},
+        "training": {**training, "seed": one.seed},
         "environment": environment(),
         "date": date.today().isoformat(),
-        "command": command,
+        "command": one.command,
         "seconds": round(seconds, 1),
         "scores": {"validation": None, "test": score_tracks(tracks, found.genres)},
     }
@@ -614,28 +502,21 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
         "scores": {"validation": None, "test": ensemble(results)},
     }
     _keep(target / "seed0", result, {"recipe": recipe.name, "protocol": protocol, "seeds": seeds})
-    deviations: list[str] = []
+    differences: list[str] = []
     for member in recipe.members:
         summary = json.loads((out / member / protocol / "summary.json").read_text("utf-8"))
-        deviations += [text for text in summary["deviations"] if text not in deviations]
-    return _summary(recipe, protocol, [result], target, None, deviations, command)
+        differences += [text for text in summary["deviations"] if text not in differences]
+    return _summary(recipe, protocol, [result], target, None, differences, command)
 
 
 # --- what is kept ----------------------------------------------------------------------------------
 
 
-def _key(
-    recipe: Recipe,
-    sources: _Sources,
-    protocol: str,
-    seed: int,
-    max_epochs: int | None,
-    weights: str | None,
-) -> dict[str, Any]:
+def _key(one: _Seed) -> dict[str, Any]:
     """All that decides on a result, so that a run is used again exactly when it would be the same."""
     import keras
 
-    digest = hashlib.sha256()
+    recipe, sources, digest = one.recipe, one.sources, hashlib.sha256()
     if sources.table is not None:
         digest.update(pd.util.hash_pandas_object(sources.table).to_numpy().tobytes())
     if sources.store is not None:
@@ -646,10 +527,10 @@ def _key(
     return {
         "recipe": recipe.name,
         "settings": hashlib.sha256(what.encode()).hexdigest()[:16],
-        "protocol": protocol,
-        "seed": seed,
-        "max_epochs": max_epochs,
-        "weights": weights,
+        "protocol": one.protocol,
+        "seed": one.seed,
+        "max_epochs": one.max_epochs,
+        "weights": one.weights,
         "data": digest.hexdigest()[:16],
         "precision": keras.config.dtype_policy().name,
     }
@@ -679,33 +560,13 @@ def _keep(target: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> No
         report_scores(target)
 
 
-def _deviations(recipe: Recipe, sources: _Sources, weights: str | None) -> list[str]:
-    """Where this run is not what the recipe says."""
-    found = []
-    kinds = recipe.data.split("+")
-    if sources.store is not None and VGGISH not in kinds and sources.store.spec.name not in kinds:
-        wanted = next(kind for kind in kinds if kind != FEATURES)
-        found.append(f"pictures of {sources.store.spec.name} in place of {wanted}")
-    if VGGISH in kinds and sources.store is not None:
-        from gtzan_keras.store.embeddings import HUB_HANDLE
-
-        network = getattr(sources.store.spec, "source", "")
-        if HUB_HANDLE not in network:
-            found.append(f"embeddings of {network} in place of {HUB_HANDLE}")
-    elif recipe.pretrained and weights == "none":
-        found.append(f"random weights: no pretrained ones ({recipe.pretrained}) were available")
-    elif recipe.pretrained and weights is not None:
-        found.append(f"weights of {Path(weights).name} in place of {recipe.pretrained}")
-    return found
-
-
 def _summary(
     recipe: Recipe,
     protocol: str,
     results: Sequence[Mapping[str, Any]],
     folder: Path,
     max_epochs: int | None,
-    deviations: Sequence[str],
+    differences: Sequence[str],
     command: str,
 ) -> Path:
     """Average the seeds, with intervals, into ``summary.json``."""
@@ -734,7 +595,7 @@ def _summary(
             "tracks": first["scores"]["test"]["count"],
             "seeds": len(results),
             **({"members": len(first["members"])} if "members" in first else {}),
-            "deviations": [*deviations, *cut],
+            "deviations": [*differences, *cut],
             "scores": across_seeds(results),
             # Ends of intervals are averaged like the figures themselves.
             "segments": {

@@ -97,10 +97,11 @@ def test_one_value_a_channel_has_no_variance() -> None:
         keras.layers.BatchNormalization(axis=1),
         keras.layers.BatchNormalization(synchronized=True),
         keras.layers.BatchNormalization(renorm=True),
+        keras.layers.BatchNormalization(dtype="float64"),
         type("Own", (keras.layers.BatchNormalization,), {})(),
         keras.layers.Activation("relu"),
     ],
-    ids=["axis", "synchronized", "renorm", "subclass", "relu"],
+    ids=["axis", "synchronized", "renorm", "float64", "subclass", "relu"],
 )
 def test_what_the_kernels_do_not_know_stays_with_keras(layer: keras.layers.Layer) -> None:
     model = keras.Sequential([keras.Input(SHAPE[1:]), layer])

@@ -119,8 +119,9 @@ def mish(inputs: tf.Tensor) -> tf.Tensor:
 
 def _is_plain(layer: keras.layers.BatchNormalization) -> bool:
     """Whether the kernel does what this layer does: over the last of four axes, on its own device."""
-    over_last = layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
-    return over_last and not layer.synchronized and not layer.renorm
+    if not layer.built or layer.variable_dtype != "float32" or layer.synchronized or layer.renorm:
+        return False
+    return layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
 
 
 def _batch_normalization(layer: keras.layers.BatchNormalization) -> Callable[..., Any]:

@@ -1,3 +1,4 @@
+from . import datasets as datasets
 from . import experiments as experiments
 from . import metrics as metrics
 from . import models as models
@@ -8,25 +9,25 @@ from .audio.spectrogram import SPECTROGRAM_SPECS as SPECTROGRAM_SPECS
 from .audio.spectrogram import SpectrogramSpec as SpectrogramSpec
 from .audio.spectrogram import log_mel as log_mel
 from .audio.spectrogram import mel_image as mel_image
+from .datasets import open_study as open_study
 from .errors import GtzanKerasError as GtzanKerasError
-from .prediction import Prediction as Prediction
-from .prediction import predict as predict
+from .inference.embed import embed as embed
+from .inference.predict import Prediction as Prediction
+from .inference.predict import predict as predict
 from .store.embeddings import EmbeddingSpec as EmbeddingSpec
 from .store.embeddings import EmbeddingsStore as EmbeddingsStore
-from .store.embeddings import embed as embed
-from .store.hdf5 import SpectrogramStore as SpectrogramStore
-from .store.hdf5 import open_store as open_store
+from .store.open import open_store as open_store
 from .store.preprocess import preprocess as preprocess
-from .study import open_study as open_study
+from .store.spectrograms import SpectrogramStore as SpectrogramStore
 from .tracks import demo as demo
 from .tracks import splits as splits
 from .tracks.catalogue import load_tracks as load_tracks
-from .tracks.catalogue import verify as verify
 from .tracks.download import download as download
+from .tracks.verify import verify as verify
+from .training.cross_validate import cross_validate as cross_validate
 from .training.evaluate import evaluate as evaluate
-from .training.fit import load_run as load_run
+from .training.fine_tune import fine_tune as fine_tune
 from .training.fit import train as train
-from .training.folds import cross_validate as cross_validate
-from .training.frozen import fine_tune as fine_tune
+from .training.run import load_run as load_run
 
 __version__: str

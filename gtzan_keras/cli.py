@@ -54,10 +54,11 @@ def tracks(
     from rich.table import Table
 
     from gtzan_keras.tracks import catalogue
+    from gtzan_keras.tracks.verify import verify as verify_tracks
 
     found = catalogue.load_tracks(folder)
     if verify:
-        found = catalogue.verify(found, jobs=jobs)
+        found = verify_tracks(found, jobs=jobs)
     table = Table(title=f"{folder}: {catalogue.data_name(found)}")
     for column in ("genre", "tracks", "known artists", "train", "valid", "test", "faults"):
         table.add_column(column, justify="left" if column == "genre" else "right")
@@ -149,8 +150,8 @@ def embed(
 ) -> None:
     """Turn the tracks of a folder into a store of VGGish embeddings."""
     _import_tensorflow()
-    from gtzan_keras.models.vggish import vggish
-    from gtzan_keras.store.embeddings import embed as run
+    from gtzan_keras.inference.embed import embed as run
+    from gtzan_keras.models.vggish_network import vggish
     from gtzan_keras.tracks.catalogue import load_tracks
 
     network = vggish(source) if Path(source).is_file() else source
@@ -170,7 +171,7 @@ def import_images(
     channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
 ) -> None:
     """Turn a folder of spectrogram pictures into a store."""
-    from gtzan_keras.store.pictures import import_images as run
+    from gtzan_keras.store.import_images import import_images as run
 
     made = run(folder, store, height, width, channels)
     print(f"{made.path}: {len(made)} pictures")
@@ -185,8 +186,8 @@ def resize(
     colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
 ) -> None:
     """Make a store of another store's pictures in another size."""
-    from gtzan_keras.store.hdf5 import open_store
-    from gtzan_keras.store.pictures import resize as run
+    from gtzan_keras.store.import_images import resize as run
+    from gtzan_keras.store.open import open_store
 
     made = run(open_store(store), out, height, width, colour_map)
     print(f"{made.path}: {len(made)} pictures, spec {made.spec.name!r}")
@@ -200,7 +201,7 @@ def features(
     jobs: Jobs = -1,
 ) -> None:
     """Measure hand-crafted features of every track, in the columns of Kaggle's table."""
-    from gtzan_keras.audio.features import feature_table
+    from gtzan_keras.store.feature_table import feature_table
     from gtzan_keras.tracks.catalogue import load_tracks
 
     table = feature_table(load_tracks(folder), segment=segment, jobs=jobs, path=out)
@@ -223,8 +224,8 @@ def cross_validate(
     """Cross-validate a model of hand-crafted features under one split, and renew the page of scores."""
     if model == "feature-cnn":
         _import_tensorflow()
-    from gtzan_keras.audio.features import load_feature_table
     from gtzan_keras.report.features import features_page, score_cell
+    from gtzan_keras.store.feature_table import load_feature_table
 
     features = load_feature_table(table)
     left_out = [genre for genre in without.split(",") if genre]
@@ -263,10 +264,6 @@ def train(
         bool, typer.Option("--augment", help="Change the training pictures: shifts, stretch, masks, mixup.")
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    on_device: Annotated[
-        bool | None,
-        typer.Option("--on-device/--no-on-device", help="Pictures on the device; default: if it is a GPU."),
-    ] = None,
     seed: Annotated[int, typer.Option(help="Drives everything that is drawn.")] = 0,
     data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
@@ -275,7 +272,7 @@ def train(
     _import_tensorflow()
     from gtzan_keras.report.page import report_run
     from gtzan_keras.store.batches import STRONG_AUGMENTATION
-    from gtzan_keras.store.hdf5 import open_store
+    from gtzan_keras.store.open import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of
     from gtzan_keras.training.evaluate import evaluate
@@ -308,7 +305,6 @@ def train(
         augmentation=STRONG_AUGMENTATION if augment else None,
         seed=seed,
         precision=precision,  # type: ignore[arg-type]
-        on_device=on_device,
         tensorboard=tensorboard,
         settings={
             "data": data_name or name_of(opened.tracks),
@@ -518,7 +514,7 @@ def predict(
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
-    from gtzan_keras.prediction import find_songs, predict_all
+    from gtzan_keras.inference.predict import find_songs, predict_all
     from gtzan_keras.report.timeline import picture_paths, timeline
 
     paths = find_songs(songs)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -14,7 +14,7 @@ import scipy.stats
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import batches as module
 from gtzan_keras.store.batches import STRONG_AUGMENTATION, Augmentation, Batches
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 
 IDS = [f"{genre}.{number:05d}" for genre in ("blues", "jazz", "rock") for number in range(7)]
 COUNT = len(IDS)

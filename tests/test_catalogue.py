@@ -16,7 +16,8 @@ import soundfile
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import catalogue
-from gtzan_keras.tracks.catalogue import GENRES, describe, facts, genre_names, load_tracks, verify
+from gtzan_keras.tracks.catalogue import GENRES, describe, facts, genre_names, load_tracks
+from gtzan_keras.tracks.verify import verify
 
 HEADER = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\n"
 

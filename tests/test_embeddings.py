@@ -20,27 +20,23 @@ import soundfile
 import tensorflow as tf
 
 from gtzan_keras.audio.decode import load_audio
+from gtzan_keras.audio.patches import vggish_patches
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
-from gtzan_keras.audio.vggish import vggish_patches
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.cnn import cnn
+from gtzan_keras.inference.embed import embed, embeddings_current, load_embedder
+from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.saving import load_model, save_model
-from gtzan_keras.models.vggish import vggish_classifier
+from gtzan_keras.models.vggish_network import vggish_classifier
+from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.store import embeddings
-from gtzan_keras.store.embeddings import (
-    HUB_HANDLE,
-    EmbeddingSpec,
-    EmbeddingsStore,
-    embed,
-    embeddings_current,
-    hub_folder,
-    load_embedder,
-)
-from gtzan_keras.store.hdf5 import SpectrogramStore, open_store
+from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingSpec, EmbeddingsStore
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import load_tracks
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.evaluate import evaluate
-from gtzan_keras.training.fit import load_run, train
+from gtzan_keras.training.fit import train
+from gtzan_keras.training.run import load_run
 
 SPEC = EmbeddingSpec(name="small", patches=4, size=6)
 SECONDS = {"blues.00000": 1.2, "jazz.00000": 2.5, "rock.00000": 7.0}  # 1, 2 and 7 patches

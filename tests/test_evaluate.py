@@ -22,7 +22,8 @@ from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import page
-from gtzan_keras.store.hdf5 import Sample, StoreWriter, open_store, pack
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.spectrograms import Sample, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import describe, facts
 from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.evaluate import (
@@ -33,7 +34,7 @@ from gtzan_keras.training.evaluate import (
     rescore,
     score_tracks,
 )
-from gtzan_keras.training.fit import Run
+from gtzan_keras.training.run import Run
 
 SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SCORES: dict[str, Callable[..., float]] = {

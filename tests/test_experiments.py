@@ -14,7 +14,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, changes, find
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH
 from gtzan_keras.store.batches import Augmentation
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.fit import train
 
@@ -155,7 +155,7 @@ def small(monkeypatch):
 
 @pytest.fixture
 def two_folds(monkeypatch):
-    monkeypatch.setattr(sys.modules["gtzan_keras.experiments.run"], "FOLDS", 2)
+    monkeypatch.setattr(sys.modules["gtzan_keras.experiments.runner"], "FOLDS", 2)
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_an_ensembles_page_lists_and_links_its_members(store, small, tmp_path):
     member = small("malvezzi/feed-forward")
     (first,) = run(member, store.path, protocol="random", out=tmp_path, verbose=0)
     first.parent.rename(tmp_path / member / "fault-filtered")  # which these few tracks do not have
-    name = small("honest/ensemble", builder="ensemble", members=(member, member))
+    name = small("baseline/ensemble", builder="ensemble", members=(member, member))
     with pytest.raises(GtzanKerasError, match=r"averages runs that are not.*seed 1; .*seed 1"):
         run(name, [], seeds=2, out=tmp_path)
     (path,) = run(name, [], out=tmp_path)

@@ -22,9 +22,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, NON_MFCC_COLUMNS, load_feature_table
+from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, NON_MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import exploration, plots
+from gtzan_keras.store.feature_table import load_feature_table
 
 GENRES = list(plots.GENRE_COLOURS)
 MINUS, CROSS, DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.feature_cnn import feature_cnn
-from gtzan_keras.models.two_branch import two_branch
+from gtzan_keras.models.feature_networks import feature_cnn
+from gtzan_keras.models.two_branch_network import two_branch
 
 
 def conv1d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:

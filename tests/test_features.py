@@ -22,10 +22,9 @@ from gtzan_keras.audio.features import (
     TABLE_COLUMNS,
     correlation_filter,
     extract,
-    feature_table,
-    load_feature_table,
 )
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.feature_table import feature_table, load_feature_table
 from gtzan_keras.tracks.catalogue import load_tracks
 
 RATE = 22050

@@ -19,7 +19,7 @@ from gtzan_keras.report import plots
 from gtzan_keras.report.features import features_page, score_cell, score_table
 from gtzan_keras.tracks import splits
 from gtzan_keras.training.classical import classical
-from gtzan_keras.training.folds import cross_validate, row_folds, tracks_of
+from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,12 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
 from gtzan_keras.store.batches import Augmentation
-from gtzan_keras.store.hdf5 import Sample, SpectrogramStore, StoreWriter, open_store, pack
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import describe
 from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.fit import Run, load_run, train
+from gtzan_keras.training.fit import train
+from gtzan_keras.training.run import Run, load_run
 
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)

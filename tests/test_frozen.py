@@ -15,14 +15,16 @@ import pytest
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.cnn import cnn
-from gtzan_keras.models.image_base import freeze, vgg16
+from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.image_bases import freeze, vgg16
 from gtzan_keras.report import plots
 from gtzan_keras.store.batches import Augmentation
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.fit import Run, load_run, train
-from gtzan_keras.training.frozen import FrozenFeatures, fine_tune, frozen_part
+from gtzan_keras.training.fine_tune import fine_tune
+from gtzan_keras.training.fit import train
+from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
+from gtzan_keras.training.run import Run, load_run
 
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)

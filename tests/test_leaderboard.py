@@ -123,9 +123,9 @@ def test_a_run_with_random_weights_stands_in_its_column_with_what_it_did_otherwi
 
 
 def test_an_ensemble_is_counted_by_its_members_and_never_called_a_seed(tmp_path):
-    put(tmp_path, summary("honest/ensemble", "fault-filtered", 0.6, seeds=1, members=5))
+    put(tmp_path, summary("baseline/ensemble", "fault-filtered", 0.6, seeds=1, members=5))
     text, page = (path.read_text() for path in leaderboard(tmp_path))
-    assert "60.0 % (55.0 to 65.0), ensemble of 5" in rows_of(text)["honest/ensemble"]
+    assert "60.0 % (55.0 to 65.0), ensemble of 5" in rows_of(text)["baseline/ensemble"]
     assert "ensemble of 5" in page
     assert "1 seed" not in text + page
 

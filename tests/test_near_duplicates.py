@@ -10,8 +10,8 @@ import soundfile
 
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import SpectrogramStore
 from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.catalogue import describe, duplicate_groups, facts, load_tracks
 from gtzan_keras.tracks.near_duplicates import (

@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from gtzan_keras import models
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training import precision as module
-from gtzan_keras.training.fit import Run, train
-from gtzan_keras.training.frozen import fine_tune
+from gtzan_keras.training.fine_tune import fine_tune
+from gtzan_keras.training.fit import train
 from gtzan_keras.training.precision import computing_in, policy_of, training_policy, use_precision
+from gtzan_keras.training.run import Run
 
 
 @pytest.mark.parametrize(("word", "name"), [("float32", "float32"), ("bfloat16", "mixed_bfloat16")])

@@ -27,7 +27,7 @@ from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import preprocess as module
-from gtzan_keras.store.hdf5 import open_store
+from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import load_tracks
 

@@ -11,11 +11,11 @@ import pytest
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.dense import dense
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.models.dense_network import dense
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks import splits
 from gtzan_keras.training import search
-from gtzan_keras.training.fit import load_run
+from gtzan_keras.training.run import load_run
 from gtzan_keras.training.search import grid_search
 
 GRID = {"dropout": (0.0, 0.5), "learning_rate": (1e-2, 1e-4)}

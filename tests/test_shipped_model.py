@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.saving import load_model
-from gtzan_keras.prediction import predict
 from gtzan_keras.tracks.catalogue import GENRES
 
 MODEL = Path(__file__).parent.parent / "reports" / "model" / "gtzan-honest-cnn.keras"

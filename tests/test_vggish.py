@@ -15,9 +15,10 @@ import scipy.signal
 import tensorflow as tf
 
 from gtzan_keras.audio.decode import load_audio
-from gtzan_keras.audio.vggish import patch_samples, vggish_patches
+from gtzan_keras.audio.patches import patch_samples, vggish_patches
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.vggish import vggish, vggish_classifier
+from gtzan_keras.models import weights as weights_module
+from gtzan_keras.models.vggish_network import vggish, vggish_classifier
 from gtzan_keras.store import embeddings as hub
 
 RANDOM = np.random.default_rng(0)
@@ -269,7 +270,7 @@ def test_audioset_is_what_the_hub_has(
     network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()]
     tf.saved_model.save(network, tmp_path)
     asked = []
-    monkeypatch.setattr(hub, "hub_folder", lambda handle: asked.append(handle) or tmp_path)
+    monkeypatch.setattr(weights_module, "hub_folder", lambda handle: asked.append(handle) or tmp_path)
     assert_same_features(vggish("audioset", include_top=False), base_features)
     assert asked == ["https://tfhub.dev/google/vggish/1"]
 

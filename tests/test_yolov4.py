@@ -11,7 +11,7 @@ import pytest
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.layers import DropBlock2D
-from gtzan_keras.models.yolov4 import csp_darknet53, yolov4
+from gtzan_keras.models.yolov4_classifier import csp_darknet53, yolov4
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.random((2, 64, 96, 1), dtype=np.float32)

@@ -17,7 +17,7 @@ from keras_cv.src.utils.preset_utils import save_to_preset
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import save_model
-from gtzan_keras.models.yolov8 import yolov8
+from gtzan_keras.models.yolov8_classifier import yolov8
 
 SPEC = SpectrogramSpec(name="small", n_mels=8, height=64, width=96)
 RNG = np.random.default_rng(0)

@@ -2,6 +2,6 @@
 
 from gtzan_keras.experiments.catalogue import RECIPES, changes, find
 from gtzan_keras.experiments.recipe import Published, Recipe
-from gtzan_keras.experiments.run import PROTOCOLS, run
+from gtzan_keras.experiments.runner import PROTOCOLS, run
 
 __all__ = ["PROTOCOLS", "RECIPES", "Published", "Recipe", "changes", "find", "run"]

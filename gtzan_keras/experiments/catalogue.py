@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments import arrigo, feature_cnn, honest, malvezzi, uncu, zhang
 from gtzan_keras.experiments.recipe import Recipe
+from gtzan_keras.experiments.sources import arrigo, baseline, feature_cnn, malvezzi, uncu, zhang
 
 __all__ = ["RECIPES", "changes", "find"]
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
-    for source in (malvezzi, zhang, feature_cnn, uncu, arrigo, honest)
+    for source in (malvezzi, zhang, feature_cnn, uncu, arrigo, baseline)
     for recipe in source.RECIPES
 }
 """Every recipe by its name, source by source."""

@@ -1,13 +1,13 @@
 """Model builders: each returns an uncompiled `keras.Model` and wants nothing else of this package."""
 
-from gtzan_keras.models.cnn import CNN_ARGUMENTS, cnn
-from gtzan_keras.models.dense import dense
-from gtzan_keras.models.feature_cnn import feature_cnn
-from gtzan_keras.models.image_base import IMAGE_BASES, image_base, vgg16
-from gtzan_keras.models.two_branch import two_branch
-from gtzan_keras.models.vggish import vggish, vggish_classifier
-from gtzan_keras.models.yolov4 import csp_darknet53, yolov4
-from gtzan_keras.models.yolov8 import yolov8
+from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS, cnn
+from gtzan_keras.models.dense_network import dense
+from gtzan_keras.models.feature_networks import feature_cnn
+from gtzan_keras.models.image_bases import IMAGE_BASES, image_base, vgg16
+from gtzan_keras.models.two_branch_network import two_branch
+from gtzan_keras.models.vggish_network import vggish, vggish_classifier
+from gtzan_keras.models.yolov4_classifier import csp_darknet53, yolov4
+from gtzan_keras.models.yolov8_classifier import yolov8
 
 __all__ = [
     "CNN_ARGUMENTS",

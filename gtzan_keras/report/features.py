@@ -21,9 +21,9 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.cross_validate import CrossValidation, cross_validate, row_folds, tracks_of
 from gtzan_keras.training.evaluate import RESAMPLES, interval
-from gtzan_keras.training.fit import write_json
-from gtzan_keras.training.folds import CrossValidation, cross_validate, row_folds, tracks_of
+from gtzan_keras.training.run import write_json
 
 __all__ = ["INPUTS", "MODELS", "PUBLISHED", "SPLITS", "features_page", "score_cell", "score_table"]
 
@@ -308,7 +308,7 @@ def score_table(folder: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _builder(model: str, num_classes: int, threshold: float | None) -> Any:
     if model == "feature-cnn":
-        from gtzan_keras.models.feature_cnn import feature_cnn
+        from gtzan_keras.models.feature_networks import feature_cnn
 
         return lambda features: feature_cnn((features,), num_classes)
     from gtzan_keras.training.classical import classical

@@ -14,7 +14,7 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
-from gtzan_keras.experiments.run import protocol_of
+from gtzan_keras.experiments.runner import protocol_of
 
 __all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "report_all", "results_table"]
 
@@ -41,7 +41,7 @@ SOURCES: Mapping[str, str] = {
     "feature-cnn": "Feature 1-D CNN report",
     "uncu": "Uncu",
     "arrigo": "Arrigo 2025",
-    "honest": "Ours",
+    "baseline": "Ours",
 }
 
 
@@ -91,7 +91,7 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     Parameters
     ----------
     folder : str or os.PathLike
-        Holds ``<recipe>/<protocol>/summary.json`` as `gtzan_keras.experiments.run` leaves them, and
+        Holds ``<recipe>/<protocol>/summary.json`` as `gtzan_keras.experiments.runner` leaves them, and
         runs of `gtzan-keras train`, which are listed below the table.
 
     Returns

@@ -27,7 +27,7 @@ from gtzan_keras.training.evaluate import SCORES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gtzan_keras.training.fit import Run
+    from gtzan_keras.training.run import Run
 
 __all__ = ["figures", "index_page", "report_run", "report_scores", "run_page", "write_figures"]
 

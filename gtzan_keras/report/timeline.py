@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gtzan_keras.prediction import Prediction
+    from gtzan_keras.inference.predict import Prediction
 
 __all__ = ["picture_paths", "timeline"]
 
@@ -44,7 +44,7 @@ def timeline(prediction: Prediction) -> Figure:
     Examples
     --------
     >>> import numpy as np
-    >>> from gtzan_keras.prediction import Prediction
+    >>> from gtzan_keras.inference.predict import Prediction
     >>> from gtzan_keras.report.timeline import timeline
     >>> prediction = Prediction(
     ...     "song.mp3", 45.0, ["jazz", "rock"], np.array([[0, 30], [15, 45]]),

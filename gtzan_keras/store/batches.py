@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import IN_MEMORY_BYTES
 
 if TYPE_CHECKING:
-    from gtzan_keras.store.hdf5 import SpectrogramStore
+    from gtzan_keras.store.spectrograms import SpectrogramStore
 
-__all__ = ["STRONG_AUGMENTATION", "Augmentation", "Batches"]
+__all__ = ["IN_MEMORY_BYTES", "STRONG_AUGMENTATION", "Augmentation", "Batches"]
+
+IN_MEMORY_BYTES = 2**30
+"""Stores up to this size (unpacked) are held in memory by `SpectrogramStore.batches`."""
 
 
 @dataclass(frozen=True)

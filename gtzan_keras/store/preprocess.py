@@ -22,7 +22,7 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, file_md5
 
 __all__ = ["PreprocessReport", "preprocess"]

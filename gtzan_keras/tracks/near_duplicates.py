@@ -23,7 +23,7 @@ from gtzan_keras.tracks.catalogue import check_columns, known_near_duplicates
 from gtzan_keras.tracks.splits import linked
 
 if TYPE_CHECKING:
-    from gtzan_keras.store.hdf5 import SpectrogramStore
+    from gtzan_keras.store.spectrograms import SpectrogramStore
 
 __all__ = [
     "find_near_duplicates",

@@ -13,7 +13,7 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import duplicate_groups
 from gtzan_keras.tracks.splits import _units
-from gtzan_keras.training.fit import Run, write_json
+from gtzan_keras.training.run import Run, write_json
 
 __all__ = ["calibration", "evaluate", "interval_scores", "rescore", "score_tracks"]
 

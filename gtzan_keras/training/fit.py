@@ -8,10 +8,9 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,54 +18,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.saving import fits, load_model, save_model
-from gtzan_keras.store.hdf5 import SpectrogramStore, open_store
+from gtzan_keras.models.saving import fits, save_model
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.run import Run, environment, load_run, write_json
 
 if TYPE_CHECKING:
     import keras
 
     from gtzan_keras.store.batches import Augmentation
 
-__all__ = ["Run", "load_run", "train"]
+__all__ = ["clone", "train"]
 
 logger = logging.getLogger(__name__)
 
 _MONITORS = tuple(part + name for part in ("val_", "") for name in ("loss", "accuracy", "macro_precision"))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One execution of a training: what went in, what came out, and the folder that holds it.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds ``model.keras``, ``history.csv`` and ``run.json``; `evaluate` and the report add theirs.
-    name : str
-        How tables call it.
-    model : keras.Model
-        With its best weights, in float32, not compiled.
-    store : SpectrogramStore
-        What it was trained on.
-    split : Split
-        Who was in training, validation and test.
-    history : pd.DataFrame
-        One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``macro_precision``, the same
-        with ``val_`` when there is a validation part, ``learning_rate``; ``stage`` after `fine_tune`.
-    settings : dict
-        All that is needed to repeat it: model, training, environment, date, command.
-    """
-
-    folder: Path
-    name: str
-    model: keras.Model
-    store: SpectrogramStore
-    split: Split
-    history: pd.DataFrame
-    settings: dict[str, Any]
 
 
 def train(
@@ -96,7 +63,6 @@ def train(
     precision: Literal["auto", "float32", "bfloat16"] | None = "auto",
     jit_compile: bool | None = None,
     fused: bool = True,
-    on_device: bool | None = None,
     tensorboard: bool = False,
     verbose: int = 2,
     settings: dict[str, Any] | None = None,
@@ -172,10 +138,6 @@ def train(
     fused : bool
         On a CPU, and without XLA, compute batch normalisation and Mish by fused kernels: the same values but
         for rounding; see `gtzan_keras.training.kernels.fused_kernels`. False leaves them to Keras.
-    on_device : bool, optional
-        Put the pictures on the device once, as uint8, and fetch and scale them there in each step; the
-        results are the same. When left out, where there is a GPU, no augmentation, and pictures few enough
-        to be held in memory. Of no effect on the output of a frozen part (`cache_frozen`).
     tensorboard : bool
         Write TensorBoard logs to ``out/tensorboard``.
     verbose : int
@@ -191,8 +153,7 @@ def train(
     ------
     GtzanKerasError
         The split leaks or has tracks that the store does not know; the model does not fit the
-        store; an argument is out of range, or `on_device` is asked for and can not be; or the training
-        diverged.
+        store; an argument is out of range; or the training diverged.
 
     Examples
     --------
@@ -267,10 +228,9 @@ def train(
         training = images.batches(split.train, batch_size, shuffle=True, seed=seed, augmentation=augmentation)
         parts = [training, *([images.batches(split.validation, batch_size)] if has_validation else [])]
         algorithm = _optimizer(facts, len(training))
-        trainee, parts, feeding = _fed(trainee, parts, False if cached else on_device)
         logger.info(
-            "%s: precision %s (%s), XLA %s, layers with fused kernels %d, pictures %s",
-            *(folder, policy, why, compiler, count, feeding),
+            "%s: precision %s (%s), XLA %s, layers with fused kernels %d",
+            *(folder, policy, why, compiler, count),
         )
         trainee.compile(
             algorithm,
@@ -343,54 +303,6 @@ def train(
     return run
 
 
-def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = None) -> Run:
-    """Open a run's folder again.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        As `train` left it.
-    store : SpectrogramStore, optional
-        When the store is no longer where it was.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    GtzanKerasError
-        The folder holds no run, its store is gone, or the store is of another spec or other genres
-        than the model.
-    """
-    folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise GtzanKerasError(
-            f"{folder}: no run here (run.json is missing); make one with `gtzan-keras train`"
-        )
-    record = json.loads((folder / "run.json").read_text("utf-8"))
-    parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
-    split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
-    model, spec, genres = load_model(folder / "model.keras")
-    store = open_store(record["store"]) if store is None else store
-    if set(genres) < set(store.genres):
-        store = store.without(set(store.genres) - set(genres))
-    if spec != store.spec or genres != store.genres:
-        raise GtzanKerasError(
-            f"{folder}: the model takes spec {spec.name!r} and knows {', '.join(genres)}, but {store.path} "
-            f"is of spec {store.spec.name!r} with {', '.join(store.genres)} ({spec.difference(store.spec)})"
-        )
-    history = pd.read_csv(folder / "history.csv")
-    return Run(folder, record["name"], model, store, split, history, record["settings"])
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is either the old one or the whole new one."""
-    temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(temporary, path)
-
-
 def _check_fit(model: keras.Model, store: SpectrogramStore) -> None:
     wanted, shape = model.input_shape[1:], store.spec.shape
     if not fits(model, shape, len(store.genres)):
@@ -444,23 +356,9 @@ def _without_frozen(
     return head, FrozenFeatures(base, store, [*split.train, *split.validation], folder)
 
 
-def _fed(model: keras.Model, parts: list[Any], wanted: bool | None) -> tuple[keras.Model, list[Any], str]:
-    """The model and its batches, with the pictures on the device where that is wanted; for the log, where."""
-    from gtzan_keras.training.on_device import obstacle, on_device
-    from gtzan_keras.training.precision import count_gpus
-
-    if wanted is None:
-        wanted = count_gpus() > 0 and not obstacle(*parts)
-    if not wanted:
-        return model, parts, "sent to the device batch by batch"
-    if why := obstacle(*parts):
-        raise GtzanKerasError(f"on_device=True: the pictures can not lie on the device: {why}; leave it out")
-    return *on_device(model, *parts), "on the device"
-
-
 def _compiler(wanted: bool | None) -> tuple[bool, str]:
     """Whether the step is compiled with XLA; for the log, why."""
-    from gtzan_keras.training.precision import use_xla
+    from gtzan_keras.models.device import use_xla
 
     if wanted is not None:
         return wanted, "on (asked for)" if wanted else "off (asked for)"
@@ -471,7 +369,7 @@ def _has_kernels(jit: bool) -> bool:
     """Whether TensorFlow's kernels can do better than Keras: on a CPU, unless XLA fuses by itself."""
     import keras
 
-    from gtzan_keras.training.precision import count_gpus
+    from gtzan_keras.models.device import count_gpus
 
     return keras.backend.backend() == "tensorflow" and not jit and not count_gpus()
 
@@ -575,20 +473,3 @@ def _for_use(model: keras.Model) -> keras.Model:
     if any(layer.compute_dtype != "float32" for layer in model.layers):
         plain = clone(model, lambda _: "float32")
     return keras.Model(plain.input, plain.output, name=model.name)
-
-
-def environment() -> dict[str, Any]:
-    """What a training ran on, for its record."""
-    import keras
-
-    from gtzan_keras.training.precision import count_gpus
-
-    backend, gpus = keras.backend.backend(), count_gpus()
-    return {
-        "python": platform.python_version(),
-        "gtzan_keras": gtzan_keras.__version__,
-        "keras": keras.__version__,
-        backend: importlib.metadata.version(backend),
-        "device": f"{gpus} GPU" if gpus else f"CPU ({platform.machine()})",
-        "cores": os.cpu_count(),
-    }

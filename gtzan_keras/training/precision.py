@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.device import count_gpus, use_xla
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["computing_in", "count_gpus", "policy_of", "training_policy", "use_precision", "use_xla"]
+__all__ = ["computing_in", "policy_of", "training_policy", "use_precision"]
 
 logger = logging.getLogger(__name__)
 
@@ -167,42 +168,6 @@ def _last_layers(model: keras.Model) -> list[keras.layers.Layer]:
         operation = tensor._keras_history.operation
         last += _last_layers(operation) if isinstance(operation, keras.Model) else [operation]
     return last
-
-
-def use_xla() -> bool:
-    """Whether a training step is worth compiling with XLA: where there is a GPU, and always on JAX.
-
-    On a CPU the compiled convolutions are slower than oneDNN's, and deep networks take a minute to
-    compile (``docs/speed.md``). Keras' "auto" compiles whatever can be, on any device. JAX has nothing but
-    XLA: a step that is not compiled there is run operation by operation.
-
-    Examples
-    --------
-    >>> from gtzan_keras.training.precision import use_xla
-    >>> use_xla()  # doctest: +SKIP
-    False
-    """
-    import keras
-
-    return keras.backend.backend() == "jax" or count_gpus() > 0
-
-
-def count_gpus() -> int:
-    """How many GPUs the backend of Keras finds.
-
-    Examples
-    --------
-    >>> from gtzan_keras.training.precision import count_gpus
-    >>> count_gpus()  # doctest: +SKIP
-    0
-    """
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return len(tf.config.list_physical_devices("GPU"))
-    return sum(name.startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
 
 
 def _has_bfloat16() -> bool:

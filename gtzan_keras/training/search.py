@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.hdf5 import SpectrogramStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fit import train
 

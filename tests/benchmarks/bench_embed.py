@@ -25,8 +25,9 @@ import pandas as pd
 
 from gtzan_keras import load_tracks
 from gtzan_keras.audio.decode import load_audio
-from gtzan_keras.audio.vggish import SAMPLE_RATE, vggish_patches
-from gtzan_keras.store.embeddings import EmbeddingsStore, embed
+from gtzan_keras.audio.patches import SAMPLE_RATE, vggish_patches
+from gtzan_keras.inference.embed import embed
+from gtzan_keras.store.embeddings import EmbeddingsStore
 
 SOURCE = 4.9
 """Clips a second that the source reports."""
@@ -44,7 +45,7 @@ def many(folder: str, count: int) -> pd.DataFrame:
 def speed(folder: str, count: int) -> None:
     import keras
 
-    from gtzan_keras.models.vggish import vggish
+    from gtzan_keras.models.vggish_network import vggish
 
     keras.utils.set_random_seed(0)
     model, tracks = vggish(None), many(folder, count)
@@ -106,7 +107,7 @@ def memory(folder: str, counts: tuple[int, ...]) -> None:
 
 
 def memory_of(folder: str, count: int) -> None:
-    from gtzan_keras.models.vggish import vggish
+    from gtzan_keras.models.vggish_network import vggish
 
     with tempfile.TemporaryDirectory() as temporary:
         embed(many(folder, count), Path(temporary) / "store.h5", vggish(None), progress=False)

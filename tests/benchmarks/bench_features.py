@@ -19,7 +19,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from gtzan_keras.audio.decode import load_audio
-from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, feature_table, load_feature_table
+from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE
+from gtzan_keras.store.feature_table import feature_table, load_feature_table
 from gtzan_keras.tracks.catalogue import load_tracks
 
 REQUIRED = 1.7

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from gtzan_keras import SpectrogramSpec, SpectrogramStore, train
-from gtzan_keras.models.image_base import vgg16
+from gtzan_keras.models.image_bases import vgg16
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.precision import use_precision
 

@@ -44,8 +44,8 @@ def prepare(folder: str, work: Path) -> None:
 
 
 def one_round(work: Path, born: float) -> None:
+    from gtzan_keras.inference.predict import predict_all
     from gtzan_keras.models.saving import load_model
-    from gtzan_keras.prediction import predict_all
 
     saved = load_model(work / "model.keras")
     times = [time.time()]

@@ -87,15 +87,15 @@ def step(model_name: str, setting: dict) -> dict[str, float]:
 
 
 def throughput(
-    side: int, placed: bool, *, size: str = "s", images: int = 512, batch: int = 32, epochs: int = 3
+    side: int, *, size: str = "s", images: int = 512, batch: int = 32, epochs: int = 3
 ) -> dict[str, float | None]:
     """Images a second in epochs after the first, as `train` would set them up; the GPU's mean utilisation."""
     import keras
     import numpy as np
 
     from gtzan_keras import SpectrogramSpec, SpectrogramStore, models
-    from gtzan_keras.training.on_device import on_device
-    from gtzan_keras.training.precision import use_precision, use_xla
+    from gtzan_keras.models.device import use_xla
+    from gtzan_keras.training.precision import use_precision
 
     use_precision("auto")
     keras.utils.set_random_seed(0)
@@ -110,8 +110,6 @@ def throughput(
         store = SpectrogramStore.from_arrays(Path(folder) / "store.h5", pictures, ids, spec, genres)
         batches = store.batches(ids, batch, shuffle=True, in_memory=True)
     model = models.yolov8(spec.shape, 2, size=size)
-    if placed:
-        model, (batches,) = on_device(model, batches)
     model.compile("adam", "categorical_crossentropy", jit_compile=use_xla())
     model.fit(batches, shuffle=False, verbose=0)
     sampling = _sample_utilisation()

@@ -1,0 +1,85 @@
+"""Zhang 2025: a small CNN on 128 columns of log-mel, with classical models beside it."""
+
+from dataclasses import replace
+
+from gtzan_keras.experiments.recipe import FEATURES, Published, Recipe
+from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+
+_SOURCE = 'Zhang, "Music Genre Classification Based on Deep Learning", 2025'
+
+CNN = Recipe(
+    name="zhang/cnn",
+    title="CNN 32-64, dense 128",
+    source=f"{_SOURCE}, section 3.5",
+    data="zhang-128",
+    builder="cnn",
+    arguments=dict(CNN_ARGUMENTS["zhang"]),
+    split="72/8/20",
+    training={"learning_rate": 1e-4, "epochs": 50, "batch_size": 32, "patience": 5, "plateau_patience": 3},
+    published=(Published(0.625),),
+    ours=("dropout 0.25 and 0.5", "a tenth of the training tracks, for early stopping"),
+    note="128 columns are the first 3 s of a track.",
+)
+
+AUGMENTED = replace(
+    CNN,
+    name="zhang/cnn-augmented",
+    title="the same with time shift and Gaussian noise",
+    source=f"{_SOURCE}, section 3.3",
+    training={**CNN.training, "augmentation": {"time_shift": True, "noise": 0.02}},
+    published=(Published(0.70, kind="near"),),
+    base=CNN.name,
+    ours=(*CNN.ours, "shift and noise are done to the picture; noise of 0.02 of its range"),
+)
+
+_CLASSICAL = Recipe(
+    name="zhang/svm",
+    title="SVM (RBF) on hand-crafted features",
+    source=f"{_SOURCE}, section 2.2",
+    data=FEATURES,
+    builder="svm",
+    split="80/20",
+    inputs="all",
+    ours=("scikit-learn's defaults", "Kaggle's 57 features"),
+    note="The source names the model and gives no figure.",
+)
+
+RECIPES = (
+    CNN,
+    AUGMENTED,
+    replace(
+        AUGMENTED,
+        name="zhang/cnn-kfold",
+        title="the same in 5 folds",
+        source=f"{_SOURCE}, section 4",
+        split="5 folds",
+        published=(Published(0.60, part="each of 5 folds", kind="over"),),
+        base=AUGMENTED.name,
+    ),
+    _CLASSICAL,
+    replace(
+        _CLASSICAL,
+        name="zhang/random-forest",
+        title="random forest on hand-crafted features",
+        builder="random_forest",
+        base=_CLASSICAL.name,
+    ),
+    replace(
+        AUGMENTED,
+        name="zhang/without-country-rock",
+        title="the augmented CNN without country and rock",
+        source=f"{_SOURCE}, section 4",
+        without=("country", "rock"),
+        published=(Published(0.80, kind="about"),),
+        base=AUGMENTED.name,
+    ),
+    replace(
+        AUGMENTED,
+        name="zhang/classical-jazz-metal",
+        title="the augmented CNN on classical, jazz and metal alone",
+        source=f"{_SOURCE}, section 4",
+        without=("blues", "country", "disco", "hiphop", "pop", "reggae", "rock"),
+        published=(Published(0.85, kind="over"),),
+        base=AUGMENTED.name,
+    ),
+)

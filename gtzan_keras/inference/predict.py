@@ -1,0 +1,439 @@
+"""A recording of any length to genre probabilities over time."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.audio.decode import AudioError, stream_array, stream_audio
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.saving import SavedModel, load_model
+from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES
+
+if TYPE_CHECKING:
+    from gtzan_keras.training.run import Run
+
+__all__ = ["SONG_SUFFIXES", "Prediction", "find_songs", "predict", "predict_all"]
+
+SONG_SUFFIXES = (*AUDIO_SUFFIXES, ".aif", ".aiff", ".opus", ".m4a", ".aac", ".wma")
+"""What `find_songs` takes from a folder: more than a track may be, for audioread may know them."""
+
+CLIP_SECONDS = 30.0
+"""Window of a model whose spec takes each track as long as it is: the length of GTZAN's clips."""
+
+_SLACK = 1 / 30  # of a window: GTZAN's clips are up to 0.65 s longer than 30 s, and still one window
+_SILENCE = 2.0**-16  # loudest sample [1 is full scale]: half a step of 16 bits
+_BATCH = 8  # windows the model sees at once: some models need 50 MB for each
+
+Audio = npt.NDArray[np.float32]
+Song = str | os.PathLike[str] | npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model hears in a recording.
+
+    Parameters
+    ----------
+    song : str
+        Path of the file, or "array".
+    duration : float [seconds]
+        Of the recording.
+    genres : list of str
+        In class order.
+    times : np.ndarray [shape=(windows, 2), unit=seconds]
+        Start and end of each window. Silent windows are left out.
+    window_probabilities : np.ndarray [shape=(windows, genres)]
+        One row a window, in the order of `times`.
+    padded : bool
+        The recording is shorter than a window, and silence was added.
+    overview : np.ndarray [shape=(64, columns), unit=dB]
+        Coarse log-mel spectrogram of the whole recording, low bands first, the loudest point 0, none
+        below -80. At most 1500 columns, evenly spread over `duration`.
+    sample_rate : int [Hz]
+        At which the recording was heard; the bands of `overview` reach up to half of it.
+    """
+
+    song: str
+    duration: float
+    genres: list[str]
+    times: npt.NDArray[np.float64]
+    window_probabilities: npt.NDArray[np.float32]
+    padded: bool
+    overview: npt.NDArray[np.float32] = field(repr=False)
+    sample_rate: int
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """Mean over the windows (genres,)."""
+        return self.window_probabilities.mean(axis=0)
+
+    def top(self, n: int = 3) -> list[tuple[str, float]]:
+        """The likeliest genres with their probabilities, best first."""
+        probabilities = self.probabilities
+        return [
+            (self.genres[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind="stable")[:n]
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the overview as plain values, for JSON."""
+
+        def by_genre(row: npt.NDArray[np.float32]) -> dict[str, float]:
+            return {genre: round(float(value), 6) for genre, value in zip(self.genres, row, strict=True)}
+
+        return {
+            "song": self.song,
+            "duration": round(self.duration, 3),
+            "padded": self.padded,
+            "top": self.top(1)[0][0],
+            "probabilities": by_genre(self.probabilities),
+            "windows": [
+                {"start": round(float(start), 3), "end": round(float(end), 3), "probabilities": by_genre(row)}
+                for (start, end), row in zip(self.times, self.window_probabilities, strict=True)
+            ],
+        }
+
+
+def predict(
+    song: Song,
+    model: str | os.PathLike[str] | SavedModel | Run,
+    hop: float | None = None,
+    *,
+    sample_rate: int | None = None,
+    progress: bool = True,
+) -> Prediction:
+    """Listen to a recording of any length and say which genre it is, as a whole and over time.
+
+    The model hears windows of the length it was trained on, one every `hop`; the last one ends with
+    the recording. A recording is read, transformed and classified block by block: memory does not
+    depend on its length. For a 30 s track of GTZAN that is one window, the one in the store.
+
+    Parameters
+    ----------
+    song : str, os.PathLike or np.ndarray [shape=(n,) or (n, channels)]
+        A sound file (any that `load_audio` reads), or samples within -1..1.
+    model : str, os.PathLike, SavedModel or Run
+        A ``.keras`` file that `save_model` or `train` wrote, what `load_model` gives, or a run.
+    hop : float > 0 [seconds], optional
+        From the start of a window to that of the next; at most a window, and half of one when left
+        out.
+    sample_rate : int > 0 [Hz], optional
+        Of an array; a file says itself.
+    progress : bool
+        Count windows on a terminal, for recordings that take more than two seconds.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    AudioError
+        The recording can not be read, is shorter than a second, silent from end to end, or holds NaN
+        or infinite samples.
+    GtzanKerasError
+        The model does not say what its input is, or does not take spectrograms of sound; `hop` is out of
+        range; `sample_rate` is missing for an array, or given for a file.
+
+    See Also
+    --------
+    gtzan_keras.report.timeline.timeline : the picture of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras import SPECTROGRAM_SPECS, models
+    >>> from gtzan_keras.models.saving import SavedModel
+    >>> from gtzan_keras.inference.predict import predict
+    >>> spec = SPECTROGRAM_SPECS["zhang-128"]
+    >>> model = SavedModel(models.cnn(spec.shape, 2, filters=(4,)), spec, ["jazz", "rock"])
+    >>> noise = np.random.default_rng(0).uniform(-1, 1, 8000 * 70)
+    >>> predict(noise, model, sample_rate=8000).times.tolist()
+    [[0.0, 30.0], [15.0, 45.0], [30.0, 60.0], [40.0, 70.0]]
+    """
+    from tqdm import tqdm
+
+    classifier = _classifier(model)
+    spec = classifier.spec
+    window, step = _lengths(spec, hop)
+    if isinstance(song, np.ndarray):
+        if sample_rate is None:
+            raise GtzanKerasError("predict: an array does not say its rate; give sample_rate in Hz")
+        name, blocks = "array", stream_array(song, sample_rate, spec.sample_rate)
+    else:
+        if sample_rate is not None:
+            raise GtzanKerasError(f"predict: sample_rate is for arrays; {os.fspath(song)} says its own")
+        name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
+
+    overview = _Overview(spec.sample_rate)
+    slack = int(window * _SLACK)
+    shortest = window - slack if spec.piece_seconds is None else window
+    times, rows, pictures, padded = [], [], [], False
+    windows = _windows(overview.pass_on(blocks), window, step, slack)
+    bar = tqdm(
+        windows, Path(name).name, unit="window", leave=False, delay=2, disable=None if progress else True
+    )
+    for start, sound in bar:
+        if np.abs(sound).max(initial=0) < _SILENCE:
+            continue
+        times.append((start, start + len(sound)))
+        if padded := len(sound) < shortest:
+            sound = np.pad(sound, (0, window - len(sound)))
+        pictures.append(mel_image(sound, spec))
+        if len(pictures) == _BATCH:
+            rows.append(_probabilities(classifier, pictures))
+            pictures = []
+    if pictures:
+        rows.append(_probabilities(classifier, pictures))
+    if not rows:
+        raise AudioError(name, "silent from end to end")
+    return Prediction(
+        name,
+        overview.samples / spec.sample_rate,
+        list(classifier.genres),
+        np.array(times) / spec.sample_rate,
+        np.concatenate(rows),
+        padded,
+        overview.decibels(),
+        spec.sample_rate,
+    )
+
+
+def predict_all(
+    songs: Sequence[Song],
+    model: str | os.PathLike[str] | SavedModel | Run,
+    hop: float | None = None,
+    progress: bool = True,
+) -> Iterator[Prediction | AudioError]:
+    """Predict many recordings; one that can not be read never stops the rest.
+
+    Parameters
+    ----------
+    songs : sequence of str or os.PathLike
+        Sound files, as from `find_songs`.
+    model, hop
+        As for `predict`. The model is loaded once.
+    progress : bool
+        Show a bar when the output is a terminal.
+
+    Yields
+    ------
+    Prediction or AudioError
+        One for each song, in order: what the model hears, or why it could not.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `predict`, for `model` and `hop`.
+
+    Examples
+    --------
+    >>> from gtzan_keras import SPECTROGRAM_SPECS, models
+    >>> from gtzan_keras.models.saving import SavedModel
+    >>> from gtzan_keras.inference.predict import predict_all
+    >>> spec = SPECTROGRAM_SPECS["zhang-128"]
+    >>> model = SavedModel(models.cnn(spec.shape, 2, filters=(4,)), spec, ["jazz", "rock"])
+    >>> [str(result) for result in predict_all(["gone.mp3"], model)]
+    ['gone.mp3: no such file']
+    """
+    from tqdm import tqdm
+
+    classifier = _classifier(model)
+    _lengths(classifier.spec, hop)
+    return (
+        _prediction_or_error(song, classifier, hop, progress)
+        for song in tqdm(songs, unit="song", disable=None if progress else True)
+    )
+
+
+def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Files, folders and globs to the list of files meant.
+
+    Parameters
+    ----------
+    songs : iterable of str or os.PathLike
+        A folder stands for the sound files in and below it, by `SONG_SUFFIXES`; a pattern
+        (``music/**/*.mp3``) for what it matches; anything else for itself, there or not.
+
+    Returns
+    -------
+    list of Path
+        Each file once; sorted within a folder or pattern.
+
+    Raises
+    ------
+    GtzanKerasError
+        A folder holds no sound file, or a pattern matches nothing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from gtzan_keras.inference.predict import find_songs
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("b.mp3", "a.wav", "cover.jpg"):
+    ...     (folder / name).touch()
+    >>> [path.name for path in find_songs([folder])]
+    ['a.wav', 'b.mp3']
+    """
+    found: dict[Path, None] = {}
+    for song in songs:
+        path = Path(song)
+        if path.is_dir():
+            matches = _songs_below(path)
+            if not matches:
+                raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(SONG_SUFFIXES)})")
+        elif not path.exists() and glob.has_magic(os.fspath(song)):
+            matches = []
+            for match in map(Path, sorted(glob.glob(os.fspath(song), recursive=True))):
+                matches += _songs_below(match) if match.is_dir() else [match]
+            if not matches:
+                raise GtzanKerasError(f"{path}: no file matches this pattern")
+        else:
+            matches = [path]
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def _songs_below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SONG_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _prediction_or_error(
+    song: Song, classifier: SavedModel, hop: float | None, progress: bool
+) -> Prediction | AudioError:
+    try:
+        return predict(song, classifier, hop, progress=progress)
+    except AudioError as error:
+        return error
+
+
+def _classifier(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
+    if isinstance(model, (str, os.PathLike)):
+        classifier = load_model(model)
+    elif isinstance(model, tuple):
+        classifier = SavedModel(*model)
+    else:
+        classifier = SavedModel(model.model, model.store.spec, model.store.genres)
+    spec = classifier.spec
+    if not isinstance(spec, SpectrogramSpec):
+        raise GtzanKerasError(
+            f"model {classifier.model.name!r} takes no spectrograms, but what {type(spec).__name__} "
+            f"{getattr(spec, 'name', '')!r} describes, which predict does not make from sound; use a model "
+            "trained on a store made by preprocess"
+        )
+    if not spec.from_audio:
+        raise GtzanKerasError(
+            f"model {classifier.model.name!r} was trained on imported pictures ({spec.name!r}), whose "
+            "analysis is not known: no sound can be turned into one; train on a store made by preprocess"
+        )
+    return classifier
+
+
+def _lengths(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:
+    """Window and hop in samples."""
+    seconds = CLIP_SECONDS if spec.piece_seconds is None else spec.piece_seconds
+    hop = seconds / 2 if hop is None else hop
+    if not 1 / spec.sample_rate <= hop <= seconds:
+        raise GtzanKerasError(
+            f"hop is {hop:g}; expected seconds above 0, at most a window of this model ({seconds:g})"
+        )
+    return max(1, round(seconds * spec.sample_rate)), max(1, round(hop * spec.sample_rate))
+
+
+def _windows(blocks: Iterable[Audio], window: int, hop: int, slack: int) -> Iterator[tuple[int, Audio]]:
+    """Windows with their first sample; the last one ends with the sound.
+
+    Sound no longer than a window and `slack` is handed on whole.
+    """
+    held = np.zeros(0, dtype=np.float32)
+    first = start = 0  # of what is held, of the next window [samples]
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while start + window + slack < first + len(held):
+            yield start, held[start - first :][:window]
+            start += hop
+        surplus = max(0, min(start - first, len(held) - window))
+        held, first = held[surplus:], first + surplus
+    end = first + len(held)
+    if not start:  # end <= window + slack
+        yield 0, held
+        return
+    while start + window <= end:
+        yield start, held[start - first :][:window]
+        start += hop
+    if end > start - hop + window:
+        yield end - window, held[len(held) - window :]
+
+
+def _probabilities(classifier: SavedModel, pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    """Of pictures scaled as `Batches` scales a store's."""
+    images = np.multiply(np.stack(pictures), np.float32(1 / 255), dtype=np.float32)
+    return np.asarray(classifier.model(images, training=False), dtype=np.float32)
+
+
+class _Overview:
+    """A log-mel spectrogram of few columns, made while the sound goes by."""
+
+    BANDS, COLUMNS, FRAME, HOP = 64, 1500, 2048, 1024
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate, self.samples = sample_rate, 0
+        self._rest = np.zeros(0, dtype=np.float32)  # sound that is no whole frame yet
+        self._frames = np.zeros((self.BANDS, 0), dtype=np.float32)  # that are no whole column yet
+        self._columns = np.zeros((self.BANDS, 0), dtype=np.float32)
+        self._frames_a_column = 1
+
+    def pass_on(self, blocks: Iterable[Audio]) -> Iterator[Audio]:
+        for block in blocks:
+            self.samples += len(block)
+            self._take(block)
+            yield block
+
+    def _take(self, block: Audio) -> None:
+        from librosa.feature import melspectrogram
+
+        sound = np.concatenate([self._rest, block])
+        if len(sound) < self.FRAME:
+            self._rest = sound
+            return
+        power = melspectrogram(
+            y=sound,
+            sr=self.sample_rate,
+            n_fft=self.FRAME,
+            hop_length=self.HOP,
+            n_mels=self.BANDS,
+            center=False,
+        )
+        self._rest = sound[power.shape[1] * self.HOP :]
+        self._frames = np.concatenate([self._frames, power], axis=1)
+        self._columns = np.concatenate([self._columns, self._whole_columns()], axis=1)
+        while self._columns.shape[1] > self.COLUMNS:  # too many: two make one
+            odd = self._columns.shape[1] % 2
+            pairs, last = np.split(self._columns, [self._columns.shape[1] - odd], axis=1)
+            self._frames = np.concatenate([last.repeat(self._frames_a_column, axis=1), self._frames], axis=1)
+            self._columns = pairs.reshape(self.BANDS, -1, 2).mean(axis=2)
+            self._frames_a_column *= 2
+
+    def _whole_columns(self) -> npt.NDArray[np.float32]:
+        count = self._frames.shape[1] // self._frames_a_column
+        whole, self._frames = np.split(self._frames, [count * self._frames_a_column], axis=1)
+        return whole.reshape(self.BANDS, count, self._frames_a_column).mean(axis=2)
+
+    def decibels(self) -> npt.NDArray[np.float32]:
+        power = self._columns
+        if self._frames.shape[1]:
+            power = np.concatenate([power, self._frames.mean(axis=1, keepdims=True)], axis=1)
+        decibels = 10 * np.log10(np.maximum(power, 1e-10))
+        return np.maximum(decibels - decibels.max(), np.float32(-80))

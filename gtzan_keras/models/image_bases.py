@@ -1,0 +1,299 @@
+"""Bases that were trained on photographs, VGG16 to ConvNeXt, with a new head for genres."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["IMAGE_BASES", "freeze", "image_base", "vgg16"]
+
+
+class ImageBase(NamedTuple):
+    """A network of Keras Applications: the name of its function, its ImageNet weights, what it takes."""
+
+    application: str
+    weights: str  # address; Keras keeps the file under its last part
+    mean: tuple[float, float, float]  # red, green, blue, of pictures with values 0..1
+    deviation: tuple[float, float, float]
+    backwards: bool = False  # the colours in the order blue, green, red
+
+
+_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
+_FILE = "weights_tf_dim_ordering_tf_kernels_notop.h5"
+_MOBILE = "224_1.0_float_no_top_v2.h5"
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True  # 0..255, less the mean
+_SYMMETRIC = (0.5,) * 3, (0.5,) * 3  # -1..1
+IMAGE_BASES: Mapping[str, ImageBase] = {
+    "vgg16": ImageBase("VGG16", f"{_ADDRESS}/vgg16/vgg16_{_FILE}", *_CAFFE),
+    "vgg19": ImageBase("VGG19", f"{_ADDRESS}/vgg19/vgg19_{_FILE}", *_CAFFE),
+    "resnet50": ImageBase("ResNet50", f"{_ADDRESS}/resnet/resnet50_{_FILE}", *_CAFFE),
+    "resnet50v2": ImageBase("ResNet50V2", f"{_ADDRESS}/resnet/resnet50v2_{_FILE}", *_SYMMETRIC),
+    "efficientnetv2b0": ImageBase(
+        "EfficientNetV2B0", f"{_ADDRESS}/efficientnet_v2/efficientnetv2-b0_notop.h5", *_IMAGENET
+    ),
+    "mobilenetv3small": ImageBase(
+        "MobileNetV3Small", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_small_{_MOBILE}", *_SYMMETRIC
+    ),
+    "mobilenetv3large": ImageBase(
+        "MobileNetV3Large", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_large_{_MOBILE}", *_SYMMETRIC
+    ),
+    "convnexttiny": ImageBase("ConvNeXtTiny", f"{_ADDRESS}/convnext/convnext_tiny_notop.h5", *_IMAGENET),
+}
+"""Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to a picture."""
+
+_SMALLEST = 32  # five halvings
+_PUBLISHED_SHAPE = (224, 224, 3)  # no weight depends on it; MobileNetV3 warns of any other
+
+
+def vgg16(
+    input_shape: Sequence[int] = (224, 224, 3),
+    num_classes: int = 10,
+    **arguments: Any,
+) -> keras.Model:
+    """Build VGG16 with a new head: ``image_base("vgg16", ...)``.
+
+    Parameters
+    ----------
+    input_shape, num_classes
+        As of `image_base`.
+    **arguments
+        Further arguments of `image_base`.
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    GtzanKerasError
+        As `image_base`.
+
+    References
+    ----------
+    Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015
+    (arXiv:1409.1556).
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.image_bases import vgg16
+    >>> model = vgg16((32, 32, 1), weights=None, trainable_from="block5_conv1")
+    >>> [layer.name for layer in model.layers if layer.trainable and layer.weights][:2]
+    ['block5_conv1', 'block5_conv2']
+    """
+    return image_base("vgg16", input_shape, num_classes, **arguments)
+
+
+def image_base(
+    base: str,
+    input_shape: Sequence[int] = (224, 224, 3),
+    num_classes: int = 10,
+    *,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    trainable_from: str | None = None,
+    pooling: str = "avg",
+    normalization: str | None = "batch",
+    dense_units: Sequence[int] = (256,),
+    dropout: float = 0.5,
+    dropout_before_head: float = 0.0,
+    l2: float = 1e-4,
+    name: str | None = None,
+) -> keras.Model:
+    """Build a network for photographs with a new head for genres.
+
+    What the base wants of its input (the scale and order of its colours) is done inside the model. The
+    base is frozen, or its first part is; batch normalisation in the frozen part uses the statistics it
+    came with, in training too. EfficientNetV2's own dropout is left out: frozen layers are to give the
+    same for the same picture. The head is normalisation, dense layers with L2, dropout, softmax; its sizes
+    are ours.
+
+    Parameters
+    ----------
+    base : str
+        One of `IMAGE_BASES`: "vgg16", "vgg19", "resnet50", "resnet50v2", "efficientnetv2b0",
+        "mobilenetv3small", "mobilenetv3large", "convnexttiny".
+    input_shape : (int, int, int)
+        Height and width, 32 at least, and 1 or 3 channels of a picture with values 0..1; one channel
+        is repeated.
+    num_classes : int >= 2
+        Genres.
+    weights : "imagenet", path or None
+        Of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as Keras
+        publishes it or ``.weights.h5``; or random.
+    trainable_from : str, optional
+        The first layer of the base that is trained, such as ``"block3_conv1"``; the whole base is frozen
+        when left out.
+    pooling : "avg", "max" or "flatten"
+        How the base's feature maps become a vector.
+    normalization : "batch", "layer" or None
+        Of that vector.
+    dense_units : sequence of int
+        Hidden layers of the head.
+    dropout : float in [0, 1)
+        After each hidden layer.
+    dropout_before_head : float in [0, 1)
+        Before the first.
+    l2 : float >= 0
+        Penalty on the kernels of the head's dense layers.
+    name : str, optional
+        Of the model; the base's when left out.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, height, width, channels), output probabilities
+        (batch, num_classes). The base's layers keep their names (``block3_conv1``).
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, the weights can not be had or do not fit, or there is no such layer.
+
+    References
+    ----------
+    Malvezzi, course project, University of Milan-Bicocca: VGG16, frozen, and fine-tuned from
+    ``block3_conv1``. Bases: Keras Applications.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.image_bases import image_base
+    >>> model = image_base("mobilenetv3small", (64, 64, 1), weights=None)
+    >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
+    ['head_norm', 'dense_1', 'predictions']
+    """
+    import keras
+
+    check_input(input_shape, num_classes, rank=3)
+    check_sizes(dense_units=dense_units)
+    height, width, channels = input_shape
+    if base not in tuple(IMAGE_BASES):
+        raise GtzanKerasError(f"base is {base!r}; expected one of {', '.join(IMAGE_BASES)}")
+    if channels not in (1, 3) or min(height, width) < _SMALLEST:
+        raise GtzanKerasError(
+            f"input_shape is {tuple(input_shape)}; {base} takes pictures of at least {_SMALLEST} x "
+            f"{_SMALLEST} with 1 or 3 channels"
+        )
+    heads = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+    }
+    if pooling not in heads:
+        raise GtzanKerasError(f"pooling is {pooling!r}; expected 'avg', 'max' or 'flatten'")
+    if not l2 >= 0:
+        raise GtzanKerasError(f"l2 is {l2}; expected a number from 0")
+
+    entry = IMAGE_BASES[base]
+    pretrained = None if weights is None else _pretrained(entry, weights)
+    inputs = keras.Input(tuple(input_shape), name="input")
+    x = keras.layers.Concatenate(name="colour")([inputs] * 3) if channels == 1 else inputs
+    # In float32 under every policy: bfloat16 would round the colours, in Keras' own layers for it too.
+    variance = [deviation**2 for deviation in entry.deviation]
+    x = keras.layers.Normalization(mean=entry.mean, variance=variance, dtype="float32", name="preprocess")(x)
+    if entry.backwards:
+        x = keras.ops.flip(x, axis=-1)
+    bottom = _without_dropout(_application(entry, input_tensor=x), inputs)
+    if pretrained is not None:
+        bottom.set_weights(pretrained)
+    freeze(bottom, trainable_from)
+    x = heads[pooling](name="flatten" if pooling == "flatten" else "pooling")(bottom.output)
+    x = normalize(x, normalization, "head_norm")
+    x = dropout_layer(x, dropout_before_head, "head_dropout")
+    return keras.Model(inputs, classifier(x, num_classes, dense_units, dropout, l2=l2), name=name or base)
+
+
+def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
+    """Freeze every layer of a model that comes before the named one; the others become trainable.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    trainable_from : str, optional
+        A layer that has weights; all layers are frozen when left out.
+
+    Raises
+    ------
+    GtzanKerasError
+        The model has no such layer.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> from gtzan_keras.models.image_bases import freeze
+    >>> model = models.cnn((32, 32, 1), filters=(4, 4), dense_units=())
+    >>> freeze(model, "predictions")
+    >>> [layer.name for layer in model.layers if layer.trainable]
+    ['predictions']
+    """
+    names = [layer.name for layer in model.layers if layer.weights]
+    if trainable_from is not None and trainable_from not in names:
+        raise GtzanKerasError(
+            f"trainable_from is {trainable_from!r}; expected None or one of {', '.join(names)}"
+        )
+    reached = False
+    for layer in model.layers:
+        reached = reached or layer.name == trainable_from
+        layer.trainable = reached
+
+
+def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:
+    """Keras' own model without its top, and without preprocessing where it has some."""
+    import keras
+
+    build = getattr(keras.applications, entry.application)
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        arguments["include_preprocessing"] = False
+    return build(include_top=False, weights=weights, **arguments)
+
+
+def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Model:
+    """The same model, if it has no dropout; else a copy that goes round it."""
+    import keras
+
+    if not any(isinstance(layer, keras.layers.Dropout) for layer in model.layers):
+        return model
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **keywords: Any) -> Any:
+        return arguments[0] if isinstance(layer, keras.layers.Dropout) else layer(*arguments, **keywords)
+
+    return keras.models.clone_model(model, input_tensors=[inputs], call_function=call)
+
+
+def _pretrained(entry: ImageBase, weights: str | os.PathLike[str]) -> list[Any]:
+    """The weights as the base's own Keras model reads them, which knows nothing of our first layers."""
+    title, address = entry.application, entry.weights
+    file = address.rsplit("/", 1)[-1]
+    if weights == "imagenet":
+        try:
+            return _application(entry, "imagenet", input_shape=_PUBLISHED_SHAPE).get_weights()
+        except Exception as error:  # Keras raises plain Exception when a download fails
+            raise GtzanKerasError(
+                f"weights='imagenet': {title}'s weights could not be had ({error}); download {address} "
+                f"and put it into ~/.keras/models, or pass its path as weights"
+            ) from error
+    path = Path(weights)
+    if not path.is_file():
+        raise GtzanKerasError(
+            f"weights is {str(weights)!r}: no such file; expected 'imagenet', None, or a file such as "
+            f"{file} from {address}"
+        )
+    model = _application(entry, input_shape=_PUBLISHED_SHAPE)
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise half a dozen kinds
+        reason = str(error).strip().split("\n")[0]
+        raise GtzanKerasError(
+            f"{path}: not the weights of {title} without its top ({reason}); expected a file of the layout "
+            f"of {file}, or .weights.h5 of Keras' {title}(include_top=False)"
+        ) from error
+    return model.get_weights()

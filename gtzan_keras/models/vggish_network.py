@@ -1,0 +1,285 @@
+"""VGGish, Google's network for sound of any kind, and the classifiers that stand on its embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_input, classifier
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+__all__ = ["vggish", "vggish_classifier"]
+
+_SCOPES = {
+    "conv1": "vggish/conv1",
+    "conv2": "vggish/conv2",
+    "conv3_1": "vggish/conv3/conv3_1",
+    "conv3_2": "vggish/conv3/conv3_2",
+    "conv4_1": "vggish/conv4/conv4_1",
+    "conv4_2": "vggish/conv4/conv4_2",
+    "fc1_1": "vggish/fc1/fc1_1",
+    "fc1_2": "vggish/fc1/fc1_2",
+    "fc2": "vggish/fc2",
+}
+"""Our layers, in order, and where the reference keeps their ``weights`` and ``biases``."""
+
+
+def vggish(
+    weights: str | os.PathLike[str] | None = None,
+    include_top: bool = True,
+    *,
+    name: str = "vggish",
+) -> keras.Model:
+    """Build VGGish on patches of sound.
+
+    Convolutions of 64, 128, 256, 256, 512 and 512 filters, 3x3 with ReLU, with max pooling after the
+    first, second, fourth and sixth; dense layers of 4096, 4096 and 128. There is no activation after
+    the last: the embedding takes both signs, as in the reference and at TensorFlow Hub.
+
+    Parameters
+    ----------
+    weights : None, "audioset", str or os.PathLike
+        None leaves them random. ``"audioset"`` takes those of Google's model from TensorFlow Hub (a
+        download of 289 MB, once). A path is read for what it is: the reference checkpoint
+        (``vggish_model.ckpt``) or any other with its variable names, a folder with a SavedModel of
+        VGGish, a ``.keras`` file whose layers are named as here, or ``.weights.h5``.
+    include_top : bool
+        With the dense layers, to the embedding; without them, to the feature maps of ``pool4``.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, 96, 64), from `gtzan_keras.audio.patches.vggish_patches`;
+        output (batch, 128), or (batch, 6, 4, 512) without the top. Layers are called as in the
+        reference: ``conv1``, ``pool1``, ``conv2``, ``pool2``, ``conv3_1``, ..., ``pool4``, ``fc1_1``,
+        ``fc1_2``, ``fc2``.
+
+    Raises
+    ------
+    GtzanKerasError
+        The weights can not be had, or do not fit.
+
+    See Also
+    --------
+    gtzan_keras.store.embeddings.embed : tracks to embeddings, with this or with Hub's.
+
+    References
+    ----------
+    Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017
+    (arXiv:1609.09430);
+    https://github.com/tensorflow/models/blob/master/research/audioset/vggish/vggish_slim.py.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.vggish_network import vggish
+    >>> base = vggish(include_top=False)
+    >>> base.output_shape, base.count_params()
+    ((None, 6, 4, 512), 4499712)
+
+    To fine-tune the last block only::
+
+        model = vggish("vggish_model.ckpt")
+        for layer in model.layers:
+            layer.trainable = layer.name.startswith("fc")
+    """
+    import keras
+
+    from gtzan_keras.audio.patches import BANDS, FRAMES
+    from gtzan_keras.models import weights as pretrained
+    from gtzan_keras.store.embeddings import HUB_HANDLE
+
+    if weights == "audioset":
+        weights = pretrained.hub_folder(HUB_HANDLE)
+    inputs = keras.Input((FRAMES, BANDS), name="input")
+    x = keras.layers.Reshape((FRAMES, BANDS, 1), name="one_channel")(inputs)
+    for block, filters in enumerate(((64,), (128,), (256, 256), (512, 512)), start=1):
+        for number, width in enumerate(filters, start=1):
+            layer = f"conv{block}_{number}" if len(filters) > 1 else f"conv{block}"
+            x = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=layer)(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{block}")(x)
+    if include_top:
+        x = keras.layers.Flatten(name="flatten")(x)
+        x = keras.layers.Dense(4096, activation="relu", name="fc1_1")(x)
+        x = keras.layers.Dense(4096, activation="relu", name="fc1_2")(x)
+        x = keras.layers.Dense(128, name="fc2")(x)
+    model = keras.Model(inputs, x, name=name)
+    if weights is not None:
+        _load(model, Path(weights))
+    return model
+
+
+def vggish_classifier(
+    input_shape: Sequence[int] = (31, 128),
+    num_classes: int = 10,
+    *,
+    head: str = "dense",
+    name: str = "vggish_classifier",
+) -> keras.Model:
+    """Build a classifier of a track's embeddings.
+
+    Uncu's paper describes a shallow dense network; its code has a deep convolutional one, which takes
+    the embeddings for a picture, 31 high and 128 wide. The dense one here sees the mean over the
+    patches, padding left out; its sizes (256, dropout 0.3) are ours.
+
+    Parameters
+    ----------
+    input_shape : (int, int)
+        Patches and numbers a patch; patches that are all zero are padding.
+    num_classes : int >= 2
+        Genres.
+    head : "dense" or "cnn"
+        As the paper says, or as its author did: 12,712,058 parameters for the defaults.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, patches, size), output probabilities (batch, num_classes).
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or there are too few patches for the convolutions.
+
+    References
+    ----------
+    Uncu, survey of VGGish and scratch CNNs on GTZAN, CENG562.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.vggish_network import vggish_classifier
+    >>> vggish_classifier().count_params(), vggish_classifier(head="cnn").count_params()
+    (35594, 12712058)
+    """
+    import keras
+
+    if len(input_shape) != 2:
+        raise GtzanKerasError(f"input_shape is {tuple(input_shape)}; expected two numbers, (patches, size)")
+    check_input(input_shape, num_classes)
+    if head not in ("dense", "cnn"):
+        raise GtzanKerasError(f"head is {head!r}; expected 'dense' or 'cnn'")
+    inputs = keras.Input(tuple(input_shape), name="input")
+    if head == "dense":
+        x = keras.layers.Masking(0.0, name="without_padding")(inputs)
+        x = keras.layers.GlobalAveragePooling1D(name="mean")(x)
+        outputs = classifier(x, num_classes, (256,), 0.3)
+    else:
+        outputs = classifier(_convolutions(inputs), num_classes, (1200,), 0.45)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Pairs of 3x3 convolutions, the first of a pair padded, the second not."""
+    import keras
+
+    shape = tuple(x.shape[1:])
+    x = keras.layers.Reshape((*shape, 1), name="one_channel")(x)
+    for block, (filters, dropout) in enumerate((((32, 64, 128), 0.3), ((256,), 0), ((512,), 0.3)), start=1):
+        if min(x.shape[1:3]) < 2 * len(filters) + 2:
+            raise GtzanKerasError(
+                f"input_shape {shape} is too small for head='cnn': nothing is left of it in block {block}; "
+                "use more patches, or head='dense'"
+            )
+        for pair, width in enumerate(filters, start=1):
+            for padding in ("same", "valid"):
+                layer = f"block{block}_conv{pair}_{padding}"
+                x = keras.layers.Conv2D(width, 3, padding=padding, activation="relu", name=layer)(x)
+        x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout, name=f"block{block}_dropout")(x)
+    return keras.layers.Flatten(name="flatten")(x)
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    """Give a model the weights that lie at a path, whatever they lie in."""
+    import keras
+    import tensorflow as tf
+
+    from gtzan_keras.models.weights import CHECKPOINT_URL
+    from gtzan_keras.store.embeddings import HUB_HANDLE
+
+    try:
+        if path.suffix == ".keras":
+            _copy(keras.saving.load_model(path, compile=False), model)
+        elif path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+        else:
+            _read_checkpoint(model, path)
+    except GtzanKerasError:
+        raise
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise GtzanKerasError(
+            f"{path}: VGGish's weights can not be read from it ({reason.strip().splitlines()[0]}); expected "
+            f"the checkpoint {CHECKPOINT_URL}, a folder with the SavedModel of {HUB_HANDLE}, or a .keras or "
+            ".weights.h5 file"
+        ) from error
+
+
+def _copy(source: keras.Model, model: keras.Model) -> None:
+    for name in _names(model):
+        model.get_layer(name).set_weights(source.get_layer(name).get_weights())
+
+
+def _names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if layer.name in _SCOPES]
+
+
+def _read_checkpoint(model: keras.Model, path: Path) -> None:
+    """Read a checkpoint of either format, or that of a SavedModel, by the reference's names."""
+    import tensorflow as tf
+
+    if (path / "saved_model.pb").is_file():
+        path = path / "variables" / "variables"
+    elif (path / "vggish_model.ckpt").is_file():
+        path = path / "vggish_model.ckpt"
+    reader = tf.train.load_checkpoint(os.fspath(path))
+    keys = _keys(reader)
+    wanted = {
+        f"{_SCOPES[name]}/{kind}": variable
+        for name in _names(model)
+        for kind, variable in zip(("weights", "biases"), model.get_layer(name).weights, strict=True)
+    }
+    shapes = reader.get_variable_to_shape_map()
+    in_order = dict(zip(wanted, keys.values(), strict=False))
+    if not set(wanted) & set(keys) and [shapes[key] for key in in_order.values()] == [
+        list(variable.shape) for variable in wanted.values()
+    ]:
+        keys = in_order  # a SavedModel of other names whose variables stand in the order of the layers
+    if missing := [name for name in wanted if name not in keys]:
+        raise GtzanKerasError(
+            f"{path}: no variable {missing[0]} in it; the first of {len(keys)} is {min(keys, default='none')}"
+        )
+    for name, variable in wanted.items():
+        if shapes[keys[name]] != list(variable.shape):
+            raise GtzanKerasError(
+                f"{path}: {name} is {tuple(shapes[keys[name]])}; VGGish's is {tuple(variable.shape)}"
+            )
+        values: np.ndarray = reader.get_tensor(keys[name])
+        variable.assign(values)
+
+
+def _keys(reader: object) -> dict[str, str]:
+    """Names of the variables in a checkpoint, and what each is stored under.
+
+    The same in TensorFlow 1; TensorFlow 2 stores them under places in an object graph, which is part
+    of the file and knows their names.
+    """
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    stored = reader.get_variable_to_shape_map()  # type: ignore[attr-defined]
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" not in stored:
+        return {name: name for name in stored}
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")  # type: ignore[attr-defined]
+    )
+    return {entry.full_name: entry.checkpoint_key for node in graph.nodes for entry in node.attributes}

@@ -1,0 +1,338 @@
+"""YOLOv4 from its blocks, as a classifier of pictures: CSPDarknet53, SPP, PANet, no bounding boxes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_input, check_sizes, dropout_layer
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["csp_darknet53", "yolov4"]
+
+
+class Stage(NamedTuple):
+    """A stage of CSPDarknet53: filters of its map, its two paths and its bottlenecks; number of blocks."""
+
+    filters: int
+    path: int
+    bottleneck: int
+    blocks: int
+
+
+_STEM = 32
+# The first stage differs: its paths are as wide as its map, its bottlenecks half as wide.
+_STAGES = (
+    Stage(64, 64, 32, 1),
+    Stage(128, 64, 64, 2),
+    Stage(256, 128, 128, 8),
+    Stage(512, 256, 256, 8),
+    Stage(1024, 512, 512, 4),
+)
+
+
+def yolov4(
+    input_shape: Sequence[int] = (416, 416, 3),
+    num_classes: int = 10,
+    *,
+    width: float = 1.0,
+    depth: float = 1.0,
+    head: Sequence[int] = (256, 64),
+    dropout: float = 0.3,
+    dropblock: float = 0.1,
+    dropblock_size: int = 7,
+    dropblock_steps: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    name: str = "yolov4",
+) -> keras.Model:
+    """Build YOLOv4 up to its neck, with a dense head in place of the detectors.
+
+    CSPDarknet53 with Mish, spatial pyramid pooling, and PANet with leaky ReLU, as in Darknet's
+    ``yolov4.cfg``; the global averages of the neck's three maps, joined; the head. Arrigo's models 2 and
+    3 are of this kind. He states the parts, two dense layers and one dropout; the rest is ours: the
+    layers' widths 256 and 64, the dropout between them and its rate 0.3, three scales rather than the
+    last map alone, DropBlock in the middle of each of PANet's four blocks of five convolutions, and 0.97
+    for the momentum of the normalisation, as KerasCV's YOLOv8 has it (Darknet: 0.99).
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Height, width and channels of a picture with values 0..1; any number of channels goes straight
+        into the stem. Maps are 1/8, 1/16 and 1/32 of height and width, rounded up.
+    num_classes : int >= 2
+        Genres.
+    width : float > 0
+        Factor of the numbers of filters, which are rounded to multiples of 8. The head keeps its own.
+    depth : float > 0
+        Factor of the numbers of residual blocks, at least one a stage.
+    head : sequence of int
+        Widths of the dense ReLU layers.
+    dropout : float in [0, 1)
+        After the first of them.
+    dropblock : float in [0, 1)
+        Rate of `gtzan_keras.models.layers.DropBlock2D`; 0 adds no such layer.
+    dropblock_size : int >= 1
+        Side of the blocks; 7 is the DropBlock paper's.
+    dropblock_steps : int >= 1, optional
+        Training steps in which the DropBlock rate rises from 0.
+    weights : path, optional
+        Start values of the whole model, head included: a ``.weights.h5`` or ``.keras`` file of a model
+        built with the same arguments. Random when left out; nobody publishes any for Keras.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, height, width, channels), output probabilities
+        (batch, num_classes). Each convolution is three layers, such as ``stem_conv``, ``stem_norm``,
+        ``stem_mish``. In their order: ``input``; ``stem``; ``stage1_down``, ``stage1_skip``,
+        ``stage1_main``, ``stage1_block1_1``, ..., ``stage1_out``, ..., ``stage5_out``; ``spp_1``,
+        ``spp_pool5``, ..., ``spp_6``; PANet's ``pan_up16_...`` and ``pan_up8_...`` (towards the finer
+        maps), ``pan_down16_...`` and ``pan_down32_...`` (back); ``pooling8``, ``pooling16``,
+        ``pooling32``, ``pooling``; ``dense_1``, ``dense_1_dropout``, ``dense_2``, ``predictions``.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or the weights can not be read or do not fit.
+
+    See Also
+    --------
+    csp_darknet53 : the backbone alone.
+
+    References
+    ----------
+    Bochkovskiy, Wang, Liao, "YOLOv4: Optimal Speed and Accuracy of Object Detection", 2020
+    (arXiv:2004.10934); https://github.com/AlexeyAB/darknet/blob/master/cfg/yolov4.cfg; Arrigo, "Using
+    CNN Networks for Music Genre Classification", 2025, models 2 and 3.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.yolov4_classifier import yolov4
+    >>> model = yolov4((64, 96, 1), width=0.125, depth=0.125)
+    >>> [model.get_layer(f"stage{stage}_out_mish").output.shape for stage in (3, 4, 5)]
+    [(None, 8, 12, 32), (None, 4, 6, 64), (None, 2, 3, 128)]
+    >>> model.get_layer("pooling").output.shape, model.output_shape
+    ((None, 112), (None, 10))
+    """
+    check_input(input_shape, num_classes, rank=3)
+    check_sizes(head=head)
+    scaled = _scaling(width, depth)
+
+    import keras
+
+    from gtzan_keras.models.layers import DropBlock2D
+
+    def drop_blocks(x: keras.KerasTensor, where: str) -> keras.KerasTensor:
+        layer = DropBlock2D(dropblock, dropblock_size, dropblock_steps, name=f"{where}_dropblock")
+        return layer(x) if dropblock else x  # after its check of the arguments
+
+    inputs = keras.Input(tuple(input_shape), name="input")
+    fine, middle, coarse = _backbone(inputs, scaled, depth)
+    maps = _panet(fine, middle, _spp(coarse, scaled), scaled, drop_blocks)
+    pooled = [
+        keras.layers.GlobalAveragePooling2D(name=f"pooling{stride}")(x)
+        for stride, x in zip((8, 16, 32), maps, strict=True)
+    ]
+    x = keras.layers.Concatenate(name="pooling")(pooled)
+    for number, units in enumerate(head, start=1):
+        x = keras.layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
+        x = dropout_layer(x, dropout if number == 1 else 0.0, f"dense_{number}_dropout")
+    outputs = keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
+    model = keras.Model(inputs, outputs, name=name)
+    if weights is not None:
+        _load(model, Path(weights))
+    return model
+
+
+def csp_darknet53(
+    input_shape: Sequence[int] = (416, 416, 3),
+    width: float = 1.0,
+    depth: float = 1.0,
+    *,
+    name: str = "csp_darknet53",
+) -> keras.Model:
+    """Build CSPDarknet53, YOLOv4's backbone, with Mish and without a classifier.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Height, width and channels of a picture.
+    width, depth : float > 0
+        Factors of the numbers of filters and of residual blocks, as of `yolov4`.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled; 26,652,512 parameters for the defaults, normalisation statistics included. Three
+        outputs: the maps of 1/8, 1/16 and 1/32 of height and width, 256, 512 and 1024 channels at width
+        1. Layers are named as in `yolov4`.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range.
+
+    References
+    ----------
+    As of `yolov4`; Wang et al., "CSPNet: A New Backbone that can Enhance Learning Capability of CNN", 2020
+    (arXiv:1911.11929).
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.yolov4_classifier import csp_darknet53
+    >>> csp_darknet53((64, 96, 1), width=0.125, depth=0.125).output_shape
+    [(None, 8, 12, 32), (None, 4, 6, 64), (None, 2, 3, 128)]
+    """
+    check_input(input_shape, num_classes=2, rank=3)
+    scaled = _scaling(width, depth)
+
+    import keras
+
+    inputs = keras.Input(tuple(input_shape), name="input")
+    return keras.Model(inputs, _backbone(inputs, scaled, depth), name=name)
+
+
+def _scaling(width: float, depth: float) -> Callable[[int], int]:
+    """How many filters there are in place of a published number: a multiple of 8."""
+    for argument, factor in (("width", width), ("depth", depth)):
+        if not 0 < factor < float("inf"):
+            raise GtzanKerasError(f"{argument} is {factor}; expected a factor above 0, such as 0.5")
+    return lambda filters: 8 * max(1, round(filters * width / 8))
+
+
+def _conv(
+    x: keras.KerasTensor, filters: int, size: int, name: str, activation: str, stride: int = 1
+) -> keras.KerasTensor:
+    """Convolution without bias, batch normalisation, activation."""
+    import keras
+
+    if stride > 1:
+        # Darknet pads all sides alike; Keras' "same" would leave out the top and the left ones.
+        x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+    padding = "valid" if stride > 1 else "same"
+    x = keras.layers.Conv2D(
+        filters, size, strides=stride, padding=padding, use_bias=False, name=f"{name}_conv"
+    )(x)
+    # Epsilon is Darknet's. Its momentum, 0.99, is for the many steps of a large set: with the few of ours
+    # the statistics lag behind, and a validation score stays at chance for long.
+    x = keras.layers.BatchNormalization(momentum=0.97, epsilon=1e-5, name=f"{name}_norm")(x)
+    if activation == "leaky":
+        return keras.layers.LeakyReLU(0.1, name=f"{name}_leaky")(x)
+    return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
+
+
+def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) -> list[keras.KerasTensor]:
+    """The maps of the last three stages."""
+    import keras
+
+    def conv(x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
+        return _conv(x, scaled(filters), size, name, "mish", stride)
+
+    x = conv(x, _STEM, 3, "stem")
+    maps = []
+    for number, stage in enumerate(_STAGES, start=1):
+        at = f"stage{number}"
+        x = conv(x, stage.filters, 3, f"{at}_down", stride=2)
+        skip = conv(x, stage.path, 1, f"{at}_skip")
+        x = conv(x, stage.path, 1, f"{at}_main")
+        for block in range(1, max(1, round(stage.blocks * depth)) + 1):
+            inner = conv(x, stage.bottleneck, 1, f"{at}_block{block}_1")
+            inner = conv(inner, stage.path, 3, f"{at}_block{block}_2")
+            x = keras.layers.Add(name=f"{at}_block{block}_add")([x, inner])
+        x = conv(x, stage.path, 1, f"{at}_post")
+        x = keras.layers.Concatenate(name=f"{at}_concat")([x, skip])
+        x = conv(x, stage.filters, 1, f"{at}_out")
+        maps.append(x)
+    return maps[-3:]
+
+
+def _spp(x: keras.KerasTensor, scaled: Callable[[int], int]) -> keras.KerasTensor:
+    """The coarsest map beside its maxima over 5x5, 9x9 and 13x13, between two times three convolutions."""
+    import keras
+
+    for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=1):
+        x = _conv(x, scaled(filters), size, f"spp_{number}", "leaky")
+    maxima = [
+        keras.layers.MaxPooling2D(size, strides=1, padding="same", name=f"spp_pool{size}")(x)
+        for size in (13, 9, 5)
+    ]
+    x = keras.layers.Concatenate(name="spp_concat")([*maxima, x])
+    for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=4):
+        x = _conv(x, scaled(filters), size, f"spp_{number}", "leaky")
+    return x
+
+
+def _panet(
+    fine: keras.KerasTensor,
+    middle: keras.KerasTensor,
+    coarse: keras.KerasTensor,
+    scaled: Callable[[int], int],
+    drop_blocks: Callable[[Any, str], Any],
+) -> list[keras.KerasTensor]:
+    """Coarse maps added to finer ones, then back: maps of 1/8, 1/16 and 1/32."""
+
+    def up(coarser: keras.KerasTensor, finer: keras.KerasTensor, filters: int, at: str) -> keras.KerasTensor:
+        reduced = _conv(coarser, scaled(filters), 1, f"{at}_reduce", "leaky")
+        enlarged = _enlarge(reduced, finer.shape, at)
+        return five([_conv(finer, scaled(filters), 1, f"{at}_lateral", "leaky"), enlarged], filters, at)
+
+    def down(
+        finer: keras.KerasTensor, coarser: keras.KerasTensor, filters: int, at: str
+    ) -> keras.KerasTensor:
+        return five([_conv(finer, scaled(filters), 3, f"{at}_shrink", "leaky", 2), coarser], filters, at)
+
+    def five(maps: list[keras.KerasTensor], filters: int, at: str) -> keras.KerasTensor:
+        import keras
+
+        x = keras.layers.Concatenate(name=f"{at}_concat")(maps)
+        for number in range(1, 6):
+            wide = number % 2 == 0
+            x = _conv(
+                x, scaled(2 * filters if wide else filters), 3 if wide else 1, f"{at}_{number}", "leaky"
+            )
+            x = drop_blocks(x, at) if number == 3 else x
+        return x
+
+    up16 = up(coarse, middle, 256, "pan_up16")
+    up8 = up(up16, fine, 128, "pan_up8")
+    down16 = down(up8, up16, 256, "pan_down16")
+    return [up8, down16, down(down16, coarse, 512, "pan_down32")]
+
+
+def _enlarge(x: keras.KerasTensor, shape: tuple[int | None, ...], at: str) -> keras.KerasTensor:
+    """A map of twice the height and width, less a row or a column where the finer map's is odd."""
+    import keras
+
+    x = keras.layers.UpSampling2D(name=f"{at}_resize")(x)
+    rows, columns = (x.shape[axis] - shape[axis] for axis in (1, 2))
+    return keras.layers.Cropping2D(((0, rows), (0, columns)), name=f"{at}_crop")(x) if rows or columns else x
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    if not path.name.endswith((".weights.h5", ".keras")):
+        raise GtzanKerasError(
+            f"weights is {str(path)!r}; expected None or a file whose name ends in .weights.h5 or .keras"
+        )
+    if not path.is_file():
+        raise GtzanKerasError(f"weights: {path}: no such file")
+    with warnings.catch_warnings():
+        # What Keras says where layers would keep their random weights: no file to go on with.
+        warnings.filterwarnings("error", category=UserWarning)
+        try:
+            model.load_weights(path)
+        except Exception as error:  # h5py, zipfile and Keras: each part fails in its own way
+            reason = str(error).strip().split("\n")[0]
+            raise GtzanKerasError(
+                f"weights: {path}: these are not the weights of this YOLOv4 ({model.count_params():,} "
+                f"parameters): {reason}; expected the file of a model built with the same arguments"
+            ) from error

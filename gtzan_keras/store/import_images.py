@@ -1,0 +1,208 @@
+"""Pictures to a store: a folder of them, for releases that hold no sound; or another store's, resized."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.tracks.catalogue import genre_names, genre_of_folder, track_id_of
+
+__all__ = ["import_images", "resize"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def import_images(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    height: int = 224,
+    width: int = 224,
+    channels: int = 3,
+) -> SpectrogramStore:
+    """Make a store from pictures in genre folders, such as Kaggle's ``images_original``.
+
+    White or transparent margins are cut off, then the picture is resized. How the pictures were
+    analysed is not known, so a model trained on the store can not be given sound.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds ``<genre>/<picture>.png`` (or JPEG); ``blues00000.png`` is known as track blues.00000.
+    path : str or os.PathLike
+        The HDF5 file to write.
+    height, width : int > 0 [pixels]
+        Size to resize to.
+    channels : 1 or 3
+        Grey or colour.
+
+    Returns
+    -------
+    SpectrogramStore
+
+    Raises
+    ------
+    GtzanKerasError
+        There is no picture in a genre folder, one can not be read, or two are of one track.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np
+    >>> from PIL import Image
+    >>> from gtzan_keras.store.import_images import import_images
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> (root / "blues").mkdir()
+    >>> Image.fromarray(np.zeros((288, 432, 3), "uint8")).save(root / "blues" / "blues00000.png")
+    >>> store = import_images(root, root / "pictures.h5")
+    >>> store.shape, store.track_id.tolist()
+    ((1, 224, 224, 3), ['blues.00000'])
+    """
+    folder = Path(folder)
+    spec = SpectrogramSpec(
+        name=f"pictures-{height}x{width}",
+        clip_seconds=None,
+        height=height,
+        width=width,
+        channels=channels,
+        from_audio=False,
+    )
+    files = [
+        file
+        for file in sorted(folder.glob("*/*"))
+        # A Mac's ``._`` shadows and a notebook's checkpoints are none.
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.parent.name[0] != "."
+    ]
+    if not files:
+        raise GtzanKerasError(
+            f"{folder}: no pictures in genre folders; expected for example {folder}/blues/blues00000.png"
+        )
+    by_id: dict[str, Path] = {}
+    for file in files:
+        other = by_id.setdefault(track_id_of(file), file)
+        if other != file:
+            raise GtzanKerasError(f"{other} and {file} are both track {track_id_of(file)}; remove one")
+    genre = {track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()}
+    order = genre_names(genre.values())
+    ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))
+
+    from tqdm import tqdm
+
+    def images() -> Iterator[npt.NDArray[np.uint8]]:
+        for track_id in tqdm(ids, desc=spec.name, unit="picture", disable=None):
+            yield _read(by_id[track_id], spec)
+
+    return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
+
+
+def resize(
+    store: SpectrogramStore,
+    path: str | os.PathLike[str],
+    height: int,
+    width: int,
+    colour_map: str | None = None,
+) -> SpectrogramStore:
+    """Make a store of another store's pictures in another size, for a network that wants that size.
+
+    It adds no detail: from audio, `preprocess` with a spec of that size is better. Tracks, facts and
+    segments stay. A model trained on it takes sound too; that is analysed as before and then brought
+    to the new size in one step, which differs by a little smoothing from resizing the old pictures.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        Of pictures.
+    path : str or os.PathLike
+        The HDF5 file to write; an existing one is replaced.
+    height, width : int > 0 [pixels]
+        Bilinear, as `mel_image` resizes.
+    colour_map : str, optional
+        A Matplotlib colour map that turns grey pictures into three channels.
+
+    Returns
+    -------
+    SpectrogramStore
+
+    Raises
+    ------
+    GtzanKerasError
+        The store holds no pictures, or coloured ones and a colour map is given; the size is below 1,
+        or `path` is the store itself.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> from gtzan_keras.store.import_images import resize
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    >>> folder = tempfile.mkdtemp()
+    >>> images = np.zeros((1, 8, 8), "uint8")
+    >>> store = SpectrogramStore.from_arrays(f"{folder}/tiny.h5", images, ["pop.00000"], spec)
+    >>> larger = resize(store, f"{folder}/larger.h5", 16, 12, "viridis")
+    >>> larger.shape, larger.spec.name
+    ((1, 16, 12, 3), 'tiny as 16x12 viridis')
+    """
+    if not isinstance(store.spec, SpectrogramSpec):
+        raise GtzanKerasError(f"{store.path}: embeddings, not pictures; only pictures can be resized")
+    if colour_map is not None and store.spec.channels != 1:
+        raise GtzanKerasError(
+            f"{store.path}: its pictures are coloured already; colour_map is {colour_map!r}, leave it out"
+        )
+    if Path(path).resolve() == store.path.resolve():
+        raise GtzanKerasError(f"{path}: the store itself; write the resized pictures to another file")
+    spec = replace(
+        store.spec,
+        name=" ".join(filter(None, (f"{store.spec.name} as {height}x{width}", colour_map))),
+        height=height,
+        width=width,
+        fit="resize",
+        channels=store.spec.channels if colour_map is None else 3,
+        colour_map=colour_map or store.spec.colour_map,
+    )
+
+    from PIL import Image
+    from tqdm import tqdm
+
+    def sized(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        bands = [
+            np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
+            for channel in np.moveaxis(picture, -1, 0)
+        ]
+        picture = np.stack(bands, axis=-1)
+        return picture if colour_map is None else coloured(picture[..., 0], colour_map)
+
+    def samples() -> Iterator[Sample]:
+        for track_id in tqdm(dict.fromkeys(store.track_id), desc=spec.name, unit="track", disable=None):
+            pictures = store.read(store.rows([track_id]))
+            yield Sample(track_id, pack(map(sized, pictures)), store.source_md5.get(track_id, ""))
+        for track_id, reason in store.refused.items():
+            yield Sample(track_id, (), store.source_md5.get(track_id, ""), reason)
+
+    with StoreWriter(path, spec, store.tracks) as writer:
+        writer.append_all(samples())
+    return SpectrogramStore(path)
+
+
+def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as opened:
+            paper = Image.new("RGBA", opened.size, "white")
+            picture = Image.alpha_composite(paper, opened.convert("RGBA")).convert("RGB")
+    except Exception as error:  # every decoder of Pillow raises its own kind
+        raise GtzanKerasError(f"{file}: not a readable picture ({error}); mend or remove it") from error
+    ink = np.asarray(picture).min(axis=2) < 255
+    if not ink.any():
+        raise GtzanKerasError(f"{file}: an empty (all white) picture; mend or remove it")
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    mode = "L" if spec.channels == 1 else "RGB"
+    resized = picture.convert(mode).resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, dtype=np.uint8).reshape(spec.shape)

@@ -1,0 +1,542 @@
+"""Cross-validation of models of hand-crafted features, by fold, row and track."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gtzan_keras.audio.features import FEATURE_COLUMNS, correlation_filter
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import describe, genre_names, track_id_of
+from gtzan_keras.tracks.splits import Split, stratified
+from gtzan_keras.tracks.splits import folds as track_folds
+from gtzan_keras.training.evaluate import confusion, interval_scores
+
+if TYPE_CHECKING:
+    import keras
+
+    from gtzan_keras.store.spectrograms import SpectrogramStore
+
+__all__ = ["CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
+
+logger = logging.getLogger(__name__)
+
+# A segment's number in a file name: blues.00000.3.wav. GTZAN's own numbers have five digits.
+_SEGMENT = re.compile(r"\.\d{1,4}(?=\.[^.]+$)")
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What the models of all folds said about the rows that they had not seen.
+
+    Scores are given ``by="track"``, a track's rows voting with their mean probabilities, or
+    ``by="row"``. In a table with one row a track the two agree.
+
+    Parameters
+    ----------
+    genres : list of str
+        Class order.
+    folds : pd.DataFrame [shape=(folds, 5)]
+        ``fold`` (name), ``leaky``, ``train`` and ``test`` (number of rows), ``inputs`` (features left by
+        the filter).
+    rows : pd.DataFrame [shape=(test rows, 5 + genres)]
+        ``fold`` (number, from 0), ``filename``, ``track_id``, ``genre``, ``predicted``, then one column
+        of probabilities a genre.
+    missing : tuple of str
+        Tracks of the folds that the table does not have.
+    """
+
+    genres: list[str]
+    folds: pd.DataFrame
+    rows: pd.DataFrame
+    missing: tuple[str, ...] = ()
+
+    @property
+    def leaky(self) -> bool:
+        """Whether a recording may stand on two sides of a fold."""
+        return bool(self.folds["leaky"].any())
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """As `rows`, one row a fold and track, with the mean of its rows' probabilities."""
+        groups = self.rows.groupby(["fold", "track_id"], as_index=False)
+        table = groups.agg({"genre": "first", **dict.fromkeys(self.genres, "mean")})
+        likeliest = table[self.genres].to_numpy().argmax(axis=1)
+        table.insert(3, "predicted", np.array(self.genres)[likeliest])
+        return table
+
+    def scores(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
+        """Accuracy and macro precision, recall and F1 of each fold.
+
+        Returns
+        -------
+        pd.DataFrame [shape=(folds, 6)]
+            ``fold`` (name), ``leaky``, ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1``.
+        """
+        from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+        result = []
+        for number, part in self._predictions(by).groupby("fold"):
+            truth, predicted = part["genre"], part["predicted"]
+            macro = precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
+            name, leaky = self.folds.loc[number, ["fold", "leaky"]]
+            result.append([name, leaky, accuracy_score(truth, predicted), *macro[:3]])
+        columns = ["fold", "leaky", "accuracy", "macro_precision", "macro_recall", "macro_f1"]
+        return pd.DataFrame(result, columns=columns)
+
+    def summary(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
+        """Mean and standard deviation (of the sample, n - 1) of `scores` over the folds.
+
+        Returns
+        -------
+        pd.DataFrame [shape=(4, 2)]
+            Indexed by score; columns ``mean`` and ``std`` (NaN for a single fold).
+        """
+        return self.scores(by).drop(columns=["fold", "leaky"]).agg(["mean", "std"]).T
+
+    def confusion_matrix(self, by: Literal["track", "row"] = "track") -> npt.NDArray[np.int64]:
+        """The folds' confusion matrices (true, predicted), summed."""
+        return confusion(*self._codes(by), len(self.genres))
+
+    def intervals(self, resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, float]]:
+        """Scores over the tracks of all folds together, with 95 % bootstrap intervals.
+
+        Tracks are drawn again, never their segments. See `gtzan_keras.training.evaluate.interval_scores`.
+        """
+        return interval_scores(*self._codes("track"), len(self.genres), resamples, seed)
+
+    def _predictions(self, by: str) -> pd.DataFrame:
+        if by not in ("track", "row"):
+            raise GtzanKerasError(f"by is {by!r}; expected 'track' or 'row'")
+        return self.tracks if by == "track" else self.rows
+
+    def _codes(self, by: str) -> tuple[np.ndarray, np.ndarray]:
+        table = self._predictions(by)
+        code = {genre: number for number, genre in enumerate(self.genres)}
+        return table["genre"].map(code).to_numpy(), table["predicted"].map(code).to_numpy()
+
+
+def cross_validate(
+    build: Callable[..., Any],
+    table: pd.DataFrame,
+    folds: Sequence[Split],
+    *,
+    columns: Sequence[str] | None = None,
+    threshold: float | None = None,
+    exclude_genres: Iterable[str] = (),
+    pictures: SpectrogramStore | None = None,
+    seed: int = 0,
+    epochs: int = 50,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    halve_every: int = 10,
+) -> CrossValidation:
+    """Train a new model on each fold's training rows and score it on the fold's test rows.
+
+    Filter and scaler learn from the fold's training rows alone. Keras models are trained as in the
+    feature report: Adam, categorical cross-entropy, the rate halved every ten epochs, no early
+    stopping; a fold's validation part is left alone.
+
+    Parameters
+    ----------
+    build : callable
+        Makes an unfitted scikit-learn classifier, which brings its own scaler (`classical`), or an
+        uncompiled `keras.Model`, whose input is standardised here. Called without arguments, or, where
+        it requires one, with the number of features.
+    table : pd.DataFrame
+        From `load_feature_table` or `feature_table`: one row a track or a segment.
+    folds : sequence of Split
+        Of tracks, from `gtzan_keras.tracks.splits`: `folds`, or a list with one split, as
+        ``[fault_filtered(...)]``. From `row_folds` for a leak on purpose.
+    columns : sequence of str, optional
+        Features to use; all 57 when left out.
+    threshold : float, optional
+        Correlation from which on the later of two features is dropped (the report: 0.8); none is
+        dropped when left out.
+    exclude_genres : iterable of str
+        Leave these genres out altogether, as Zhang does.
+    pictures : SpectrogramStore, optional
+        Gives a model with two inputs, ``features`` and ``picture`` (`two_branch`), the picture of each
+        row's track; rows without one are left out.
+    seed : int
+        Drives Python, NumPy and Keras, and every ``random_state`` of a scikit-learn model.
+    epochs, batch_size, learning_rate : int, int, float
+        Of Keras models.
+    halve_every : int > 0 [epochs]
+        After how many epochs the rate is halved, again and again.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    GtzanKerasError
+        A fold leaks and is not marked leaky; a fold has no rows in training or test; a column is
+        missing or holds NaN; a genre to exclude is not there, or fewer than two are left; the model does
+        not fit the number of features and genres.
+
+    References
+    ----------
+    "Music Genre Classification via CNNs using the GTZAN dataset" (feature 1-D CNN report). Zhang, "Music
+    Genre Classification Based on Deep Learning", 2025 (genres left out).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gtzan_keras.tracks import splits
+    >>> from gtzan_keras.training.classical import classical
+    >>> from gtzan_keras.training.cross_validate import cross_validate, tracks_of
+    >>> names = [f"{genre}.0000{n}.wav" for genre in ("jazz", "rock") for n in range(4)]
+    >>> table = pd.DataFrame({"filename": names, "tempo": [60.0, 61, 62, 63, 120, 121, 122, 123]})
+    >>> table["label"] = table["filename"].str[:4]
+    >>> folds = splits.folds(tracks_of(table), k=2)
+    >>> result = cross_validate(lambda: classical("knn", n_neighbors=1), table, folds, columns=["tempo"])
+    >>> result.scores()["accuracy"].tolist(), result.confusion_matrix().tolist()
+    ([1.0, 1.0], [[4, 0], [0, 4]])
+    """
+    from tqdm import tqdm
+
+    names = list(FEATURE_COLUMNS if columns is None else columns)
+    _check_table(table, names)
+    if not folds:
+        raise GtzanKerasError("folds is empty; expected at least one Split")
+    table = table.assign(track_id=_track_ids(table)).reset_index(drop=True)
+    known = {*table["track_id"], *table["filename"]}
+    missing = sorted({key for fold in folds for ids in fold.parts().values() for key in ids} - known)
+    if missing:
+        logger.warning("%d tracks of the folds are not in the table, %s first", len(missing), missing[0])
+    tracks = tracks_of(table)
+    table = _without(table, exclude_genres)
+    if pictures is not None:
+        table, images = _with_pictures(table, pictures)
+    genres = genre_names(table["label"])
+    labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
+
+    parts = []
+    for fold in folds:  # All of them before the first is trained
+        fold.check(tracks)
+        parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
+
+    facts, predictions = [], []
+    for number, (fold, train, test) in enumerate(tqdm(parts, desc="folds", unit="fold", disable=None)):
+        kept = names
+        if threshold is not None:
+            kept = correlation_filter(table.loc[train, names], threshold)[0]
+        features = table[kept].astype(float)
+        model, is_keras = _build(build, len(kept), seed)
+        if is_keras:
+            inputs = {"features": _standardised(features, train)}
+            if pictures is not None:
+                inputs["picture"] = images
+            _check_model(model, inputs, len(genres))
+            seen = {name: values[train] for name, values in inputs.items()}
+            unseen = {name: values[test] for name, values in inputs.items()}
+            _fit(model, seen, labels[train], epochs, batch_size, learning_rate, halve_every)
+            probabilities = _predict(model, unseen)
+            predicted = probabilities.argmax(axis=1)
+        else:
+            model.fit(features.loc[train], labels[train])
+            probabilities = _probabilities(model, features.loc[test], len(genres))
+            predicted = model.predict(features.loc[test])
+        rows = table.loc[test, ["filename", "track_id", "label"]].rename(columns={"label": "genre"})
+        rows.insert(0, "fold", number)
+        rows["predicted"] = np.array(genres)[predicted]
+        predictions.append(rows.join(pd.DataFrame(probabilities, index=rows.index, columns=genres)))
+        facts.append([fold.name, fold.leaky, len(train), len(test), len(kept)])
+    return CrossValidation(
+        genres,
+        pd.DataFrame(facts, columns=["fold", "leaky", "train", "test", "inputs"]),
+        pd.concat(predictions, ignore_index=True),
+        tuple(missing),
+    )
+
+
+def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The tracks that a table of features is about, as `gtzan_keras.tracks.splits` wants them.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        With ``filename`` and ``label``; segments of one track (``blues.00000.3.wav``) are one track.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(tracks, 8)]
+        As from `gtzan_keras.load_tracks`, without paths.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gtzan_keras.training.cross_validate import tracks_of
+    >>> table = pd.DataFrame({"filename": ["pop.00000.0.wav", "pop.00000.1.wav"], "label": ["pop", "pop"]})
+    >>> tracks_of(table)[["track_id", "fault_filtered"]].values.tolist()
+    [['pop.00000', 'test']]
+    """
+    return describe(dict(zip(_track_ids(table), table["label"], strict=True)))
+
+
+def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
+    """LEAKY folds of random rows: segments of one track stand in training and test.
+
+    Only to show what such a split does to a figure, or to reproduce one that was made with it. Every
+    fold is marked leaky, and its parts hold file names instead of track ids.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        With ``filename`` and ``label``, one row a segment.
+    k : int >= 2
+        How many folds; each has the same share of every genre.
+    seed : int
+        Another seed gives other folds.
+
+    Returns
+    -------
+    list of Split [length k]
+
+    See Also
+    --------
+    gtzan_keras.tracks.splits.folds : folds of tracks, which do not leak.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gtzan_keras.training.cross_validate import row_folds
+    >>> names = [f"pop.00000.{segment}.wav" for segment in range(4)]
+    >>> fold = row_folds(pd.DataFrame({"filename": names, "label": "pop"}), k=2)[0]
+    >>> fold.name, fold.leaky, len(fold.test)
+    ('random rows (leaky) fold 1 of 2', True, 2)
+    """
+    rows = pd.DataFrame({"track_id": table["filename"], "genre": table["label"]})
+    rows["duplicates"] = [()] * len(rows)
+    return [
+        dataclasses.replace(fold, name=fold.name.replace("stratified", "random rows (leaky)", 1), leaky=True)
+        for fold in track_folds(rows, k, seed=seed)
+    ]
+
+
+def random_segments(
+    store: SpectrogramStore,
+    shares: tuple[float, float, float],
+    seed: int = 0,
+    count: int | None = None,
+    without: Iterable[str] = (),
+) -> Split:
+    """LEAKY split of random segments of a store: those of one track stand in all parts.
+
+    Only to reproduce a figure that was made with such a split. Parts hold ids of samples,
+    ``"blues.00000#3"``.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        With segments.
+    shares : (float, float, float)
+        Of training, validation and test.
+    seed : int
+        Another seed gives another split.
+    count : int, optional
+        So many segments, drawn at random; all when left out.
+    without : iterable of str
+        Genres to leave out.
+
+    Returns
+    -------
+    Split
+        Marked leaky.
+
+    See Also
+    --------
+    row_folds : the same for a table of features.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+    >>> from gtzan_keras.training.cross_validate import random_segments
+    >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8,
+    ...                        segment_seconds=1, segment_hop_seconds=1)
+    >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+    >>> ids = ["pop.00000"] * 5 + ["rock.00000"] * 5
+    >>> store = SpectrogramStore.from_arrays(path, np.zeros((10, 8, 8), "uint8"), ids, spec)
+    >>> split = random_segments(store, (0.6, 0.0, 0.4))
+    >>> split.leaky, len(split.train), split.test[0].split("#")[0]
+    (True, 6, 'pop.00000')
+    """
+    rows = pd.DataFrame({"track_id": store.sample_id, "genre": store.genre})
+    rows = rows[~rows["genre"].isin(set(without))].reset_index(drop=True)
+    if count is not None and count < len(rows):
+        rows = rows.iloc[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
+    rows["duplicates"] = [()] * len(rows)
+    split = stratified(rows, shares, seed)
+    return dataclasses.replace(split, name=f"random segments (leaky) {split.name}", leaky=True)
+
+
+def _track_ids(table: pd.DataFrame) -> list[str]:
+    """The track of each row, as the catalogue calls it."""
+    names = table["filename"]
+    if names.str.contains(_SEGMENT).all():  # "take.2.wav" among whole tracks is no segment
+        names = names.str.replace(_SEGMENT, "", regex=True)
+    return [track_id_of(Path(label, name)) for label, name in zip(table["label"], names, strict=True)]
+
+
+def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    absent = [column for column in ("filename", "label", *columns) if column not in table]
+    if absent:
+        raise GtzanKerasError(
+            f"the table of features has no column {', '.join(absent)}; make it with load_feature_table() or "
+            "feature_table(), or name other columns"
+        )
+    if not columns:
+        raise GtzanKerasError("columns is empty; expected names of features")
+    for column in columns:
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        if not np.isfinite(numbers).all():
+            row = table["filename"].iloc[int(np.argmin(np.isfinite(numbers)))]
+            raise GtzanKerasError(f"column {column!r}, row {row!r}: expected a finite number")
+
+
+def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame:
+    excluded, present = set(exclude_genres), set(table["label"])
+    if excluded - present:
+        raise GtzanKerasError(
+            f"exclude_genres: no {', '.join(sorted(excluded - present))} in the table; "
+            f"its genres are {', '.join(genre_names(present))}"
+        )
+    if len(present - excluded) < 2:
+        raise GtzanKerasError(f"{len(present - excluded)} genre is left to tell apart; expected at least 2")
+    return table[~table["label"].isin(excluded)].reset_index(drop=True)
+
+
+def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
+    """Positions of a part's rows. Only leaky folds may name single rows: a check of tracks would miss it."""
+    keys = fold.parts()[part]
+    chosen = table["track_id"].isin(keys)
+    if fold.leaky:
+        chosen |= table["filename"].isin(keys)
+    if not chosen.any():
+        raise GtzanKerasError(
+            f"split {fold.name!r}: the table has no row of its {part} part; make the split from "
+            "tracks_of(table)"
+        )
+    return np.flatnonzero(chosen)
+
+
+def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, bool]:
+    """A new model that follows the seed, and whether it is a Keras model."""
+    from sklearn.base import BaseEstimator
+
+    parameters = inspect.signature(build).parameters.values()
+    required = [p for p in parameters if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD]
+    arguments = [num_inputs] if required else []
+    model = build(*arguments)
+    if isinstance(model, BaseEstimator):
+        random_states = [key for key in model.get_params() if key.endswith("random_state")]
+        return model.set_params(**dict.fromkeys(random_states, seed)), False
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise GtzanKerasError(
+            f"build returned {type(model).__name__}; expected a scikit-learn classifier or a keras.Model"
+        )
+    keras.utils.set_random_seed(seed)
+    return build(*arguments), True  # Again, for its weights to follow the seed
+
+
+def _with_pictures(table: pd.DataFrame, store: SpectrogramStore) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows whose track has a picture, and the pictures (row, height, width, channel), 0..1."""
+    place = {track_id: row for row, track_id in enumerate(store.track_id)}
+    if len(place) < len(store):
+        raise GtzanKerasError(f"{store.path}: holds several pictures a track; expected one")
+    table = table[table["track_id"].isin(place)].reset_index(drop=True)
+    if table.empty:
+        raise GtzanKerasError(f"{store.path}: has no picture of any track in the table")
+    return table, store.read([place[track_id] for track_id in table["track_id"]]) / np.float32(255)
+
+
+def _check_model(model: keras.Model, inputs: Mapping[str, np.ndarray], num_classes: int) -> None:
+    given = {name: (None, *values.shape[1:]) for name, values in inputs.items()}
+    expected = {"features": model.input_shape}
+    if len(model.inputs) > 1:
+        expected = {tensor.name: tensor.shape for tensor in model.inputs}
+    if expected != given or model.output_shape != (None, num_classes):
+        features = inputs["features"].shape[1]
+        pictures = f", pictures of {inputs['picture'].shape[1:]}" if "picture" in inputs else ""
+        builder = "two_branch((features,), pictures.spec.shape" if pictures else "feature_cnn((features,)"
+        raise GtzanKerasError(
+            f"model {model.name!r} maps {model.input_shape} to {model.output_shape}, but there are "
+            f"{features} features{pictures} and {num_classes} genres; build it as "
+            f"lambda features: {builder}, {num_classes})"
+        )
+
+
+def _standardised(features: pd.DataFrame, train: np.ndarray) -> npt.NDArray[np.float32]:
+    """All rows, by mean and standard deviation of the training rows."""
+    from sklearn.preprocessing import StandardScaler
+
+    return StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
+
+
+def _fit(
+    model: keras.Model,
+    inputs: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    halve_every: int,
+) -> None:
+    import keras
+
+    steps = -(-len(labels) // batch_size)
+    rate = keras.optimizers.schedules.ExponentialDecay(
+        learning_rate, halve_every * steps, 0.5, staircase=True
+    )
+    # XLA compiles longer than such a small network trains.
+    model.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", jit_compile=False)
+    targets = keras.utils.to_categorical(labels, model.output_shape[-1])
+    model.fit(_as_input(model, inputs), targets, epochs=epochs, batch_size=batch_size, verbose=0)
+
+
+def _as_input(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> Any:
+    """Arrays by name, or the only one alone, as the model wants them."""
+    return dict(inputs) if len(model.inputs) > 1 else inputs["features"]
+
+
+def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 256) -> np.ndarray:
+    """Probabilities, `rows` at a time. Called as it is: `Model.predict` would be traced in every fold."""
+    import keras
+
+    def part(start: int) -> Any:
+        return _as_input(model, {name: values[start : start + rows] for name, values in inputs.items()})
+
+    starts = range(0, len(inputs["features"]), rows)
+    return np.concatenate(
+        [keras.ops.convert_to_numpy(model(part(start), training=False)) for start in starts]
+    )
+
+
+def _probabilities(model: Any, features: pd.DataFrame, num_classes: int) -> np.ndarray:
+    """Probabilities (row, class); the softmax of the decision values where a model has no others."""
+    from scipy.special import softmax
+
+    if hasattr(model, "predict_proba"):
+        known = model.predict_proba(features)
+    else:
+        values = model.decision_function(features)
+        known = softmax(values if values.ndim == 2 else np.stack([-values, values], axis=1) / 2, axis=1)
+    probabilities = np.zeros((len(features), num_classes))
+    probabilities[:, model.classes_] = known
+    return probabilities

@@ -1,0 +1,414 @@
+"""Cross-validation over folds of tracks, for Keras and scikit-learn models alike."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.model_selection import cross_val_predict, cross_val_score
+from sklearn.preprocessing import StandardScaler
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.dense_network import dense
+from gtzan_keras.models.two_branch_network import two_branch
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import facts
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.classical import classical
+from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
+
+COLUMNS = ("tempo", "rms_mean", "mfcc1_mean", "mfcc2_mean")
+GENRES = ["blues", "metal", "pop"]
+
+
+def make_table(genres: list[str], per_genre: int, segments: int = 0) -> pd.DataFrame:
+    """GTZAN's names with made-up features: a track's own place near its genre's, and noise a segment."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, genre in enumerate(genres):
+        for track in range(per_genre):
+            place = rng.normal(0.8 * number, 1, len(COLUMNS))
+            for segment in range(max(segments, 1)):
+                middle = f".{segment}" if segments else ""
+                noise = rng.normal(0, 0.1, len(COLUMNS)) if segments else 0
+                rows.append([f"{genre}.{track:05}{middle}.wav", *(place + noise), genre])
+    return pd.DataFrame(rows, columns=["filename", *COLUMNS, "label"])
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return make_table(GENRES, 30)
+
+
+@pytest.fixture(scope="module")
+def segments() -> pd.DataFrame:
+    return make_table(GENRES, 12, segments=5)
+
+
+@pytest.fixture(scope="module")
+def folds(table) -> list[Split]:
+    return splits.folds(tracks_of(table), k=3)
+
+
+def positions(table: pd.DataFrame, folds: list[Split]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same folds as scikit-learn wants them."""
+    ids = table["filename"].str[:-4]
+    return [tuple(np.flatnonzero(ids.isin(part)) for part in (fold.train, fold.test)) for fold in folds]
+
+
+def small_network(features: int) -> keras.Model:
+    return dense((features,), len(GENRES), units=(8,), dropout=0.2)
+
+
+def validate(build: Callable, table: pd.DataFrame, folds: list[Split], **arguments):
+    return cross_validate(build, table, folds, **{"columns": COLUMNS, "epochs": 2, **arguments})
+
+
+@pytest.mark.parametrize("name", ["svm", "knn", "logistic_regression"])
+def test_the_summed_matrix_is_that_of_scikit_learns_cross_val_predict(table, folds, name):
+    found = validate(lambda: classical(name), table, folds).confusion_matrix()
+    predicted = cross_val_predict(
+        classical(name), table[[*COLUMNS]], table["label"], cv=positions(table, folds)
+    )
+    np.testing.assert_array_equal(found, confusion_matrix(table["label"], predicted, labels=GENRES))
+
+
+@pytest.mark.parametrize(
+    ("score", "scoring"),
+    [
+        ("accuracy", "accuracy"),
+        ("macro_f1", "f1_macro"),
+        ("macro_recall", "recall_macro"),
+        ("macro_precision", "precision_macro"),
+    ],
+)
+def test_each_folds_score_is_that_of_scikit_learns_cross_val_score(table, folds, score, scoring):
+    build = lambda: classical("logistic_regression")  # noqa: E731
+    expected = cross_val_score(
+        build(), table[[*COLUMNS]], table["label"], cv=positions(table, folds), scoring=scoring
+    )
+    result = validate(build, table, folds)
+    np.testing.assert_allclose(result.scores()[score], expected)
+    assert result.summary().at[score, "mean"] == pytest.approx(expected.mean())
+    assert result.summary().at[score, "std"] == pytest.approx(expected.std(ddof=1))
+
+
+def test_the_order_of_the_tables_rows_does_not_matter(table, folds):
+    shuffled = table.sample(frac=1, random_state=0)
+    build = lambda: classical("knn")  # noqa: E731
+    expected, found = (validate(build, rows, folds) for rows in (table, shuffled))
+    pd.testing.assert_frame_equal(found.tracks, expected.tracks)
+
+
+@pytest.mark.parametrize("build", [small_network, lambda: classical("knn")], ids=["keras", "scikit-learn"])
+def test_the_scaler_sees_training_rows_only(table, folds, build, monkeypatch):
+    seen = []
+    original = StandardScaler.fit
+
+    def spy(self, features, *arguments, **keywords):
+        seen.append(np.asarray(features))
+        return original(self, features, *arguments, **keywords)
+
+    monkeypatch.setattr(StandardScaler, "fit", spy)
+    validate(build, table, folds)
+    assert len(seen) == len(folds)
+    for features, (train, _) in zip(seen, positions(table, folds), strict=True):
+        np.testing.assert_array_equal(features, table[[*COLUMNS]].to_numpy()[train])
+
+
+def test_the_filter_sees_training_rows_only(table, folds):
+    train = table["filename"].str[:-4].isin(folds[0].train)
+    # In fold 0's training rows the second feature repeats the first; its test rows break the tie.
+    copied = table.assign(rms_mean=np.where(train, table["tempo"], 50 * table["mfcc1_mean"]))
+    result = validate(lambda: classical("knn"), copied, folds[:1], threshold=0.9)
+    assert result.folds["inputs"].tolist() == [3]
+
+
+def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, monkeypatch):
+    seen = []
+    original = keras.Model.fit
+
+    def spy(self, inputs, targets, **keywords):
+        seen.append((inputs, targets))
+        return original(self, inputs, targets, **keywords)
+
+    monkeypatch.setattr(keras.Model, "fit", spy)
+    validate(small_network, table, folds[:1])
+    (inputs, targets), train = seen[0], positions(table, folds)[0][0]
+    rows = table[[*COLUMNS]].to_numpy()[train]
+    np.testing.assert_allclose(inputs, (rows - rows.mean(axis=0)) / rows.std(axis=0), atol=1e-5)
+    assert [GENRES[column] for column in targets.argmax(axis=1)] == table["label"].iloc[train].tolist()
+
+
+def test_the_learning_rate_is_halved_again_and_again(table, folds):
+    models = []
+
+    def build(features):
+        models.append(small_network(features))
+        return models[-1]
+
+    validate(build, table, folds[:1], epochs=6, halve_every=2, learning_rate=0.8)
+    assert float(models[-1].optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_keras_model_learns(folds, table):
+    network = lambda n: dense((n,), 3, units=(16,), dropout=0.0)  # noqa: E731
+    easy = table.assign(tempo=table["label"].map({"blues": -5.0, "metal": 0.0, "pop": 5.0}))
+    result = validate(network, easy, folds[:1], epochs=30, batch_size=8, learning_rate=1e-2)
+    assert result.scores()["accuracy"].tolist() == [1.0]
+
+
+@pytest.fixture(scope="module")
+def noise(separable) -> pd.DataFrame:
+    """Features that say nothing, of the tracks of a store whose pictures tell all."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"filename": [f"{track}.wav" for track in separable.track_id]})
+    numbers = pd.DataFrame(rng.normal(size=(len(table), len(COLUMNS))), columns=[*COLUMNS])
+    return table.join(numbers).assign(label=separable.genre).sample(frac=1, random_state=0)
+
+
+def two(features: int) -> keras.Model:
+    return two_branch((features,), (8, 12, 1), 3, picture_filters=(8,), dense_units=(16,), dropout=0.0)
+
+
+def test_a_model_with_two_branches_sees_the_picture_of_each_rows_track(noise, separable, monkeypatch):
+    seen = []
+    original = keras.Model.fit
+
+    def spy(self, inputs, targets, **keywords):
+        seen.append((inputs["picture"], targets))
+        return original(self, inputs, targets, **keywords)
+
+    monkeypatch.setattr(keras.Model, "fit", spy)
+    folds = splits.folds(tracks_of(noise), k=3)
+    validate(two, noise, folds[:1], pictures=separable)
+    ((pictures, targets),) = seen
+    tracks = [name[:-4] for name in noise["filename"] if name[:-4] in folds[0].train]
+    expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
+    np.testing.assert_allclose(pictures, expected, atol=1e-6)
+    genres = [separable.genres[code] for code in targets.argmax(axis=1)]
+    assert genres == [track.split(".")[0] for track in tracks]
+
+
+def test_a_model_with_two_branches_learns_from_the_picture(noise, separable, make_store):
+    alike = noise.assign(**dict.fromkeys(COLUMNS, 1.0))
+    # Told apart by brightness: where in the picture something stands is lost in the pooling.
+    grey = np.random.default_rng(0).integers(30, size=(36, 8, 12), dtype=np.uint8)
+    grey += np.repeat(np.array([0, 100, 200], np.uint8), 12)[:, None, None]
+    pictures = make_store(list(separable.track_id), grey)
+    folds = splits.folds(tracks_of(alike), k=3)[:1]
+    result = validate(
+        two, alike, folds, pictures=pictures, epochs=40, halve_every=40, batch_size=8, learning_rate=1e-2
+    )
+    assert result.scores()["accuracy"].tolist() == [1.0]
+
+
+def test_rows_without_a_picture_are_left_out(noise, separable, make_store):
+    ids = [track for track in separable.track_id if track != "metal.00000"]
+    result = validate(two, noise, splits.folds(tracks_of(noise), k=3), pictures=make_store(ids))
+    assert sorted(result.rows["track_id"]) == sorted(ids)
+
+
+def test_a_store_that_fits_no_row_is_refused(noise, make_store):
+    folds = splits.folds(tracks_of(noise), k=3)
+    with pytest.raises(GtzanKerasError, match="several pictures a track"):
+        validate(two, noise, folds, pictures=make_store(["disco.00000", "disco.00000"]))
+    with pytest.raises(GtzanKerasError, match="no picture of any track"):
+        validate(two, noise, folds, pictures=make_store(["pop.00000", "jazz.00000"]))
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, folds):
+    first, same, other = (validate(small_network, table, folds[:2], seed=seed) for seed in (3, 3, 4))
+    pd.testing.assert_frame_equal(first.rows, same.rows)
+    assert not np.allclose(first.rows[GENRES], other.rows[GENRES], atol=1e-4)
+
+
+def test_the_seed_drives_a_random_forest(table, folds):
+    build = lambda: classical("random_forest", n_estimators=5)  # noqa: E731
+    first, same, other = (validate(build, table, folds[:1], seed=seed) for seed in (3, 3, 4))
+    pd.testing.assert_frame_equal(first.rows, same.rows)
+    assert not first.rows[GENRES].equals(other.rows[GENRES])
+
+
+def test_a_builder_without_required_arguments_is_called_without_any(table, folds):
+    result = validate(LogisticRegression, table, folds[:1])
+    assert len(result.rows) == len(folds[0].test)
+
+
+def test_artist_grouped_folds_have_no_artist_on_two_sides(table):
+    artist = facts()["artist"]
+    result = validate(lambda: classical("knn"), table, splits.folds(tracks_of(table), k=3, group="artist"))
+    tested = result.tracks.assign(artist=result.tracks["track_id"].map(artist))
+    known = tested[tested["artist"] != ""]
+    assert len(result.tracks) == len(table)
+    assert known.groupby("artist")["fold"].nunique().max() == 1
+    assert known["artist"].duplicated().any()
+
+
+def test_a_single_split_is_one_fold(table):
+    result = validate(lambda: classical("knn"), table, [splits.fault_filtered(tracks_of(table))])
+    parts = facts()["fault_filtered"].reindex(tracks_of(table)["track_id"])
+    assert result.folds[["train", "test"]].iloc[0].tolist() == [sum(parts == "train"), sum(parts == "test")]
+    assert np.isnan(result.summary().at["accuracy", "std"])
+
+
+def test_copies_of_one_recording_on_two_sides_are_refused():
+    copies = facts()["exact_duplicate_of"]
+    one = next(name for name in copies.index[copies != ""] if name.startswith("metal"))
+    other = copies[one].split()[0]
+    names = [one, other, "pop.00000", "pop.00001"]
+    table = make_table(["metal"], 4).assign(
+        filename=[f"{name}.wav" for name in names], label=[name.split(".")[0] for name in names]
+    )
+    leak = Split("by hand", (one, "pop.00000"), (), (other, "pop.00001"))
+    with pytest.raises(GtzanKerasError, match="copies of one recording stand on two sides"):
+        validate(lambda: classical("knn", n_neighbors=1), table, [leak])
+    marked = dataclasses.replace(leak, leaky=True)
+    assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
+
+
+def test_near_duplicates_on_two_sides_are_refused_and_none_are_in_the_folds_that_are_drawn():
+    table = make_table(["jazz", "rock"], 60)
+    leak = Split("by hand", ("jazz.00033", "jazz.00000"), (), ("jazz.00051",))
+    with pytest.raises(GtzanKerasError, match=r"jazz\.00033 in train, jazz\.00051 in test"):
+        validate(lambda: classical("knn"), table, [leak])
+    pairs = [{"jazz.00033", "jazz.00051"}, {"jazz.00034", "jazz.00053"}, {"jazz.00035", "jazz.00055"}]
+    for fold in splits.folds(tracks_of(table), k=5):
+        assert all(len(pair & set(fold.test)) != 1 for pair in pairs)
+
+
+def test_segments_follow_their_track(segments):
+    folds = splits.folds(tracks_of(segments), k=3)
+    result = validate(lambda: classical("knn"), segments, folds)
+    for number, fold in enumerate(folds):
+        tested = set(result.rows.loc[result.rows["fold"] == number, "track_id"])
+        assert tested == set(fold.test)
+    assert (len(result.rows), len(result.tracks), result.leaky) == (180, 36, False)
+
+
+def test_a_tracks_segments_vote_with_their_mean_probabilities(segments):
+    folds = splits.folds(tracks_of(segments), k=3)
+    result = validate(lambda: classical("logistic_regression"), segments, folds)
+    for track in result.tracks.itertuples():
+        votes = result.rows.loc[result.rows["track_id"] == track.track_id, GENRES].mean()
+        assert track.predicted == votes.idxmax()
+    row_f1 = [
+        f1_score(part["genre"], part["predicted"], average="macro") for _, part in result.rows.groupby("fold")
+    ]
+    np.testing.assert_allclose(result.scores(by="row")["macro_f1"], row_f1)
+    assert result.confusion_matrix(by="row").sum() == 180
+    assert result.confusion_matrix(by="track").sum() == 36
+
+
+def test_random_rows_put_a_track_on_both_sides_and_say_so(segments):
+    folds = row_folds(segments, k=3, seed=1)
+    sides = [{name.rsplit(".", 2)[0] for name in part} for part in (folds[0].train, folds[0].test)]
+    assert sides[0] & sides[1]
+    assert sorted(name for fold in folds for name in fold.test) == sorted(segments["filename"])
+    assert all(fold.leaky and "leaky" in fold.name and "seed 1" in fold.name for fold in folds)
+
+
+def test_random_rows_flatter_a_model_that_knows_tracks_by_heart(segments):
+    build = lambda: classical("knn", n_neighbors=1)  # noqa: E731
+    leaky = validate(build, segments, row_folds(segments, k=3))
+    honest = validate(build, segments, splits.folds(tracks_of(segments), k=3))
+    assert leaky.leaky
+    assert leaky.scores()["leaky"].tolist() == [True, True, True]
+    assert leaky.summary(by="row").at["accuracy", "mean"] > 0.95
+    assert honest.summary(by="row").at["accuracy", "mean"] < 0.8
+
+
+def test_single_rows_in_a_fold_that_is_not_marked_leaky_are_refused(segments):
+    unmarked = dataclasses.replace(row_folds(segments, k=3)[0], leaky=False)
+    with pytest.raises(GtzanKerasError, match="no row of its train part"):
+        validate(lambda: classical("knn"), segments, [unmarked])
+
+
+@pytest.mark.parametrize("build", [lambda n: dense((n,), 2, units=(4,)), lambda: classical("svm")])
+def test_excluded_genres_are_gone_from_training_and_scores(table, folds, build):
+    result = validate(build, table, folds, exclude_genres=["metal"])
+    assert result.genres == ["blues", "pop"]
+    assert set(result.rows["genre"]) == {"blues", "pop"}
+    assert result.folds["train"].tolist() == [40, 40, 40]
+    assert result.confusion_matrix().shape == (2, 2)
+
+
+def test_tracks_of_excluded_genres_do_not_count_as_missing(table, folds):
+    assert validate(lambda: classical("knn"), table, folds, exclude_genres=["pop"]).missing == ()
+
+
+def test_tracks_that_the_table_lacks_are_named(table, folds, caplog):
+    result = validate(lambda: classical("knn"), table[table["filename"] != "pop.00003.wav"], folds)
+    assert result.missing == ("pop.00003",)
+    assert "pop.00003" in caplog.text
+
+
+def test_a_genre_that_no_training_row_has_gets_probability_zero(table):
+    ids = table["filename"].str[:-4]
+    split = Split("by hand", tuple(ids[:60]), (), tuple(ids[60:]))
+    result = validate(lambda: classical("logistic_regression"), table, [split])
+    assert (result.rows["pop"] == 0).all()
+    np.testing.assert_allclose(result.rows[["blues", "metal"]].sum(axis=1), 1)
+
+
+def test_the_svms_probabilities_agree_with_its_predictions(table, folds):
+    for excluded in ([], ["pop"]):
+        result = validate(lambda: classical("svm"), table, folds, exclude_genres=excluded)
+        np.testing.assert_allclose(result.rows[result.genres].sum(axis=1), 1)
+        assert result.rows[result.genres].idxmax(axis=1).tolist() == result.rows["predicted"].tolist()
+
+
+def test_intervals_are_about_the_tracks_of_all_folds(segments):
+    result = validate(lambda: classical("svm"), segments, splits.folds(tracks_of(segments), k=3))
+    interval = result.intervals()["accuracy"]
+    right = (result.tracks["genre"] == result.tracks["predicted"]).mean()
+    assert interval["value"] == pytest.approx(right)
+    normal = 1.96 * np.sqrt(right * (1 - right) / len(result.tracks))
+    assert interval["high"] - interval["low"] == pytest.approx(2 * normal, rel=0.2)
+
+
+def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
+    names = ["take.1.wav", "take.2.wav", "song.mp3"]
+    own = pd.DataFrame({"filename": names, "label": "polka"})
+    assert tracks_of(own)["track_id"].tolist() == ["polka/song", "polka/take.1", "polka/take.2"]
+    cut = pd.DataFrame({"filename": ["take.1.0.wav", "take.1.1.wav", "polka/song.0.mp3"], "label": "polka"})
+    assert tracks_of(cut)["track_id"].tolist() == ["polka/song", "polka/take.1"]
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "words"),
+    [
+        (lambda: dense((3,), 3), {}, "maps .None, 3. to .None, 3., but there are 4 features and 3 genres"),
+        (lambda: dense((4,), 10), {}, "maps .None, 4. to .None, 10., but there are 4 features and 3 genres"),
+        (lambda: two_branch((4,), (8, 8, 1), 3), {}, "'two_branch' maps .* but there are 4 features"),
+        (lambda: "svm", {}, "build returned str"),
+        (RandomForestClassifier, {"columns": ["tempo", "mfcc9_mean"]}, "no column mfcc9_mean"),
+        (RandomForestClassifier, {"columns": []}, "columns is empty"),
+        (RandomForestClassifier, {"folds": []}, "folds is empty"),
+        (RandomForestClassifier, {"exclude_genres": ["rock"]}, "no rock in the table; its genres are blues"),
+        (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "1 genre is left"),
+        (RandomForestClassifier, {"folds": [Split("other", ("a.1",), (), ("b.1",))]}, "no row of its train"),
+    ],
+)
+def test_bad_input_meets_one_clear_error(table, folds, build, arguments, words):
+    with pytest.raises(GtzanKerasError, match=words):
+        validate(build, table, **{"folds": folds, **arguments})
+
+
+def test_a_hole_in_the_table_is_named(table, folds):
+    holed = table.assign(tempo=table["tempo"].where(table["filename"] != "pop.00002.wav"))
+    with pytest.raises(GtzanKerasError, match=r"column 'tempo', row 'pop\.00002\.wav'"):
+        validate(lambda: classical("knn"), holed, folds)
+
+
+def test_scores_by_anything_else_are_refused(table, folds):
+    result = validate(lambda: classical("knn"), table, folds[:1])
+    with pytest.raises(GtzanKerasError, match="expected 'track' or 'row'"):
+        result.scores(by="segment")

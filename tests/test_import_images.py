@@ -1,0 +1,226 @@
+"""Folders of pictures to a store."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel, mel_image
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.import_images import import_images, resize
+from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.tracks.catalogue import describe
+
+
+def paint(file: Path, pixels: np.ndarray, mode: str | None = None, **options: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image if mode is None else image.convert(mode)).save(file, **options)
+    return file
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Colours with no white among them."""
+    return np.random.default_rng(seed).integers(250, size=(height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Like Kaggle's images_original."""
+    root = tmp_path / "images_original"
+    for seed, name in enumerate(["rock/rock00001", "blues/blues00007", "blues/blues00002", "jazz/jazz00000"]):
+        paint(root / f"{name}.png", noise(20, 30, seed))
+    return root
+
+
+def test_tracks_are_known_by_name_and_come_in_class_order(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 20, 30)
+    assert store.track_id.tolist() == ["blues.00002", "blues.00007", "jazz.00000", "rock.00001"]
+    assert store.genre.tolist() == ["blues", "blues", "jazz", "rock"]
+    assert store.genres == ["blues", "jazz", "rock"]
+
+
+def test_facts_about_the_tracks_come_along(folder: Path, tmp_path: Path) -> None:
+    tracks = import_images(folder, tmp_path / "x.h5", 20, 30).tracks.set_index("track_id")
+    assert tracks.at["blues.00002", "artist"] == "John Lee Hooker"
+
+
+def test_a_picture_of_the_right_size_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 20, 30)
+    np.testing.assert_array_equal(store.read([3])[0], noise(20, 30, 0))
+    np.testing.assert_array_equal(store.read([0])[0], noise(20, 30, 2))
+
+
+def test_pictures_are_resized_as_pillow_does(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 8, 12)
+    expected = Image.fromarray(noise(20, 30, 0)).resize((12, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(store.read([3])[0], np.asarray(expected))
+
+
+def test_one_channel_is_grey(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 20, 30, channels=1)
+    assert store.shape == (4, 20, 30, 1)
+    red, green, blue = np.moveaxis(noise(20, 30, 0).astype(float), 2, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R 601
+    np.testing.assert_allclose(store.read([3])[0, :, :, 0], luma, atol=1)
+
+
+@pytest.mark.parametrize("margin", ["white", "transparent"])
+def test_margins_are_cut_off(tmp_path: Path, margin: str) -> None:
+    inside = noise(20, 30)
+    paper = np.full((40, 60, 4), 255, np.uint8)
+    paper[:, :, 3] = 0 if margin == "transparent" else 255
+    paper[7:27, 12:42, :3], paper[7:27, 12:42, 3] = inside, 255
+    paint(tmp_path / "in" / "pop" / "pop00000.png", paper)
+    np.testing.assert_array_equal(import_images(tmp_path / "in", tmp_path / "x.h5", 20, 30).read()[0], inside)
+
+
+def test_palette_and_grey_pictures_and_jpegs_are_read(tmp_path: Path) -> None:
+    grey = np.full((20, 30), 100, np.uint8)
+    paint(tmp_path / "in" / "pop" / "a.png", grey)
+    paint(tmp_path / "in" / "pop" / "b.png", grey, mode="P")
+    paint(tmp_path / "in" / "pop" / "c.JPG", grey, quality=95)
+    paint(tmp_path / "in" / "pop" / "d.jpeg", grey, mode="CMYK", quality=95)
+    store = import_images(tmp_path / "in", tmp_path / "x.h5", 20, 30)
+    assert store.track_id.tolist() == ["pop/a", "pop/b", "pop/c", "pop/d"]
+    np.testing.assert_allclose(store.read(), 100, atol=3)
+
+
+def test_the_store_can_be_trained_on_but_takes_no_sound(folder: Path, tmp_path: Path) -> None:
+    spec = import_images(folder, tmp_path / "x.h5", 20, 30).spec
+    assert spec.shape == (20, 30, 3)
+    with pytest.raises(GtzanKerasError, match="describes imported pictures"):
+        log_mel(np.zeros(30000, np.float32), spec)
+
+
+def test_hidden_files_and_folders_are_no_pictures(folder: Path, tmp_path: Path) -> None:
+    (folder / "blues" / "._blues00002.png").write_bytes(b"a Mac's shadow")
+    (folder / ".ipynb_checkpoints").mkdir()
+    paint(folder / ".ipynb_checkpoints" / "blues00002.png", noise(20, 30))
+    (folder / "blues" / "notes.txt").write_text("mine")
+    assert import_images(folder, tmp_path / "x.h5", 20, 30).genres == ["blues", "jazz", "rock"]
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match=r"no pictures in genre folders.*blues/blues00000\.png"):
+        import_images(tmp_path, tmp_path / "x.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_pictures_of_one_track_are_refused(folder: Path, tmp_path: Path) -> None:
+    paint(folder / "rock" / "rock.00001.jpg", noise(20, 30))
+    with pytest.raises(GtzanKerasError, match=r"are both track rock\.00001"):
+        import_images(folder, tmp_path / "x.h5", 20, 30)
+
+
+def test_an_empty_picture_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    paint(folder / "jazz" / "jazz00001.png", np.full((20, 30, 3), 255, np.uint8))
+    with pytest.raises(GtzanKerasError, match=r"jazz00001\.png: an empty \(all white\) picture"):
+        import_images(folder, tmp_path / "x.h5", 20, 30)
+    assert [path.name for path in tmp_path.iterdir()] == ["images_original"]
+
+
+def test_channels_are_one_or_three(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="channels is 2"):
+        import_images(folder, tmp_path / "x.h5", 20, 30, channels=2)
+
+
+def test_a_picture_with_a_broken_chunk_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    file = folder / "jazz" / "jazz00000.png"
+    content = bytearray(file.read_bytes())
+    content[content.index(b"IDAT") - 1] -= 9  # the length of the chunk: what follows is none
+    file.write_bytes(content)
+    with pytest.raises(GtzanKerasError, match=r"jazz00000\.png: not a readable picture.*mend or remove it"):
+        import_images(folder, tmp_path / "x.h5", 20, 30)
+    assert [path.name for path in tmp_path.iterdir()] == ["images_original"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), suffix=st.sampled_from([".png", ".jpg"]))
+def test_a_damaged_picture_is_read_or_refused_and_nothing_else(
+    data: st.DataObject, suffix: str, tmp_path: Path
+) -> None:
+    file = paint(tmp_path / suffix / "pop" / f"pop00000{suffix}", noise(6, 7))
+    good = file.read_bytes()
+    damaged = bytearray(good)
+    damaged[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(damaged[: data.draw(st.integers(1, len(good)))])
+    with contextlib.suppress(GtzanKerasError):
+        import_images(tmp_path / suffix, tmp_path / "x.h5", 6, 7).close()
+    assert not (tmp_path / "x.h5.writing").exists()
+
+
+# --- resize ------------------------------------------------------------------------------------------
+
+GREY = SpectrogramSpec(name="grey", n_mels=20, height=20, width=30)
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> SpectrogramStore:
+    pictures = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
+    ids = ["pop.00003", "rock.00000", "rock.00000"]
+    return SpectrogramStore.from_arrays(tmp_path / "grey.h5", pictures, ids, GREY)
+
+
+def test_a_store_is_resized_as_pillow_does(grey: SpectrogramStore, tmp_path: Path) -> None:
+    larger = resize(grey, tmp_path / "larger.h5", 40, 45)
+    assert larger.shape == (3, 40, 45, 1)
+    for before, after in zip(grey.read(), larger.read(), strict=True):
+        expected = Image.fromarray(before[..., 0]).resize((45, 40), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(after[..., 0], expected)
+
+
+def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: Path) -> None:
+    import matplotlib
+
+    coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis").read()
+    expected = matplotlib.colormaps["viridis"](grey.read()[..., 0], bytes=True)[..., :3]
+    np.testing.assert_array_equal(coloured, expected)
+
+
+def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:
+    tracks = describe({"rock.00000": "rock", "jazz.00054": "jazz"})
+    with StoreWriter(tmp_path / "a.h5", GREY, tracks) as writer:
+        picture = np.zeros((20, 30, 1), np.uint8)
+        writer.append(Sample("rock.00000", pack([picture, picture]), md5="abc"))
+        writer.append(Sample("jazz.00054", (), refused="not audio"))
+    store = SpectrogramStore(tmp_path / "a.h5")
+    smaller = resize(store, tmp_path / "smaller.h5", 10, 10)
+    assert smaller.sample_id == ["rock.00000#0", "rock.00000#1"]
+    assert smaller.refused == {"jazz.00054": "not audio"}
+    assert smaller.source_md5 == {"rock.00000": "abc"}
+    pd.testing.assert_frame_equal(smaller.tracks, store.tracks)
+    assert smaller.genres == store.genres
+
+
+def test_the_spec_of_a_resized_store_turns_sound_into_that_size(
+    grey: SpectrogramStore, tmp_path: Path
+) -> None:
+    spec = resize(grey, tmp_path / "coloured.h5", 24, 18, "magma").spec
+    assert spec.name == "grey as 24x18 magma"
+    assert mel_image(np.random.default_rng(0).normal(size=22050).astype("float32"), spec).shape == (24, 18, 3)
+
+
+def test_coloured_pictures_take_no_second_map(folder: Path, tmp_path: Path) -> None:
+    store = import_images(folder, tmp_path / "x.h5", 20, 30)
+    with pytest.raises(GtzanKerasError, match="coloured already"):
+        resize(store, tmp_path / "y.h5", 10, 10, "viridis")
+    assert resize(store, tmp_path / "y.h5", 10, 15).shape == (4, 10, 15, 3)
+
+
+def test_a_store_is_not_resized_onto_itself(grey: SpectrogramStore) -> None:
+    with pytest.raises(GtzanKerasError, match="the store itself"):
+        resize(grey, grey.path, 10, 10)
+
+
+def test_a_size_below_one_is_refused(grey: SpectrogramStore, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="height is 0"):
+        resize(grey, tmp_path / "y.h5", 0, 10)
+    assert not (tmp_path / "y.h5").exists()

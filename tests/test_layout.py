@@ -1,0 +1,115 @@
+"""The library is one street: a room imports only from rooms above it, and no files form a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import gtzan_keras
+
+PACKAGE = Path(gtzan_keras.__file__).parent
+STREET = (
+    "errors", "audio", "tracks", "store", "datasets", "metrics", "models", "training", "inference",
+    "experiments", "report", "serve", "cli",
+)  # fmt: skip
+
+
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+# What each public name of the package stands for: `gtzan_keras.splits` is `gtzan_keras.tracks.splits`.
+PUBLIC = {
+    alias.asname or alias.name: f"{node.module or ''}.{alias.name}".lstrip(".")
+    for node in ast.walk(ast.parse((PACKAGE / "__init__.pyi").read_text("utf-8")))
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+
+
+def nearest_module(name: str) -> str:
+    """The module that holds `name`, a module or something in one."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports, at any depth, as names within the package."""
+    found = set()
+    for node in runtime_nodes(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; the package uses absolute ones"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("gtzan_keras."):
+                inner = name.removeprefix("gtzan_keras.")
+                first = inner.split(".")[0]
+                found.add(nearest_module(PUBLIC.get(first, inner) if first not in MODULES else inner))
+    return found - {"", module_name(path)}
+
+
+GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
+
+
+def test_every_room_has_its_place_in_the_street():
+    assert {name.split(".")[0] for name in GRAPH} <= set(STREET)
+
+
+def test_a_room_imports_only_from_rooms_above_it():
+    place = {room: number for number, room in enumerate(STREET)}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if place[other.split(".")[0]] > place[name.split(".")[0]]
+    ]
+    assert not wrong, wrong
+
+
+def test_no_files_import_each_other_in_a_circle():
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+def test_no_public_name_shadows_a_module():
+    shadowed = []
+    for room in ("models", "experiments"):
+        package = __import__(f"gtzan_keras.{room}", fromlist=["__all__"])
+        shadowed += [f"{room}.{name}" for name in package.__all__ if f"{room}.{name}" in MODULES]
+    assert not shadowed, shadowed
+
+
+def test_the_reader_of_imports_sees_those_inside_functions_and_not_those_for_types(tmp_path):
+    file = tmp_path / "x.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from gtzan_keras.cli import app\n"
+        "def f():\n    from gtzan_keras.audio.decode import load_audio\n    import gtzan_keras.errors\n"
+        "    from gtzan_keras import splits\n"
+    )
+    found = set()
+    for node in runtime_nodes(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    assert found == {"typing", "gtzan_keras.audio.decode", "gtzan_keras"}
+    assert nearest_module(PUBLIC["splits"]) == "tracks.splits"

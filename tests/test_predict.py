@@ -1,0 +1,534 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from gtzan_keras.audio.decode import AudioError, load_audio, stream_array, stream_audio
+from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.inference.predict import SONG_SUFFIXES, Prediction, find_songs, predict, predict_all
+from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.saving import SavedModel, save_model
+from gtzan_keras.report._style import FAINT, GENRE_COLOURS
+from gtzan_keras.report.timeline import picture_paths, timeline
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES, GENRES, load_tracks
+
+RATE = 4000
+SPEC = SpectrogramSpec(
+    name="small", sample_rate=RATE, n_fft=256, window_length=256, hop_length=128, n_mels=16, height=16,
+    width=16, clip_seconds=4.0,
+)  # fmt: skip
+SEGMENTS = dataclasses.replace(
+    SPEC, name="segments", clip_seconds=None, segment_seconds=2.0, segment_hop_seconds=1.0
+)
+WHOLE = dataclasses.replace(SPEC, name="whole", clip_seconds=None)
+
+
+def network(spec: SpectrogramSpec, num_classes: int):
+    """A network that tells pictures apart, if not genres."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = cnn(spec.shape, num_classes, filters=(4,), dense_units=(), dropout=0.0)
+    last = model.layers[-1]
+    weights, bias = last.get_weights()
+    last.set_weights([5 * weights, bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> SavedModel:
+    return SavedModel(network(SPEC, 3), SPEC, ["disco", "metal", "rock"])
+
+
+@pytest.fixture(scope="module")
+def model_file(model: SavedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(model.model, tmp_path_factory.mktemp("model") / "m.keras", model.spec, model.genres)
+
+
+def music(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Stereo noise over a chirp that rises to 1.5 kHz, so that no two windows are alike."""
+    t = np.arange(round(seconds * rate)) / rate
+    chirp = np.sin(2 * np.pi * (100 + 700 * t / max(seconds, 1)) * t)
+    noise = np.random.default_rng(seed).normal(size=(len(t), 2))
+    return 0.3 * chirp[:, None] + 0.02 * noise
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path:
+    soundfile.write(path, samples, rate, **how)
+    return path
+
+
+def by_hand(audio: np.ndarray, model: SavedModel) -> np.ndarray:
+    """What Keras' own predict says of one piece of sound."""
+    return model.model.predict(mel_image(audio, model.spec)[None] / np.float32(255), verbose=0)[0]
+
+
+# --- streams
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize(("native", "wanted"), [(44100, 22050), (8000, 22050), (22050, 22050)])
+def test_the_blocks_of_a_stereo_chirp_are_what_is_read_in_one_go(tmp_path, suffix, native, wanted):
+    path = write(tmp_path / f"a.{suffix}", music(23.7, native), native)
+    blocks = list(stream_audio(path, wanted))
+    assert len(blocks) > 2
+    assert {block.dtype for block in blocks} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(np.concatenate(blocks), load_audio(path, wanted), atol=1e-6)
+
+
+def test_the_blocks_of_an_array_are_those_of_a_file_of_the_same_samples(tmp_path):
+    samples = music(21, 8000)
+    path = write(tmp_path / "a.wav", samples, 8000, subtype="DOUBLE")
+    blocks = np.concatenate(list(stream_array(samples, 8000, 22050)))
+    np.testing.assert_allclose(blocks, load_audio(path, 22050), atol=1e-6)
+
+
+class FakeFile:
+    """What `audioread.audio_open` gives: buffers that end in the middle of a frame, as ffmpeg's may."""
+
+    def __init__(self, samples: np.ndarray, rate: int) -> None:
+        self.samplerate, self.channels = rate, samples.shape[1]
+        self.content = samples.astype("<i2").tobytes()
+        self.closed = False
+
+    def __enter__(self) -> FakeFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def __iter__(self):
+        return (self.content[i : i + 4094] for i in range(0, len(self.content), 4094))
+
+
+def test_what_only_audioread_reads_is_streamed_too(tmp_path, monkeypatch):
+    import audioread
+
+    integers = np.random.default_rng(0).integers(-32768, 32768, size=(25 * RATE, 6))
+    path = tmp_path / "song.m4a"
+    path.write_bytes(b"\0\0\0\x1cftypM4A ")
+    file = FakeFile(integers, RATE)
+    monkeypatch.setattr(audioread, "audio_open", {os.fspath(path): file}.__getitem__)
+    blocks = list(stream_audio(path, RATE))
+    assert max(map(len, blocks)) < 11 * RATE
+    np.testing.assert_allclose(np.concatenate(blocks), integers.mean(axis=1) / 32768, atol=1e-6)
+    assert file.closed
+
+
+def test_a_flac_file_that_breaks_off_is_refused_when_the_stream_gets_there(tmp_path):
+    path = write(tmp_path / "a.flac", music(30, 8000), 8000)
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * 0.7)])
+    with pytest.raises(AudioError) as streamed:
+        list(stream_audio(path, 8000))
+    with pytest.raises(AudioError) as whole:
+        load_audio(path, 8000)
+    assert streamed.value.reason == whole.value.reason
+
+
+def test_where_libsndfile_fails_midway_audioread_goes_on_from_there(tmp_path, monkeypatch):
+    import audioread
+
+    path = write(tmp_path / "a.flac", music(30, 8000), 8000, subtype="PCM_16")
+    expected, integers = load_audio(path, 8000), soundfile.read(path, dtype="int16")[0]
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * 0.7)])
+    monkeypatch.setattr(audioread, "audio_open", {os.fspath(path): FakeFile(integers, 8000)}.__getitem__)
+    np.testing.assert_allclose(np.concatenate(list(stream_audio(path, 8000))), expected, atol=1e-6)
+
+
+# --- windows
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hop", "starts"),
+    [
+        (4, None, [0]),
+        (4.1, None, [0]),  # under a thirtieth more: GTZAN's clips of 30 s are up to 0.65 s longer
+        (4.5, None, [0, 0.5]),
+        (8, None, [0, 2, 4]),
+        (9, None, [0, 2, 4, 5]),
+        (10, 4.0, [0, 4, 6]),
+        (12, 4.0, [0, 4, 8]),
+        (25.5, 3.0, [0, 3, 6, 9, 12, 15, 18, 21, 21.5]),
+    ],
+)
+def test_windows_begin_every_hop_and_the_last_ends_with_the_recording(model, seconds, hop, starts):
+    prediction = predict(music(seconds), model, hop, sample_rate=RATE)
+    assert prediction.duration == pytest.approx(seconds)
+    assert prediction.times[:, 0].tolist() == starts
+    assert prediction.times[-1, 1] == pytest.approx(seconds)
+    assert prediction.window_probabilities.shape == (len(starts), 3)
+    assert not prediction.padded
+
+
+def test_each_window_is_what_the_model_says_of_that_piece_of_sound(tmp_path, model):
+    path = write(tmp_path / "a.wav", music(27.3), subtype="FLOAT")
+    audio = load_audio(path, RATE)
+    prediction = predict(path, model)
+    expected = [by_hand(audio[round(start * RATE) :], model) for start in prediction.times[:, 0]]
+    np.testing.assert_allclose(prediction.window_probabilities, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0.05
+    np.testing.assert_allclose(prediction.probabilities, np.mean(expected, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
+def test_a_clip_is_one_window_equal_to_the_stores_picture(tmp_path, spec):
+    seconds = 4.07 if spec is SPEC else 30.65
+    (tmp_path / "rock").mkdir()
+    write(tmp_path / "rock" / "one.flac", music(seconds, 8000), 8000)
+    preprocess(load_tracks(tmp_path), tmp_path / "s.h5", spec, jobs=1, progress=False)
+    classifier = SavedModel(network(spec, 2), spec, ["jazz", "rock"])
+    stored = classifier.model.predict(open_store(tmp_path / "s.h5").batches(["rock/one"]), verbose=0)
+    prediction = predict(tmp_path / "rock" / "one.flac", classifier)
+    np.testing.assert_allclose(prediction.window_probabilities, stored, atol=1e-6)
+
+
+def test_segments_are_those_of_the_store_as_far_as_they_hold_sound_only(tmp_path):
+    (tmp_path / "rock").mkdir()
+    path = write(tmp_path / "rock" / "one.wav", music(7.0))
+    preprocess(load_tracks(tmp_path), tmp_path / "s.h5", SEGMENTS, jobs=1, progress=False)
+    classifier = SavedModel(network(SEGMENTS, 2), SEGMENTS, ["jazz", "rock"])
+    stored = classifier.model.predict(open_store(tmp_path / "s.h5").batches(["rock/one"]), verbose=0)
+    prediction = predict(path, classifier)
+    assert prediction.times.tolist() == [[start, start + 2] for start in range(6)]
+    np.testing.assert_allclose(prediction.window_probabilities, stored[:6], atol=1e-6)
+
+
+def test_a_real_track_is_one_window_equal_to_the_stores(tmp_path, real_data):
+    spec = SPECTROGRAM_SPECS["zhang-128"]
+    tracks = load_tracks(real_data / "gtzan_mini").iloc[[0]]
+    preprocess(tracks, tmp_path / "s.h5", spec, jobs=1, progress=False)
+    classifier = SavedModel(network(spec, 10), spec, list(GENRES))
+    stored = classifier.model.predict(open_store(tmp_path / "s.h5").batches(tracks["track_id"]), verbose=0)
+    prediction = predict(tracks["path"].iloc[0], classifier)
+    np.testing.assert_allclose(prediction.window_probabilities, stored, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
+def test_a_recording_shorter_than_a_window_is_padded_with_silence_and_says_so(spec):
+    classifier = SavedModel(network(spec, 2), spec, ["jazz", "rock"])
+    audio = music(2.5)
+    prediction = predict(audio, classifier, sample_rate=RATE)
+    assert prediction.padded
+    assert prediction.times.tolist() == [[0, 2.5]]
+    seconds = 4 if spec is SPEC else 30
+    mono = audio.mean(axis=1).astype(np.float32)
+    expected = by_hand(np.pad(mono, (0, seconds * RATE - len(mono))), classifier)
+    np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-5)
+
+
+def test_silent_windows_have_no_say(model):
+    audio = music(20)
+    audio[: 8 * RATE] = 0
+    prediction = predict(audio, model, hop=4.0, sample_rate=RATE)
+    assert prediction.times[:, 0].tolist() == [8, 12, 16]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"),
+    [("wav", "PCM_16"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("native", [8000, 44100])
+def test_any_format_rate_and_number_of_channels_is_heard_alike(
+    tmp_path, model, suffix, subtype, channels, native
+):
+    samples = np.repeat(music(10, native)[:, :1], channels, axis=1)
+    prediction = predict(write(tmp_path / f"a.{suffix}", samples, native, subtype=subtype), model)
+    reference = predict(samples, model, sample_rate=native)
+    assert prediction.duration == pytest.approx(10, abs=0.1)
+    tolerance = 0.02 if suffix in ("wav", "flac") else 0.2
+    np.testing.assert_allclose(prediction.probabilities, reference.probabilities, atol=tolerance)
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path, model):
+    rate = 1000
+    half_minutes = model._replace(spec=dataclasses.replace(WHOLE, sample_rate=rate))
+
+    def peak(minutes: int) -> int:
+        path = tmp_path / f"{minutes}.wav"
+        random = np.random.default_rng(0)
+        with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
+            for _ in range(minutes):
+                file.write(0.1 * random.normal(size=60 * rate))
+        tracemalloc.start()
+        try:
+            assert predict(path, half_minutes).duration == minutes * 60
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # imports and caches
+    short, long = peak(10), peak(40)
+    assert long < short + 500_000  # half an hour more is 7 MB of samples
+
+
+# --- models
+
+
+def test_a_model_may_be_a_file_what_was_loaded_from_it_or_a_run(model, model_file):
+    audio = music(4)
+    expected = predict(audio, model, sample_rate=RATE).probabilities
+    np.testing.assert_allclose(predict(audio, model_file, sample_rate=RATE).probabilities, expected)
+
+    class Store:
+        spec, genres = model.spec, model.genres
+
+    class Run:
+        store = Store()
+
+    run = Run()
+    run.model = model.model
+    np.testing.assert_allclose(predict(audio, run, sample_rate=RATE).probabilities, expected)
+
+
+def test_a_model_file_without_its_spec_is_refused_with_the_reason(tmp_path, model):
+    model.model.save(tmp_path / "bare.keras")
+    with pytest.raises(GtzanKerasError, match=r"bare\.keras: this model does not say what its input is"):
+        predict(music(4), tmp_path / "bare.keras", sample_rate=RATE)
+
+
+def test_a_model_of_imported_pictures_is_refused(model):
+    pictures = model._replace(spec=dataclasses.replace(SPEC, from_audio=False))
+    with pytest.raises(GtzanKerasError, match="trained on imported pictures"):
+        predict(music(4), pictures, sample_rate=RATE)
+
+
+def test_a_model_of_no_spectrograms_is_refused_by_what_it_takes(model):
+    @dataclasses.dataclass
+    class EmbeddingSpec:
+        name: str = "vggish"
+
+    with pytest.raises(GtzanKerasError, match="takes no spectrograms, but what EmbeddingSpec 'vggish'"):
+        predict(music(4), model._replace(spec=EmbeddingSpec()), sample_rate=RATE)
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("hop", [0, -1.0, 4.5, float("nan")])
+def test_a_hop_out_of_range_is_refused(model, hop):
+    with pytest.raises(GtzanKerasError, match=r"hop is .*; expected seconds above 0, at most a window .*4\)"):
+        predict(music(4), model, hop, sample_rate=RATE)
+
+
+def test_an_array_needs_a_rate_and_a_file_takes_none(model):
+    with pytest.raises(GtzanKerasError, match="give sample_rate in Hz"):
+        predict(music(4), model)
+    with pytest.raises(GtzanKerasError, match=r"a\.wav says its own"):
+        predict("a.wav", model, sample_rate=RATE)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((2, 50_000)), "would be 50000 channels; expected .n, channels.: transpose"),
+        (np.zeros(50_000, "int16"), "samples are int16 of shape .50000,.; expected floating-point"),
+        (np.zeros((9, 9, 9)), "of shape .9, 9, 9.; expected"),
+        (np.zeros(50_000), "silent from end to end"),
+        (np.full(50_000, np.nan), "holds NaN or infinite samples"),
+        (np.ones(RATE // 2), r"too short: 0\.50 s of sound, at least 1 s needed"),
+        (np.zeros(0), r"too short: 0\.00 s of sound"),
+    ],
+    ids=str,
+)
+def test_an_array_that_can_not_be_heard_is_refused(model, samples, message):
+    with pytest.raises(GtzanKerasError, match=f"^array: .*{message}"):
+        predict(samples, model, sample_rate=RATE)
+
+
+def test_one_sample_that_is_no_number_late_in_a_file_refuses_it(tmp_path, model):
+    samples = music(60)
+    samples[-5, 0] = np.inf
+    with pytest.raises(AudioError, match="holds NaN or infinite samples"):
+        predict(write(tmp_path / "a.wav", samples, subtype="FLOAT"), model)
+
+
+# --- many songs
+
+
+def test_a_bad_file_never_stops_the_rest(tmp_path, model_file):
+    good = [write(tmp_path / f"{number}.wav", music(5, seed=number)) for number in range(2)]
+    (tmp_path / "bad.wav").write_text("not music")
+    songs = [good[0], tmp_path / "bad.wav", tmp_path / "gone.wav", good[1]]
+    results = list(predict_all(songs, model_file))
+    assert [type(result) for result in results] == [Prediction, AudioError, AudioError, Prediction]
+    assert [result.song for result in results[::3]] == [os.fspath(song) for song in good]
+    assert results[2].reason == "no such file"
+
+
+def test_a_bad_model_or_hop_is_refused_before_any_song(model):
+    with pytest.raises(GtzanKerasError, match="no such model"):
+        predict_all(["a.wav"], "gone.keras")
+    with pytest.raises(GtzanKerasError, match="hop is 0"):
+        predict_all(["a.wav"], model, hop=0)
+
+
+def test_folders_and_globs_stand_for_the_sound_files_in_them(tmp_path):
+    names = ["b/2.MP3", "b/1.flac", "b/deep/3.m4a", "b/cover.jpg", "b/._1.flac", "a.wav", "notes.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(*songs: Path) -> list[str]:
+        return [path.relative_to(tmp_path).as_posix() for path in find_songs(songs)]
+
+    assert found(tmp_path / "b") == ["b/1.flac", "b/2.MP3", "b/deep/3.m4a"]
+    assert found(tmp_path / "*.wav") == ["a.wav"]
+    assert found(tmp_path / "**" / "*.m4a") == ["b/deep/3.m4a"]
+    assert found(tmp_path / "notes.txt", tmp_path / "gone.wav") == ["notes.txt", "gone.wav"]
+    assert found(tmp_path / "a.wav", tmp_path / "?.wav") == ["a.wav"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    song = tmp_path / "song [live].wav"
+    song.touch()
+    assert find_songs([song]) == [song]
+
+
+def test_a_folder_or_pattern_without_songs_is_refused(tmp_path):
+    with pytest.raises(GtzanKerasError, match="no sound file in this folder"):
+        find_songs([tmp_path])
+    with pytest.raises(GtzanKerasError, match="no file matches this pattern"):
+        find_songs([tmp_path / "*.wav"])
+
+
+def test_whatever_may_be_a_track_may_be_a_song():
+    assert set(AUDIO_SUFFIXES) <= set(SONG_SUFFIXES)
+
+
+# --- predictions
+
+
+def prediction_of(
+    times: list[list[float]], rows: list[list[float]], duration: float, **changes: object
+) -> Prediction:
+    genres = ["disco", "metal", "rock"][: len(rows[0])]
+    overview = np.linspace(-80, 0, 64 * 100, dtype=np.float32).reshape(64, 100)
+    made = Prediction("x/song.mp3", duration, genres, np.array(times), np.array(rows), False, overview, 22050)
+    return dataclasses.replace(made, **changes)
+
+
+def test_the_overall_probabilities_are_the_mean_and_top_sorts_them():
+    prediction = prediction_of([[0, 30], [15, 45]], [[0.6, 0.3, 0.1], [0.0, 0.5, 0.5]], 45.0)
+    np.testing.assert_allclose(prediction.probabilities, [0.3, 0.4, 0.3])
+    assert [genre for genre, _ in prediction.top()] == ["metal", "disco", "rock"]
+    assert prediction.top(1) == [("metal", pytest.approx(0.4))]
+
+
+def test_a_prediction_is_plain_values_for_json(model):
+    content = json.loads(json.dumps(predict(music(9), model, sample_rate=RATE).to_dict()))
+    assert (content["song"], content["duration"], content["padded"]) == ("array", 9.0, False)
+    assert sum(content["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert content["top"] == max(content["probabilities"], key=content["probabilities"].get)
+    assert [window["start"] for window in content["windows"]] == [0, 2, 4, 5]
+    assert list(content["windows"][0]["probabilities"]) == model.genres
+
+
+def test_the_overview_keeps_few_columns_and_shows_where_the_sound_is(model):
+    minutes = 30
+    audio = np.zeros(minutes * 60 * RATE, np.float32)
+    middle = slice(len(audio) // 2, len(audio) // 2 + len(audio) // 10)
+    tone = np.sin(2 * np.pi * 500 * np.arange(len(audio) // 10) / RATE)
+    audio[middle] = tone
+    overview = predict(audio, model, hop=4.0, sample_rate=RATE).overview
+    bands, columns = overview.shape
+    assert bands == 64
+    assert 700 < columns <= 1500
+    loud = np.flatnonzero(overview.max(axis=0) > -20) / columns
+    assert (loud.min(), loud.max()) == (pytest.approx(0.5, abs=0.003), pytest.approx(0.6, abs=0.003))
+    assert overview.max() == 0
+    assert overview.min() == -80
+
+
+# --- the figure
+
+
+def bands_at(figure, seconds: float) -> dict[tuple[float, ...], tuple[float, float]]:
+    """Lower and upper end of each colour's area at a moment, read from the drawn shapes."""
+    found = {}
+    for area in figure.axes[1].collections:
+        points = np.concatenate([path.vertices for path in area.get_paths()])
+        colour = tuple(np.round(area.get_facecolor()[0][:3], 3))
+        near = points[np.abs(points[:, 0] - seconds) <= 1e-6, 1]
+        if len(near):
+            found[colour] = (near.min(), near.max())
+    return found
+
+
+def test_areas_are_the_mean_of_the_windows_that_hear_each_moment():
+    from matplotlib.colors import to_rgb
+
+    figure = timeline(prediction_of([[0, 30], [15, 45]], [[0.75, 0.25], [0.25, 0.75]], 45.0))
+    disco = tuple(np.round(to_rgb(GENRE_COLOURS["disco"]), 3))
+    assert bands_at(figure, 0)[disco] == pytest.approx((0, 0.75))
+    assert bands_at(figure, 45)[disco] == pytest.approx((0, 0.25))
+    assert bands_at(figure, 15)[disco] == pytest.approx((0, 0.75))  # the step from 0.75 down to 0.5
+    assert bands_at(figure, 30)[disco] == pytest.approx((0, 0.5))
+
+
+def test_spectrogram_and_probabilities_share_the_axis_from_start_to_end():
+    figure = timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0))
+    above, below = figure.axes
+    assert above.get_xlim() == below.get_xlim() == (0, 30)
+    assert above.images[0].get_extent()[:2] == [0, 30]
+
+
+@pytest.mark.parametrize(
+    ("duration", "some"),
+    [(9, ["0:01"]), (30, ["0:05", "0:30"]), (600, ["1:00", "10:00"]), (7200, ["30:00", "1:00:00"])],
+)
+def test_times_are_minutes_and_seconds_and_few(duration, some):
+    figure = timeline(prediction_of([[0, duration]], [[0.5, 0.5]], float(duration)))
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    assert set(some) <= set(labels)
+    assert len(labels) <= 13
+
+
+def test_the_legend_lists_genres_as_they_are_stacked_with_their_share_and_marks_the_top_one():
+    figure = timeline(prediction_of([[0, 30]], [[0.25, 0.65, 0.1]], 30.0))
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["rock  10 %", "metal  65 %", "disco  25 %"]
+    assert [text.get_fontweight() for text in texts] == ["normal", "bold", "normal"]
+
+
+def test_long_silence_is_drawn_as_such_and_named():
+    from matplotlib.colors import to_hex
+
+    figure = timeline(prediction_of([[0, 30], [60, 90]], [[0.9, 0.1], [0.2, 0.8]], 90.0))
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["metal  45 %", "disco  55 %", "silence"]
+    assert texts[1].get_fontweight() == "bold"
+    assert to_hex(figure.axes[1].get_facecolor()) == FAINT
+
+
+def test_the_title_names_the_song_its_length_and_padding():
+    figure = timeline(prediction_of([[0, 12]], [[0.5, 0.5]], 12.0, padded=True, song="a/$money$.mp3"))
+    assert figure.axes[0].get_title(loc="left") == "$money$.mp3  (0:12, padded with silence)"
+
+
+def test_a_timeline_is_written_without_pyplot(tmp_path, model):
+    timeline(predict(music(20), model, sample_rate=RATE)).savefig(tmp_path / "t.png")
+    assert (tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("songs", "out", "expected"),
+    [
+        (["a.mp3"], "t.png", ["t.png"]),
+        (["a.mp3"], "folder", ["folder/a.png"]),
+        (["1/a.mp3", "2/a.wav", "b.mp3"], "t", ["t/a.png", "t/a-2.png", "t/b.png"]),
+    ],
+)
+def test_each_song_has_its_own_picture(songs, out, expected):
+    assert [path.as_posix() for path in picture_paths(songs, out)] == expected

@@ -1,0 +1,437 @@
+"""Stores: what lies in the file, how it is read, and that nothing half-written is left."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import gtzan_keras
+from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import describe, facts
+
+SPEC = SpectrogramSpec(name="small", n_mels=6, height=6, width=10, db_range=70.0)
+COLOUR = SpectrogramSpec(name="colour", height=6, width=10, channels=3, colour_map="viridis")
+IDS = ["rock.00001", "blues.00003", "blues.00003", "pop.00000"]
+GENRES = ["rock", "blues", "blues", "pop"]
+
+MakeStore = Callable[..., SpectrogramStore]
+
+
+def pictures(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(count, *spec.shape), dtype=np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SpectrogramStore]:
+    with SpectrogramStore.from_arrays(tmp_path / "small.h5", pictures(), IDS, SPEC) as made:
+        yield made
+
+
+# ---- what lies in the file
+
+
+@pytest.mark.parametrize("spec", [SPEC, COLOUR], ids=lambda spec: spec.name)
+def test_hdf5_alone_reads_the_pictures(tmp_path: Path, spec: SpectrogramSpec) -> None:
+    SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(spec=spec), IDS, spec)
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(file["spectrograms"][:], pictures(spec=spec))
+
+
+def test_spectrograms_are_uint8_deflated_and_chunked_by_sample(store: SpectrogramStore) -> None:
+    with h5py.File(store.path) as file:
+        images = file["spectrograms"]
+        assert (images.dtype, images.shape) == (np.uint8, (4, 6, 10, 1))
+        assert (images.chunks, images.compression) == ((1, 6, 10, 1), "gzip")
+
+
+def test_track_genre_and_segment_lie_beside_each_sample(store: SpectrogramStore) -> None:
+    with h5py.File(store.path) as file:
+        assert file["track_id"].asstr()[:].tolist() == IDS
+        assert file["genre"].asstr()[:].tolist() == GENRES
+        assert file["segment"][:].tolist() == [0, 0, 1, 0]
+
+
+def test_attributes_hold_spec_db_range_genres_and_version(store: SpectrogramStore) -> None:
+    with h5py.File(store.path) as file:
+        attributes = dict(file.attrs)
+    assert SpectrogramSpec.from_dict(json.loads(attributes["spec"])) == SPEC
+    assert attributes["db_range"] == 70.0
+    assert json.loads(attributes["genres"]) == ["blues", "pop", "rock"]
+    assert attributes["gtzan_keras_version"] == gtzan_keras.__version__
+
+
+def test_pictures_take_less_room_than_they_hold(tmp_path: Path) -> None:
+    images = np.zeros((50, *SPECTROGRAM_SPECS["zhang-128"].shape), np.uint8)
+    ids = [f"rock.{number:05d}" for number in range(50)]
+    made = SpectrogramStore.from_arrays(tmp_path / "x.h5", images, ids, SPECTROGRAM_SPECS["zhang-128"])
+    assert made.path.stat().st_size < images.nbytes / 10
+
+
+def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        SpectrogramStore.from_arrays(tmp_path / name, pictures(), IDS, SPEC)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_genres_are_in_gtzans_order_or_sorted_with_a_stranger_among_them(tmp_path: Path) -> None:
+    ids = ["rock/a", "hiphop/b", "disco/c"]
+    own = SpectrogramStore.from_arrays(tmp_path / "a.h5", pictures(3), ids, SPEC, ["rock", "hiphop", "disco"])
+    other = SpectrogramStore.from_arrays(tmp_path / "b.h5", pictures(3), ids, SPEC, ["rock", "fado", "disco"])
+    assert own.genres == ["disco", "hiphop", "rock"]
+    assert other.genres == ["disco", "fado", "rock"]
+
+
+def test_tracks_are_the_catalogues_table(store: SpectrogramStore) -> None:
+    expected = describe(dict(zip(IDS, GENRES, strict=True)))
+    assert store.tracks.to_dict("list") == expected.to_dict("list")
+
+
+def test_tracks_names_known_copies(make_store: MakeStore) -> None:
+    tracks = make_store(["metal.00058", "rock.00016"]).tracks.set_index("track_id")
+    assert tracks["duplicates"].to_dict() == {"metal.00058": ("rock.00016",), "rock.00016": ("metal.00058",)}
+
+
+def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
+    ids = ["jazz/a", "jazz/b", "pop/c"]
+    with StoreWriter(
+        tmp_path / "x.h5", SPEC, describe(dict(zip(ids, ["jazz", "jazz", "pop"], strict=True)))
+    ) as w:
+        for track_id, md5 in zip(ids, ["11", "22", "11"], strict=True):
+            w.append(Sample(track_id, pack(pictures(1)), md5=md5))
+    duplicates = open_store(tmp_path / "x.h5").tracks.set_index("track_id")["duplicates"]
+    assert duplicates.to_dict() == {"jazz/a": ("pop/c",), "jazz/b": (), "pop/c": ("jazz/a",)}
+
+
+# ---- reading
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [2, 0, 3],
+        [1, 1],
+        [-1],
+        [],
+        slice(1, 3),
+        slice(None, None, -1),
+        slice(None),
+        np.array([True, False] * 2),
+    ],
+    ids=str,
+)
+def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, rows: Any) -> None:
+    np.testing.assert_array_equal(store.read(rows), pictures()[rows])
+
+
+def test_read_refuses_rows_that_are_not_there(store: SpectrogramStore) -> None:
+    with pytest.raises(IndexError):
+        store.read([4])
+
+
+def test_rows_are_the_samples_of_the_tracks_in_the_stores_order(store: SpectrogramStore) -> None:
+    assert store.rows(["pop.00000", "blues.00003"]).tolist() == [1, 2, 3]
+    assert store.rows([]).tolist() == []
+
+
+def test_rows_refuses_tracks_that_the_store_does_not_know(store: SpectrogramStore) -> None:
+    with pytest.raises(GtzanKerasError, match=r"2 track\(s\).*not in this store.*jazz.00001, jazz.00002"):
+        store.rows(["jazz.00002", "pop.00000", "jazz.00001"])
+
+
+def test_without_some_genres_labels_and_tracks_are_of_the_others_and_rows_stay(
+    store: SpectrogramStore,
+) -> None:
+    less = store.without(["blues"])
+    assert (less.genres, store.genres) == (["pop", "rock"], ["blues", "pop", "rock"])
+    assert less.tracks["track_id"].tolist() == ["pop.00000", "rock.00001"]
+    assert store.tracks["genre"].tolist() == ["blues", "pop", "rock"]
+    np.testing.assert_array_equal(less.rows(["rock.00001", "pop.00000"]), [0, 3])
+    images, labels = less.batches(["rock.00001", "pop.00000"])[0]
+    np.testing.assert_array_equal(labels, [[0, 1], [1, 0]])
+    np.testing.assert_allclose(images, pictures()[[0, 3]] / 255, rtol=1e-6)
+    assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
+    assert less.checksum == store.checksum
+
+
+def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Path) -> None:
+    tracks = describe(
+        {"metal.00058": "metal", "rock.00016": "rock", "rock.00017": "rock", "pop.00000": "pop"}
+    )
+    with StoreWriter(tmp_path / "x.h5", SPEC, tracks) as writer:
+        for track_id in ("metal.00058", "rock.00016", "pop.00000"):
+            writer.append(Sample(track_id, pack(pictures(1))))
+        writer.append(Sample("rock.00017", (), refused="broken"))
+    with open_store(tmp_path / "x.h5") as store:
+        less = store.without(["rock"])
+        assert (list(store.refused), less.refused) == (["rock.00017"], {})
+        assert less.tracks.set_index("track_id").loc["metal.00058", "duplicates"] == ()
+
+
+def test_a_track_of_a_genre_that_is_left_out_is_not_there(store: SpectrogramStore) -> None:
+    with pytest.raises(
+        GtzanKerasError, match=r"1 track\(s\) of the split are not in this store.*blues.00003"
+    ):
+        store.without(["blues"]).rows(["blues.00003", "pop.00000"])
+
+
+@pytest.mark.parametrize("genres", [["polka"], ["blues", "pop"]])
+def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(
+    store: SpectrogramStore, genres: list[str]
+) -> None:
+    with pytest.raises(GtzanKerasError, match="its genres are blues, pop, rock, of which at least two"):
+        store.without(genres)
+
+
+def test_a_pickled_store_opens_again_elsewhere(store: SpectrogramStore) -> None:
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.read([3, 1]), pictures()[[3, 1]])
+    assert (again.spec, again.genres) == (SPEC, store.genres)
+
+
+READ_IN_THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from gtzan_keras import SpectrogramStore
+
+sys.setswitchinterval(1e-6)
+store = SpectrogramStore(sys.argv[1])
+alone = store.read()
+
+
+def equal(seed):
+    rows = np.random.default_rng(seed).permutation(len(store))
+    return np.array_equal(store.read(rows), alone[rows]) and store.shape == alone.shape
+
+
+with ThreadPoolExecutor(8) as pool:
+    print(all(pool.map(equal, range(800))))
+"""
+
+
+def test_many_threads_read_one_store(tmp_path: Path) -> None:
+    """In a process of its own: without h5py's lock, it ends in a segmentation fault."""
+    ids = [f"pop.{number:05d}" for number in range(100)]
+    path = SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(100), ids, SPEC).path
+    command = [sys.executable, "-c", READ_IN_THREADS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-2000:]
+
+
+def test_len_and_shape_count_samples(store: SpectrogramStore) -> None:
+    assert (len(store), store.shape) == (4, (4, 6, 10, 1))
+
+
+def test_checksum_follows_contents_and_not_the_file(tmp_path: Path, store: SpectrogramStore) -> None:
+    def made(name: str, images: np.ndarray, ids: list[str] = IDS, spec: SpectrogramSpec = SPEC) -> str:
+        return SpectrogramStore.from_arrays(tmp_path / name, images, ids, spec).checksum
+
+    other = pictures()
+    other[3, 0, 0, 0] ^= 1
+    assert made("same.h5", pictures()) == store.checksum
+    changed = [
+        made("pixel.h5", other),
+        made("track.h5", pictures(), [*IDS[:3], "pop.00001"]),
+        made("spec.h5", pictures(), spec=SpectrogramSpec(name="small", n_mels=6, height=6, width=10)),
+    ]
+    assert len({store.checksum, *changed}) == 4
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(6), st.just(10))))
+def test_any_pictures_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, images: np.ndarray
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.h5"
+    with SpectrogramStore.from_arrays(path, images, IDS[:1] * len(images), SPEC) as made:
+        np.testing.assert_array_equal(made.read(), images[..., None])
+
+
+# ---- from arrays
+
+
+def test_array_generator_and_dataset_make_the_same_store(tmp_path: Path, store: SpectrogramStore) -> None:
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        dataset = file.create_dataset("mel", data=pictures()[..., 0])
+        for name, source in {
+            "generator.h5": (image for image in pictures()),
+            "flat.h5": pictures()[..., 0],
+            "dataset.h5": dataset,
+        }.items():
+            SpectrogramStore.from_arrays(tmp_path / name, source, IDS, SPEC)
+            assert (tmp_path / name).read_bytes() == store.path.read_bytes()
+
+
+def test_pictures_are_taken_one_at_a_time(tmp_path: Path) -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def source() -> Iterator[np.ndarray]:
+        nonlocal most
+        for number in range(30):
+            image = np.full(SPEC.shape, number, np.uint8)
+            given.append(weakref.ref(image))
+            most = max(most, sum(reference() is not None for reference in given))
+            yield image
+
+    SpectrogramStore.from_arrays(
+        tmp_path / "x.h5", source(), [f"pop.{number:05d}" for number in range(30)], SPEC
+    )
+    assert most <= 3
+
+
+def a_generator_that_breaks() -> Iterator[np.ndarray]:
+    yield pictures()[0]
+    raise RuntimeError("the source broke")
+
+
+@pytest.mark.parametrize(
+    ("images", "arguments", "message"),
+    [
+        (pictures(3), {}, "4 track ids, but only 3 images"),
+        (pictures(5), {}, "more images than the 4 track ids"),
+        (pictures(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
+        (pictures() * 1.0, {}, r"image 0 \(rock.00001\): float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pictures()[:, :5], {}, r"image 0 .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pictures(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
+        (pictures(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
+        (pictures(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 do not stand together"),
+        (pictures(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
+        (pictures(0), {"track_ids": []}, "no track ids"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    tmp_path: Path, images: np.ndarray, arguments: dict[str, Any], message: str
+) -> None:
+    keywords = {"track_ids": IDS, "spec": SPEC, **arguments}
+    with pytest.raises(GtzanKerasError, match=message):
+        SpectrogramStore.from_arrays(tmp_path / "x.h5", images, **keywords)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_store_survives_a_failed_replacement(tmp_path: Path, store: SpectrogramStore) -> None:
+    before = store.path.read_bytes()
+    with pytest.raises(RuntimeError, match="the source broke"):
+        SpectrogramStore.from_arrays(store.path, a_generator_that_breaks(), IDS, SPEC)
+    assert store.path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [store.path]
+
+
+def test_an_existing_store_is_replaced(store: SpectrogramStore) -> None:
+    other = 255 - pictures()
+    with SpectrogramStore.from_arrays(store.path, other, IDS, SPEC) as made:
+        np.testing.assert_array_equal(made.read(), other)
+    np.testing.assert_array_equal(store.read(), pictures())  # whoever has the old one open keeps it
+
+
+def test_a_failure_in_the_last_step_leaves_nothing(tmp_path: Path) -> None:
+    table = describe({"rock.00001": "rock"})
+    table["path"] = [object()]  # no JSON
+    with pytest.raises(TypeError), StoreWriter(tmp_path / "x.h5", SPEC, table) as writer:
+        writer.append(Sample("rock.00001", pack(pictures(1))))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").mkdir()
+    with pytest.raises(OSError, match=r"x\.h5"):
+        SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(), IDS, SPEC)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+# ---- what is no store
+
+
+def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match=r"x\.h5: no such store.*gtzan-keras preprocess"):
+        open_store(tmp_path / "x.h5")
+    with pytest.raises(GtzanKerasError, match="a folder, not a store"):
+        open_store(tmp_path)
+
+
+def test_a_file_that_is_no_hdf5_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_text("hello")
+    with pytest.raises(GtzanKerasError, match=r"x\.h5: not an HDF5 file"):
+        open_store(tmp_path / "x.h5")
+
+
+def test_a_store_cut_short_is_refused(store: SpectrogramStore) -> None:
+    store.close()
+    store.path.write_bytes(store.path.read_bytes()[:-100])
+    with pytest.raises(GtzanKerasError, match=r"small\.h5: not an HDF5 file.*truncated"):
+        open_store(store.path)
+
+
+def test_a_foreign_hdf5_file_is_refused_and_let_go(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["mel"] = np.zeros(3)
+    with pytest.raises(GtzanKerasError, match=r"not a store of gtzan_keras.*from_arrays") as refusal:
+        open_store(tmp_path / "x.h5")
+    h5py.File(tmp_path / "x.h5", "r+").close()  # HDF5 refuses this while it is open for reading
+    assert refusal.traceback  # which would keep it open
+
+
+def test_a_store_of_a_later_format_asks_for_an_upgrade(store: SpectrogramStore) -> None:
+    store.close()
+    with h5py.File(store.path, "r+") as file:
+        file.attrs["gtzan_keras_format"] = 99
+        file.attrs["gtzan_keras_version"] = "7.0"
+    with pytest.raises(GtzanKerasError, match=r"format 99, made by gtzan_keras 7\.0.*upgrade"):
+        open_store(store.path)
+
+
+# ---- real pictures
+
+
+@pytest.fixture(scope="module")
+def gtzan(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SpectrogramStore:
+    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
+        return SpectrogramStore.from_arrays(
+            tmp_path_factory.mktemp("gtzan") / "gtzan.h5",
+            (mel[::-1] for mel in file["mel"]),
+            list(file["track_id"].asstr()),
+            SPECTROGRAM_SPECS["librosa-128x387"],
+        )
+
+
+def test_the_999_real_pictures_are_there_the_lowest_band_at_the_bottom(
+    gtzan: SpectrogramStore, real_data: Path
+) -> None:
+    rows = [998, 0, 500]
+    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
+        low_to_high = np.stack([file["mel"][row] for row in rows])
+    assert gtzan.shape == (999, 128, 387, 1)
+    np.testing.assert_array_equal(gtzan.read(rows)[..., 0], low_to_high[:, ::-1])
+
+
+def test_the_fault_filtered_split_of_the_real_pictures_is_442_197_290(gtzan: SpectrogramStore) -> None:
+    split = splits.fault_filtered(gtzan.tracks)
+    assert {part: len(gtzan.rows(ids)) for part, ids in split.parts().items()} == {
+        "train": 442,
+        "validation": 197,
+        "test": 290,
+    }
+
+
+def test_the_real_pictures_carry_gtzans_facts(gtzan: SpectrogramStore) -> None:
+    assert set(facts().index) - set(gtzan.track_id) == {"jazz.00054"}
+    assert np.unique(gtzan.genre, return_counts=True)[1].tolist() == [100] * 5 + [99] + [100] * 4

@@ -29,5 +29,6 @@ from .training.evaluate import evaluate as evaluate
 from .training.fine_tune import fine_tune as fine_tune
 from .training.fit import train as train
 from .training.run import load_run as load_run
+from .training.settings import TrainingSettings as TrainingSettings
 
 __version__: str

@@ -271,7 +271,7 @@ def train(
     """Train a model, score it, and write the report page of the run."""
     _import_tensorflow()
     from gtzan_keras.report.page import report_run
-    from gtzan_keras.store.batches import STRONG_AUGMENTATION
+    from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
     from gtzan_keras.store.open import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of

@@ -454,7 +454,7 @@ def test_batches_are_the_embeddings_as_they_are(store: EmbeddingsStore, in_memor
 
 
 def test_augmentation_is_for_pictures(store: EmbeddingsStore) -> None:
-    from gtzan_keras.store.batches import STRONG_AUGMENTATION
+    from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 
     with pytest.raises(GtzanKerasError, match=r"x\.h5 holds embeddings: augmentation is for pictures"):
         store.batches(["rock.00000"], augmentation=STRONG_AUGMENTATION)

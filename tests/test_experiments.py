@@ -13,7 +13,7 @@ from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, changes, find
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH
-from gtzan_keras.store.batches import Augmentation
+from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.fit import train

@@ -22,7 +22,7 @@ from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
-from gtzan_keras.store.batches import Augmentation
+from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import describe

@@ -18,7 +18,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.image_bases import freeze, vgg16
 from gtzan_keras.report import plots
-from gtzan_keras.store.batches import Augmentation
+from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fine_tune import fine_tune

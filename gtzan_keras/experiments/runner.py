@@ -257,7 +257,7 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
     from gtzan_keras import models
     from gtzan_keras.report.grid import grid_heat_map
     from gtzan_keras.report.page import report_run, write_figures
-    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.store.augmentation import Augmentation
     from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fine_tune import fine_tune

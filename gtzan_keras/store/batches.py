@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,136 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.augmentation import Augmentation
 
 if TYPE_CHECKING:
     from gtzan_keras.store.spectrograms import SpectrogramStore
 
-__all__ = ["IN_MEMORY_BYTES", "STRONG_AUGMENTATION", "Augmentation", "Batches"]
+__all__ = ["IN_MEMORY_BYTES", "Batches"]
 
 IN_MEMORY_BYTES = 2**30
 """Stores up to this size (unpacked) are held in memory by `SpectrogramStore.batches`."""
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to training pictures, drawn anew for each sample each time.
-
-    Parameters
-    ----------
-    crop : int >= 0 [pixels]
-        Take a segment of so many columns, at a random place; 0 for the whole picture. For models that
-        take any width. The rest is then done to the segment.
-    time_shift : bool
-        Turn the picture round in time by any amount: what leaves on the right comes in on the left.
-    time_stretch : float in [0, 1)
-        Play up to this share faster or slower; what is then missing at the end comes from the start.
-    band_shift : int >= 0
-        Move the picture up or down by up to so many bands.
-    tone : float in [0, 1)
-        Change contrast by up to this share, loudness by up to 0.4 of it (in units of the picture's
-        range), and the balance of low and high bands by up to 0.5 of it, as another recording would.
-    noise : float >= 0
-        Add Gaussian noise of this standard deviation (in units of the picture's range), as Zhang does
-        to the sound.
-    masks : int >= 0
-        SpecAugment: so many blocks of bands and as many of frames take the picture's mean.
-    mask_share : float in [0, 1]
-        Each block is up to this share of the picture high or wide.
-    mixup : float >= 0
-        Mix each sample and its label with another of the batch, by a share drawn from
-        Beta(mixup, mixup); 0 for none.
-
-    References
-    ----------
-    Park et al., "SpecAugment", Interspeech 2019 (arXiv:1904.08779). Zhang et al., "mixup: Beyond
-    Empirical Risk Minimization", ICLR 2018 (arXiv:1710.09412).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from gtzan_keras.store.batches import Augmentation
-    >>> images, labels = np.ones((2, 4, 6, 1), "float32"), np.eye(2, dtype="float32")
-    >>> mixed = Augmentation(mixup=0.3)(images, labels, np.random.default_rng(0))[1]
-    >>> mixed.sum(axis=1).tolist()
-    [1.0, 1.0]
-    """
-
-    crop: int = 0
-    time_shift: bool = False
-    time_stretch: float = 0.0
-    band_shift: int = 0
-    tone: float = 0.0
-    noise: float = 0.0
-    masks: int = 0
-    mask_share: float = 0.15
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field, good in (
-            ("crop", self.crop >= 0),
-            ("time_stretch", 0 <= self.time_stretch < 1),
-            ("band_shift", self.band_shift >= 0),
-            ("tone", 0 <= self.tone < 1),
-            ("noise", self.noise >= 0),
-            ("masks", self.masks >= 0),
-            ("mask_share", 0 <= self.mask_share <= 1),
-            ("mixup", self.mixup >= 0),
-        ):
-            if not good:
-                raise GtzanKerasError(f"augmentation: {field} is {getattr(self, field)}, out of range")
-
-    def __call__(
-        self,
-        images: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.float32],
-        random: np.random.Generator,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Augment one batch (batch, height, width, channels) with its labels (batch, classes)."""
-        if self.crop and self.crop < images.shape[2]:
-            starts = random.integers(images.shape[2] - self.crop + 1, size=len(images))
-            images = np.stack(
-                [image[:, start : start + self.crop] for image, start in zip(images, starts, strict=True)]
-            )
-        else:
-            images = images.copy()
-        height, width = images.shape[1:3]
-        for image in images:
-            if self.time_shift:
-                image[:] = np.roll(image, random.integers(width), axis=1)
-            if self.time_stretch:
-                speed = random.uniform(1 - self.time_stretch, 1 + self.time_stretch)
-                image[:] = image[:, (np.arange(width) * speed).astype(int) % width]
-            if self.band_shift:
-                shift = random.integers(-self.band_shift, self.band_shift + 1)
-                image[:] = image[np.clip(np.arange(height) + shift, 0, height - 1)]
-            if self.tone:
-                contrast, loudness, tilt = self.tone * random.uniform(-1, 1, size=3) * (1, 0.4, 0.5)
-                middle = image.mean()
-                balance = np.linspace(-tilt, tilt, height, dtype=np.float32)[:, None, None]
-                image[:] = np.clip((image - middle) * (1 + contrast) + middle + loudness + balance, 0, 1)
-            if self.noise:
-                image += random.normal(0, self.noise, size=image.shape).astype(np.float32)
-                np.clip(image, 0, 1, out=image)
-            mean = image.mean(axis=(0, 1))
-            for _ in range(self.masks):
-                bands = random.integers(int(height * self.mask_share) + 1)
-                frames = random.integers(int(width * self.mask_share) + 1)
-                band, frame = random.integers(height - bands + 1), random.integers(width - frames + 1)
-                image[band : band + bands] = mean
-                image[:, frame : frame + frames] = mean
-        if self.mixup:
-            share = random.beta(self.mixup, self.mixup, size=len(images)).astype(np.float32)
-            other = random.permutation(len(images))
-            weight = share[:, None, None, None]
-            images = weight * images + (1 - weight) * images[other]
-            labels = share[:, None] * labels + (1 - share[:, None]) * labels[other]
-        return images, labels
-
-
-STRONG_AUGMENTATION = Augmentation(
-    time_shift=True, time_stretch=0.2, band_shift=6, tone=0.2, masks=2, mixup=0.4
-)
-"""What the command line's ``--augment`` does. Chosen on the fault-filtered validation part of GTZAN."""
 
 
 class Batches(keras.utils.PyDataset):

@@ -62,7 +62,7 @@ def fine_tune(
     >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
     >>> run = fine_tune(run)  # doctest: +SKIP
     """
-    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.store.augmentation import Augmentation
 
     model = clone(run.model, lambda _: "float32")
     freeze(model, trainable_from)

@@ -27,7 +27,7 @@ from gtzan_keras.training.run import Run, environment, load_run, write_json
 if TYPE_CHECKING:
     import keras
 
-    from gtzan_keras.store.batches import Augmentation
+    from gtzan_keras.store.augmentation import Augmentation
 
 __all__ = ["clone", "train"]
 

@@ -1,0 +1,209 @@
+"""Augmentation: each change is what its parameter says, drawn anew for each sample."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation
+
+LABELS = np.eye(16, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("time_stretch", 1.0),
+        ("time_shift", 1),
+        ("crop", 1.5),
+        ("masks", True),
+        ("noise", float("nan")),
+        ("band_shift", -1),
+        ("tone", -0.1),
+        ("masks", -1),
+        ("mask_share", -0.1),
+        ("mask_share", 1.1),
+        ("mixup", -1.0),
+    ],
+)
+def test_augmentation_out_of_range_is_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(GtzanKerasError, match=re.escape(f"augmentation: {field}={value!r}: expected")):
+        Augmentation(**{field: value})
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    """(16, 20, 40, 3), no two values alike."""
+    random = np.random.default_rng(0)
+    return random.permutation(16 * 20 * 40 * 3).reshape(16, 20, 40, 3).astype(np.float32) / 38400
+
+
+def augmented(augmentation: Augmentation, images: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return augmentation(images, LABELS, np.random.default_rng(seed))
+
+
+def test_augmentation_with_everything_off_changes_nothing(noise: np.ndarray) -> None:
+    images, labels = augmented(Augmentation(), noise)
+    np.testing.assert_array_equal(images, noise)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_time_shift_rotates_each_spectrogram_by_its_own_amount(noise: np.ndarray) -> None:
+    images, labels = augmented(Augmentation(time_shift=True), noise)
+    shifts = [
+        [shift for shift in range(40) if (np.roll(before, shift, axis=1) == after).all()]
+        for before, after in zip(noise, images, strict=True)
+    ]
+    assert all(len(found) == 1 for found in shifts)
+    assert len({found[0] for found in shifts}) > 8
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_time_shift_reaches_every_amount() -> None:
+    ramp = np.broadcast_to(np.arange(5, dtype=np.float32)[:, None], (500, 1, 5, 1))
+    images, _ = Augmentation(time_shift=True)(ramp, np.zeros((500, 1), "float32"), np.random.default_rng(0))
+    assert (np.bincount(images[:, 0, 0, 0].astype(int)) > 60).all()
+
+
+def test_time_stretch_plays_each_spectrogram_a_little_faster_or_slower() -> None:
+    ramp = np.broadcast_to(np.arange(50, dtype=np.float32)[:, None], (100, 2, 50, 1))
+    images, _ = Augmentation(time_stretch=0.2)(ramp, np.zeros((100, 1), "float32"), np.random.default_rng(0))
+    np.testing.assert_array_equal(images[:, 0], images[:, 1])
+    taken = np.unwrap(images[:, 0, :, 0], period=50)  # the frame of the spectrogram that stands at each place
+    steps = np.arange(50)
+    assert (np.diff(taken) >= 0).all()
+    assert (taken >= np.floor(0.8 * steps)).all()
+    assert (taken <= 1.2 * steps).all()
+    speeds = taken[:, -1] / 49
+    assert speeds.min() < 0.85
+    assert speeds.max() > 1.15
+
+
+def test_band_shift_moves_each_spectrogram_up_or_down(noise: np.ndarray) -> None:
+    images, _ = augmented(Augmentation(band_shift=3), noise)
+    found = []
+    for before, after in zip(noise, images, strict=True):
+        padded = np.pad(before, ((3, 3), (0, 0), (0, 0)), mode="edge")
+        found.append([shift for shift in range(7) if (padded[shift : shift + 20] == after).all()])
+    assert all(len(shifts) == 1 for shifts in found)
+    assert {shifts[0] for shifts in found} >= {0, 3, 6}
+
+
+def test_tone_changes_contrast_loudness_and_balance_within_bounds(noise: np.ndarray) -> None:
+    images, _ = augmented(Augmentation(tone=0.2), noise)
+    middle = noise.mean(axis=(1, 2, 3), keepdims=True)
+    assert (np.abs(images - noise) <= 0.2 * (np.abs(noise - middle) + 0.4 + 0.5) + 1e-6).all()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    # What three numbers explain: a straight line in level and in band, where nothing is cut off.
+    bands = np.broadcast_to(np.linspace(-1, 1, 20)[:, None, None], noise[0].shape)
+    for before, after in zip(noise, images, strict=True):
+        inside = (after > 0) & (after < 1)
+        causes = np.stack([before[inside], bands[inside], np.ones(inside.sum())], axis=1)
+        (contrast, tilt, _), residual, *_ = np.linalg.lstsq(causes, after[inside])
+        assert residual.item() < 1e-6
+        assert abs(contrast - 1) <= 0.2
+        assert abs(tilt) <= 0.1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 0.5, 1.0])
+def test_one_mask_is_a_block_of_bands_and_one_of_frames_with_the_spectrograms_mean(
+    noise: np.ndarray, share: float
+) -> None:
+    images, _ = augmented(Augmentation(masks=1, mask_share=share), noise)
+    for before, after in zip(noise, images, strict=True):
+        changed = (before != after).all(axis=2)
+        bands, frames = changed.all(axis=1), changed.all(axis=0)
+        np.testing.assert_array_equal(changed, bands[:, None] | frames[None])
+        if not changed.all():  # else there is no telling which block did it
+            for block, size in ((bands, 20), (frames, 40)):
+                assert block.sum() <= share * size
+                assert not block.any() or block[block.argmax() :][: block.sum()].all()  # in one piece
+        mean = np.broadcast_to(before.mean(axis=(0, 1)), before.shape)
+        np.testing.assert_allclose(after[changed], mean[changed], rtol=1e-5)
+
+
+def test_masks_take_about_half_of_their_share_on_average() -> None:
+    images = np.random.default_rng(1).random((2000, 20, 1, 1), dtype=np.float32)
+    masked, _ = Augmentation(masks=1, mask_share=0.5)(
+        images, np.zeros((2000, 1), "float32"), np.random.default_rng(0)
+    )
+    # 0 to 10 of 20 bands, each as likely: 5 on average (the one frame is too narrow to be masked).
+    assert (images != masked).sum() / 2000 == pytest.approx(5, abs=0.25)
+
+
+def test_mixup_mixes_spectrograms_and_labels_by_the_same_share() -> None:
+    levels = np.random.default_rng(1).random(16, dtype=np.float32)
+    images = np.broadcast_to(levels[:, None, None, None], (16, 4, 6, 1))
+    mixed, labels = augmented(Augmentation(mixup=0.4), images)
+    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+    assert ((labels > 0).sum(axis=1) <= 2).all()
+    assert ((labels > 0).sum(axis=1) == 2).any()
+    np.testing.assert_allclose(
+        mixed, (labels @ levels)[:, None, None, None] * np.ones((1, 4, 6, 1)), rtol=1e-5
+    )
+
+
+def test_mixup_draws_its_shares_from_the_beta_distribution() -> None:
+    labels = np.eye(1000, dtype=np.float32)
+    _, mixed = Augmentation(mixup=0.3)(
+        np.zeros((1000, 1, 1, 1), np.float32), labels, np.random.default_rng(0)
+    )
+    shares = np.diagonal(mixed)[np.diagonal(mixed) < 1]
+    assert scipy.stats.kstest(shares, scipy.stats.beta(0.3, 0.3).cdf).pvalue > 0.01
+
+
+def test_augmentation_leaves_its_input_alone(noise: np.ndarray) -> None:
+    before = noise.copy()
+    augmented(STRONG_AUGMENTATION, noise)
+    np.testing.assert_array_equal(noise, before)
+
+
+def test_tone_keeps_values_in_range_and_band_shift_keeps_rows() -> None:
+    random = np.random.default_rng(0)
+    images = random.random((8, 16, 12, 1), dtype=np.float32)
+    labels = np.eye(8, dtype=np.float32)
+    toned, _ = Augmentation(tone=0.5)(images, labels, random)
+    assert toned.min() >= 0
+    assert toned.max() <= 1
+    assert not np.allclose(toned, images)
+    shifted, _ = Augmentation(band_shift=3)(images, labels, random)
+    rows = {row.tobytes() for row in images[0]}
+    assert all(row.tobytes() in rows for row in shifted[0])
+
+
+def test_time_stretch_of_a_ramp_changes_its_slope_by_the_stated_share_at_most() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 1, 1000, dtype=np.float32)[None, None, :, None], (50, 1, 1000, 1))
+    stretched, _ = Augmentation(time_stretch=0.25)(
+        ramp, np.zeros((50, 1), "float32"), np.random.default_rng(0)
+    )
+    slopes = (stretched[:, 0, 500, 0] - stretched[:, 0, 0, 0]) / (ramp[0, 0, 500, 0] - ramp[0, 0, 0, 0])
+    assert slopes.min() >= 0.745
+    assert slopes.max() <= 1.255
+    assert slopes.max() - slopes.min() > 0.3
+
+
+def test_a_crop_is_a_piece_of_the_spectrogram_of_the_width_asked_for():
+    images = np.arange(2 * 4 * 10, dtype="float32").reshape(2, 4, 10, 1)
+    labels = np.eye(2, dtype="float32")
+    random = np.random.default_rng(0)
+    starts = set()
+    for _ in range(50):
+        cropped, kept = Augmentation(crop=6)(images, labels, random)
+        assert cropped.shape == (2, 4, 6, 1)
+        start = int(cropped[0, 0, 0, 0])
+        np.testing.assert_array_equal(cropped[0], images[0, :, start : start + 6])
+        np.testing.assert_array_equal(kept, labels)
+        starts.add(start)
+    assert starts == {0, 1, 2, 3, 4}
+
+
+def test_noise_has_the_standard_deviation_asked_for():
+    images, labels = np.full((4, 64, 64, 1), 0.5, "float32"), np.eye(4, dtype="float32")
+    noisy, _ = Augmentation(noise=0.02)(images, labels, np.random.default_rng(0))
+    assert np.std(noisy - images) == pytest.approx(0.02, rel=0.03)
+    assert np.mean(noisy - images) == pytest.approx(0, abs=1e-3)

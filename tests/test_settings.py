@@ -1,0 +1,77 @@
+"""Training settings: every field is checked, and JSON keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gtzan_keras import GtzanKerasError, TrainingSettings
+from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "epochs": (0, -1, 1.5, True, "5", None, float("nan")),
+    "batch_size": (0, 32.0, False),
+    "optimizer": ("sgd", None),
+    "learning_rate": (0, -1e-3, float("nan"), float("inf"), "1e-3", True),
+    "weight_decay": (-1, float("nan"), float("inf"), None),
+    "schedule": ("linear", None),
+    "ema": (0, 1, -0.5, float("nan"), True),
+    "monitor": ("val_f1", "", None),
+    "patience": (-3, 0, 2.5, True),
+    "keep_best": (1, None, "yes"),
+    "plateau_patience": (0, -1, 1.5, None),
+    "class_weights": (0, "no"),
+    "augmentation": ({"mixup": 0.2}, True),
+    "precision": ("float16", None),
+    "seed": (-1, 0.5, True, 2**32),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in WRONG.items() for v in values])
+def test_a_wrong_value_is_refused_with_its_name_and_value(field: str, value: Any) -> None:
+    with pytest.raises(GtzanKerasError) as caught:
+        TrainingSettings(**{field: value})
+    assert str(caught.value).startswith(f"{field}={value!r}: expected ")
+
+
+def test_the_message_says_what_was_expected() -> None:
+    with pytest.raises(GtzanKerasError) as caught:
+        TrainingSettings(patience=-3)
+    assert str(caught.value) == "patience=-3: expected a whole number >= 1, or None"
+
+
+def test_every_field_has_a_wrong_value_in_this_file() -> None:
+    assert set(WRONG) == {field.name for field in dataclasses.fields(TrainingSettings)}
+
+
+def test_settings_come_back_from_json() -> None:
+    settings = TrainingSettings(
+        epochs=3, learning_rate=1, ema=0.9, patience=None, augmentation=STRONG_AUGMENTATION, seed=7
+    )
+    assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_missing_fields_take_their_defaults() -> None:
+    assert TrainingSettings.from_dict({"epochs": 3}) == TrainingSettings(epochs=3)
+
+
+@pytest.mark.parametrize("values", [{"halve_every": 10}, {"augmentation": {"blur": 1}}])
+def test_an_unknown_field_is_refused_by_name(values: dict[str, Any]) -> None:
+    with pytest.raises(GtzanKerasError, match=r"halve_every|blur"):
+        TrainingSettings.from_dict(values)
+
+
+def test_values_of_numpy_scalar_types_are_no_plain_numbers() -> None:
+    with pytest.raises(GtzanKerasError, match=r"epochs=np\.int64"):
+        TrainingSettings(epochs=np.int64(3))  # type: ignore[arg-type]
+
+
+def test_settings_import_neither_keras_nor_tensorflow() -> None:
+    code = "import sys, gtzan_keras.training.settings; assert not {'keras', 'tensorflow'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -62,3 +63,20 @@ def separable(make_store: Callable[..., SpectrogramStore]) -> SpectrogramStore:
         first = 3 * (row // 12)
         images[row, first : first + 2] += 150
     return make_store(ids, images)
+
+
+@pytest.fixture(scope="session")
+def musicnn_folder() -> Path:
+    """The folder with musicnn's converted weights, downloaded once; tests skip where it cannot be."""
+    from gtzan_keras.models.weights import musicnn_weights
+
+    folder = ROOT / "data" / "weights"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GTZAN_KERAS_WEIGHTS", str(folder))
+        try:
+            musicnn_weights("msd")
+        except GtzanKerasError as error:
+            if "downloaded" not in str(error):
+                raise
+            pytest.skip(f"needs musicnn's weights: {error}")
+    return folder

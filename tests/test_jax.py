@@ -39,6 +39,8 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
     "vggish": lambda: models.vggish(include_top=False),
     "vggish_classifier": lambda: models.vggish_classifier((31, 16)),
     "vggish_classifier-cnn": lambda: models.vggish_classifier((31, 128), head="cnn"),
+    "musicnn": lambda: models.musicnn(),
+    "musicnn_vgg": lambda: models.musicnn_vgg(),
     "feature_cnn": lambda: models.feature_cnn((51,)),
     "two_branch": lambda: models.two_branch((51,), (16, 16, 1)),
     "yolov8": lambda: models.yolov8((32, 32, 1), size="xs", head=(8,)),

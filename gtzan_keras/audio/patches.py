@@ -1,4 +1,4 @@
-"""VGGish's front end: sound as log-mel patches of 0.96 s, by AudioSet's definitions."""
+"""The front ends of two pretrained networks: VGGish's log-mel patches of 0.96 s, and musicnn's of 3 s."""
 
 from __future__ import annotations
 
@@ -10,14 +10,27 @@ import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["BANDS", "FRAMES", "SAMPLE_RATE", "patch_samples", "vggish_patches"]
+__all__ = [
+    "BANDS",
+    "FRAMES",
+    "MUSICNN_BANDS",
+    "MUSICNN_FRAMES",
+    "SAMPLE_RATE",
+    "musicnn_patches",
+    "patch_samples",
+    "vggish_patches",
+]
 
 SAMPLE_RATE = 16000
-"""Hz."""
+"""Of both networks [Hz]."""
 FRAMES = 96
 """In a patch, one every 10 ms."""
 BANDS = 64
 """From 125 to 7500 Hz."""
+MUSICNN_FRAMES = 187
+"""In a patch of musicnn, one every 16 ms: 3 s."""
+MUSICNN_BANDS = 96
+"""From 0 to 8000 Hz."""
 
 _WINDOW = 400  # samples: 25 ms
 _HOP = 160  # samples: 10 ms
@@ -96,6 +109,62 @@ def vggish_patches(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         mel = (_filters() @ magnitude.T).T
         block[:] = np.log(mel + np.float32(_LOG_OFFSET)).reshape(block.shape)
     return patches
+
+
+def musicnn_patches(
+    audio: npt.NDArray[np.float32], sample_rate: int = SAMPLE_RATE
+) -> npt.NDArray[np.float32]:
+    """Return log-mel patches of a recording, one every 3 s, as musicnn takes them.
+
+    librosa's mel spectrogram (512-point FFT, hop 256, 96 bands), then log10(10000 x + 1). The last patch is
+    dropped where it would be incomplete.
+
+    Parameters
+    ----------
+    audio : np.ndarray [shape=(n,)]
+        Mono samples within -1..1.
+    sample_rate : int > 0 [Hz]
+        Of `audio`; resampled (soxr, "HQ") where it is not 16 kHz.
+
+    Returns
+    -------
+    np.ndarray [shape=(patches, 187, 96), dtype=float32]
+        Patch, frame, band; low bands first. 30 s give 10; less than 2.98 s gives none.
+
+    Raises
+    ------
+    GtzanKerasError
+        `audio` is not one-dimensional.
+
+    See Also
+    --------
+    gtzan_keras.models.musicnn : the network that takes them.
+
+    References
+    ----------
+    Pons, Serra: "musicnn", 2019 (arXiv:1909.06654), and its ``extractor.py``, which rounds the spectrogram
+    to float16; we do not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.audio.patches import musicnn_patches
+    >>> musicnn_patches(np.zeros(30 * 16000, dtype="float32")).shape
+    (10, 187, 96)
+    """
+    from librosa.feature import melspectrogram
+
+    if audio.ndim != 1:
+        raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
+    if sample_rate != SAMPLE_RATE:
+        import soxr
+
+        audio = soxr.resample(audio, sample_rate, SAMPLE_RATE, quality="HQ")
+    samples = np.ascontiguousarray(audio, dtype=np.float32)
+    mel = melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=_N_FFT, hop_length=256, n_mels=MUSICNN_BANDS)
+    frames = np.log10(np.float32(10000) * mel.T.astype(np.float32) + np.float32(1))
+    count = len(frames) // MUSICNN_FRAMES
+    return frames[: count * MUSICNN_FRAMES].reshape(count, MUSICNN_FRAMES, MUSICNN_BANDS)
 
 
 @functools.cache

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
 import warnings
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["CHECKPOINT_URL", "hub_folder"]
+__all__ = ["CHECKPOINT_URL", "PRETRAINED", "Pretrained", "hub_folder", "musicnn_weights", "weights_folder"]
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_URL = "https://storage.googleapis.com/audioset/vggish_model.ckpt"
 """The reference checkpoint, for `gtzan_keras.models.vggish_network`."""
@@ -50,3 +62,176 @@ def hub_folder(handle: str) -> Path:
             f"{hashlib.sha1(handle.encode()).hexdigest()} in there. For VGGish {CHECKPOINT_URL} does as "
             "well: models.vggish(weights='vggish_model.ckpt')"
         ) from error
+
+
+_WHEEL = "musicnn-0.1.0-py3-none-any.whl"
+_WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
+_CHECKPOINTS = {
+    ("musicnn", "msd"): "MSD_musicnn",
+    ("musicnn", "mtt"): "MTT_musicnn",
+    ("vgg", "msd"): "MSD_vgg",
+    ("vgg", "mtt"): "MTT_vgg",
+}
+
+
+class Pretrained(NamedTuple):
+    """Pretrained weights that can be downloaded: what ``gtzan-keras weights`` lists.
+
+    Parameters
+    ----------
+    name : str
+        As builders take it.
+    source : str
+        Where it comes from.
+    licence : str
+        Of the weights.
+    megabytes : float or None
+        Size of the download; None where it differs from model to model.
+    path : str
+        File name in `weights_folder`, "" where another library keeps it.
+    """
+
+    name: str
+    source: str
+    licence: str
+    megabytes: float | None
+    path: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether our cache holds it."""
+        return bool(self.path) and (weights_folder() / self.path).is_file()
+
+
+PRETRAINED: tuple[Pretrained, ...] = (
+    *(
+        Pretrained(
+            f"{kind}-{data}", f"wheel {_WHEEL} of the Python package index", "ISC", 29.3, f"{folder}.npz"
+        )
+        for (kind, data), folder in _CHECKPOINTS.items()
+    ),
+    Pretrained("imagenet", "Keras Applications (VGG16 and others)", "as there", None),
+    Pretrained("coco", "KerasCV presets (YOLOv8 backbones)", "as there", None),
+    Pretrained("audioset", "TensorFlow Hub (VGGish)", "Apache 2.0", 289),
+)
+"""Weights by name. Those without a path are kept by the library that downloads them."""
+
+
+def weights_folder() -> Path:
+    """Return the folder of converted weights: ``GTZAN_KERAS_WEIGHTS``, or one in the user's cache."""
+    import pooch
+
+    return Path(os.environ.get("GTZAN_KERAS_WEIGHTS") or pooch.os_cache("gtzan-keras") / "weights")
+
+
+def musicnn_weights(
+    source: str | os.PathLike[str], kind: str = "musicnn"
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the weights of musicnn or its VGG, downloaded and converted the first time.
+
+    The authors ship them in a wheel whose own requirements are too old to install. It is fetched by
+    ``pip download --no-deps``, so that the user's package index settings hold. Its SHA-256 is checked, and
+    its four checkpoints are converted into `weights_folder`. After that no network is needed.
+
+    Parameters
+    ----------
+    source : "msd", "mtt", str or os.PathLike
+        Training set; or the path of the wheel (for its MSD weights), or of a converted ``.npz`` file.
+    kind : "musicnn" or "vgg"
+        Which network.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        ``"<kind of layer>/<number>/<variable>"``, such as ``"conv/0/kernel"``, numbered in order of creation.
+
+    Raises
+    ------
+    GtzanKerasError
+        The wheel cannot be downloaded or is damaged, or the file holds other weights.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.weights import musicnn_weights
+    >>> musicnn_weights("msd")["dense/1/kernel"].shape  # doctest: +SKIP
+    (200, 50)
+    """
+    name = os.fspath(source)
+    if name in ("msd", "mtt"):
+        converted = weights_folder() / f"{_CHECKPOINTS[kind, name]}.npz"
+        if not converted.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                _convert(_download(Path(folder)), weights_folder())
+    elif name.endswith(".whl"):
+        if not Path(name).is_file():
+            raise GtzanKerasError(f"weights={name!r}: no such file; pass 'msd' or 'mtt' to download it")
+        _convert(Path(name), weights_folder())
+        converted = weights_folder() / f"{_CHECKPOINTS[kind, 'msd']}.npz"
+    else:
+        converted = Path(name)
+    try:
+        with np.load(converted) as file:
+            found = {key: file[key] for key in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise GtzanKerasError(
+            f"weights={name!r}: cannot be read ({error}); expected 'msd', 'mtt', {_WHEEL} or a "
+            "converted .npz file"
+        ) from error
+    needed = "conv/5/kernel" if kind == "musicnn" else "conv/4/kernel"
+    if needed not in found or len(found) != {"musicnn": 64, "vgg": 36}[kind]:
+        raise GtzanKerasError(f"{converted}: not the weights of {kind}; delete it to convert them again")
+    return found
+
+
+def _download(folder: Path) -> Path:
+    """Fetch the wheel with pip into `folder`."""
+    logger.info("downloading %s (29 MB), once", _WHEEL)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*pip, "--dest", os.fspath(folder), "musicnn==0.1.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"},
+    )
+    if done.returncode or not (folder / _WHEEL).is_file():
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise GtzanKerasError(
+            f"musicnn's weights cannot be downloaded ({reason}); where there is a network, run `pip download "
+            f"--no-deps musicnn==0.1.0` and pass the path of {_WHEEL} as weights"
+        )
+    return folder / _WHEEL
+
+
+def _convert(wheel: Path, target: Path) -> None:
+    """Read the four checkpoints of the wheel and write one ``.npz`` file each."""
+    from tensorflow.compat.v1.train import NewCheckpointReader
+
+    with wheel.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    if checksum != _WHEEL_SHA256:
+        raise GtzanKerasError(
+            f"{wheel}: SHA-256 {checksum}; expected {_WHEEL_SHA256}: damaged, or another version"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder, [name for name in archive.namelist() if "/." in name])
+        for name in _CHECKPOINTS.values():
+            # The files are called ".index" and ".data-...": the prefix is the folder itself.
+            reader = NewCheckpointReader(os.path.join(folder, "musicnn", name, ""))
+            arrays = {}
+            for variable in reader.get_variable_to_shape_map():
+                layer, _, part = variable.partition("/")
+                if not part or "Adam" in part:  # counters and state of the optimizer
+                    continue
+                if layer.endswith("CNN"):
+                    sort, number = "conv", int(layer[0]) - 1
+                else:
+                    base, _, last = layer.rpartition("_")
+                    sort, number = (base, int(last)) if last.isdigit() else (layer, 0)
+                    sort = {"conv2d": "conv", "batch_normalization": "batchnormalization"}.get(sort, sort)
+                arrays[f"{sort}/{number}/{part}"] = reader.get_tensor(variable)
+            temporary = target / f".{name}.{os.getpid()}.npz"
+            np.savez(temporary, **arrays)
+            os.replace(temporary, target / f"{name}.npz")

@@ -1,0 +1,139 @@
+"""musicnn and its VGG: the authors' network and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from gtzan_keras import load_audio, models
+from gtzan_keras.audio.patches import musicnn_patches
+from gtzan_keras.cli import app
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.weights import musicnn_weights
+
+
+@pytest.fixture
+def weights(musicnn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # from here on nothing can be downloaded
+    return musicnn_folder
+
+
+@pytest.mark.parametrize(("build", "parameters"), [(models.musicnn, 792_079), (models.musicnn_vgg, 607_030)])
+def test_the_number_of_parameters_is_the_published_one(build, parameters):
+    assert build().count_params() == parameters
+
+
+def test_musicnn_takes_any_number_of_frames():
+    model = models.musicnn()
+    for frames in (8, 187, 400):
+        assert model(np.zeros((1, frames, 96), "float32")).shape == (1, 50)
+
+
+def test_patches_of_another_rate_are_resampled_and_an_incomplete_one_is_dropped():
+    sound = np.random.default_rng(0).uniform(-1, 1, 22050 * 7).astype("float32")
+    assert musicnn_patches(sound, 22050).shape == (2, 187, 96)
+    assert musicnn_patches(sound[:16000]).shape == (0, 187, 96)
+    with pytest.raises(GtzanKerasError, match=r"shape \(2, 5\)"):
+        musicnn_patches(np.zeros((2, 5), "float32"))
+
+
+def test_a_patch_is_the_logarithm_of_the_mel_power_by_hand():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000 * 4) / 16000).astype("float32")
+    patch = musicnn_patches(tone)[0]
+    # Slaney's scale: 15 mel at 1000 Hz, 15 + 27 ln(8) / ln(6.4) at 8000 Hz; 96 bands divide what is below.
+    band = 15 / (15 + 27 * np.log(8) / np.log(6.4)) * 97 - 1
+    assert abs(patch.mean(axis=0).argmax() - band) <= 1
+    assert patch.min() >= 0
+
+
+def test_tags_and_features_equal_the_original_graph_on_real_tracks(weights, real_data):
+    reference = np.load(real_data / "musicnn_reference.npz")
+    tagger = models.musicnn("msd")
+    tensors = [tagger.output, tagger.get_layer("penultimate").output, tagger.get_layer("pooled").output]
+    network = keras.Model(tagger.input, tensors)
+    for row in range(0, 100, 5):
+        track_id = str(reference["track_id"][row])
+        path = real_data / "gtzan_mini" / track_id.split(".")[0] / f"{track_id}.wav"
+        tags, penultimate, pooled = (
+            np.asarray(output).mean(axis=0)
+            for output in network.predict_on_batch(musicnn_patches(load_audio(path, 16000)))
+        )
+        peak, mean = pooled.reshape(753, 2).T
+        for name, found in {
+            "tags": tags, "penultimate": penultimate, "mean_pool": mean, "max_pool": peak,
+        }.items():  # fmt: skip
+            np.testing.assert_allclose(found, reference[name][row], atol=1e-3, err_msg=f"{track_id} {name}")
+
+
+def test_the_models_without_their_top_give_the_same_features(weights):
+    patches = np.random.default_rng(0).uniform(0, 3, (2, 187, 96)).astype("float32")
+    tagger = models.musicnn("msd")
+    pooled, penultimate = (
+        models.musicnn("msd", include_top=False, pooling=pooling).predict_on_batch(patches)
+        for pooling in ("mean+max", "penultimate")
+    )
+    by_layer = keras.Model(tagger.input, [tagger.get_layer(n).output for n in ("pooled", "penultimate")])
+    expected, dense = by_layer.predict_on_batch(patches)
+    np.testing.assert_allclose(
+        pooled, expected.reshape(2, 753, 2)[..., ::-1].transpose(0, 2, 1).reshape(2, -1)
+    )
+    np.testing.assert_allclose(penultimate, dense)
+
+
+def test_a_loud_guitar_song_is_not_tagged_as_opera(weights, real_data):
+    patches = musicnn_patches(load_audio(real_data / "gtzan_mini/metal/metal.00001.wav", 16000))
+    by_tag = {
+        data: dict(zip(models.MUSICNN_TAGS[data], build(data)(patches).numpy().mean(axis=0), strict=True))
+        for data, build in (("msd", models.musicnn), ("mtt", models.musicnn_vgg))
+    }
+    assert by_tag["msd"]["metal"] > 0.2 > by_tag["msd"]["jazz"]
+    assert by_tag["mtt"]["metal"] + by_tag["mtt"]["rock"] > 10 * by_tag["mtt"]["opera"]
+
+
+def test_weights_are_found_by_path_and_of_the_other_network_refused(weights):
+    first = models.musicnn(weights / "MTT_musicnn.npz").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(first, models.musicnn("mtt").get_weights(), strict=True))
+    with pytest.raises(GtzanKerasError, match=r"MSD_vgg\.npz: not the weights of musicnn"):
+        models.musicnn(weights / "MSD_vgg.npz")
+
+
+def test_without_a_network_the_error_says_what_to_download(tmp_path, monkeypatch):
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(
+        GtzanKerasError, match=r"cannot be downloaded .*pip download --no-deps musicnn==0\.1\.0"
+    ):
+        models.musicnn("msd")
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("name", ["musicnn-0.1.0-py3-none-any.whl", "weights.npz", "nothing"])
+def test_a_damaged_or_missing_file_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path / "cache"))
+    if name != "nothing":
+        (tmp_path / name).write_bytes(b"not weights")
+    with pytest.raises(GtzanKerasError, match=r"SHA-256|cannot be read"):
+        musicnn_weights(tmp_path / name)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_command_lists_what_is_here(weights, tmp_path, monkeypatch):
+    shown = CliRunner().invoke(app, ["weights"]).output
+    assert [line.split("│")[-2].strip() for line in shown.splitlines() if "musicnn-m" in line] == [
+        "yes",
+        "yes",
+    ]
+    assert "ISC" in shown
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path))
+    shown = CliRunner().invoke(app, ["weights"]).output
+    assert [line.split("│")[-2].strip() for line in shown.splitlines() if "musicnn-m" in line] == ["no", "no"]
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(GtzanKerasError, match=r"pooling='max': expected 'mean\+max' or 'penultimate'"):
+        models.musicnn(pooling="max")

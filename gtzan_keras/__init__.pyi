@@ -9,7 +9,6 @@ from .audio.spectrogram import SPECTROGRAM_SPECS as SPECTROGRAM_SPECS
 from .audio.spectrogram import SpectrogramSpec as SpectrogramSpec
 from .audio.spectrogram import log_mel as log_mel
 from .audio.spectrogram import mel_image as mel_image
-from .datasets import open_study as open_study
 from .errors import GtzanKerasError as GtzanKerasError
 from .inference.embed import embed as embed
 from .inference.predict import Prediction as Prediction

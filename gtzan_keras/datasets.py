@@ -1,100 +1,184 @@
-"""What every notebook begins with: the data it works on, and how much of it."""
+"""Real GTZAN data that comes with the package, the synthesised demo set, and what a notebook works on."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gtzan_keras.tracks.splits import Split
-
 if TYPE_CHECKING:
     from gtzan_keras.store.spectrograms import SpectrogramStore
+    from gtzan_keras.tracks.splits import Split
 
-__all__ = ["Study", "open_study"]
+__all__ = ["NotebookData", "demo", "feature_table", "notebook_data", "thumbnails"]
 
-VARIABLE = "GTZAN_KERAS_DATA"
-CACHE = "GTZAN_KERAS_CACHE"
-DEMO_TRACKS_PER_GENRE = 12
-QUICK_EPOCHS = 6
+_FOLDER = Path(__file__).parent / "data"
+THUMBNAILS = _FOLDER / "gtzan-thumbnail-64.h5"
+FEATURES = _FOLDER / "gtzan-features-30s.csv.gz"
+
+AUDIO_VARIABLE = "GTZAN_KERAS_DATA"
+CACHE_VARIABLE = "GTZAN_KERAS_CACHE"
+_DEMO_TRACKS_PER_GENRE = 6
 
 
-@dataclass(frozen=True)
-class Study:
-    """A set of tracks, and the profile in which it is worked on.
+def thumbnails() -> SpectrogramStore:
+    """Return the packaged thumbnails: small spectrograms of 999 GTZAN tracks.
 
-    Parameters
-    ----------
-    tracks : pd.DataFrame
-        From `gtzan_keras.load_tracks`.
-    data : str
-        What it is called: "demo set", "GTZAN", ...
-    profile : "quick" or "full"
-        The quick one trains for a few epochs, enough to see that everything works.
-    folder : Path
-        Keeps stores, tables and runs, so that a second notebook finds them.
+    Each is the spectrogram of spec ``librosa-128x387``, from the track's own minimum to its maximum,
+    averaged over 2 mel bands and about 6 frames: half a second a column. ``jazz.00054`` is missing,
+    because its file is corrupt in the common release. ``gtzan-keras preprocess DIR --spec thumbnail-64``
+    makes the same from audio. docs/data.md says what they can and cannot show.
+
+    Returns
+    -------
+    SpectrogramStore
+        999 samples, uint8 (64, 64, 1), spec ``thumbnail-64``.
 
     Examples
     --------
-    >>> from gtzan_keras import open_study
-    >>> study = open_study()  # doctest: +SKIP
-    >>> study.store("arrigo-v1").shape  # doctest: +SKIP
-    (120, 416, 416, 1)
+    >>> from gtzan_keras import datasets, splits
+    >>> store = datasets.thumbnails()
+    >>> store.shape, store.spec.name
+    ((999, 64, 64, 1), 'thumbnail-64')
+    >>> len(splits.fault_filtered(store.tracks).test)
+    290
+    """
+    from gtzan_keras.store.spectrograms import SpectrogramStore
+
+    return SpectrogramStore(THUMBNAILS)
+
+
+def feature_table() -> pd.DataFrame:
+    """Return the packaged table of hand-crafted features of GTZAN: Kaggle's ``features_30_sec.csv``.
+
+    The numbers are those of the Kaggle data set "GTZAN Dataset - Music Genre Classification"
+    (https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification), unchanged.
+    `gtzan_keras.audio.features.extract` computes the same numbers from audio (docs/features.md).
+
+    Returns
+    -------
+    pd.DataFrame [shape=(1000, 60)]
+        ``filename``, ``length`` (samples), 57 features, ``label``; one row a track, in class order.
+
+    Examples
+    --------
+    >>> from gtzan_keras import datasets
+    >>> table = datasets.feature_table()
+    >>> table.shape, table["label"].value_counts().unique().tolist()
+    ((1000, 60), [100])
+    """
+    from gtzan_keras.store.feature_table import load_feature_table
+
+    return load_feature_table(FEATURES)
+
+
+def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int = -1) -> pd.DataFrame:
+    """Synthesise the demo set, for what needs sound, and return its table of tracks. It is not GTZAN.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Where to write it. A demo set that is already there is used again.
+    tracks_per_genre : int > 0
+        Tracks of each of the ten genres; planted faults come on top.
+    jobs : int
+        Worker processes as joblib counts them; -1 uses every core.
+
+    Returns
+    -------
+    pd.DataFrame
+        From `load_tracks`.
+
+    Raises
+    ------
+    GtzanKerasError
+        The folder holds something else, or a demo set of another size.
+
+    See Also
+    --------
+    gtzan_keras.tracks.demo.make : further settings.
+
+    Examples
+    --------
+    >>> from gtzan_keras import datasets
+    >>> datasets.demo("demo", tracks_per_genre=5)  # doctest: +SKIP
+    """
+    from gtzan_keras.tracks.catalogue import load_tracks
+    from gtzan_keras.tracks.demo import make
+
+    return load_tracks(make(folder, tracks_per_genre=tracks_per_genre, jobs=jobs))
+
+
+@dataclass(frozen=True)
+class NotebookData:
+    """What a notebook works on. Made by `notebook_data`.
+
+    Parameters
+    ----------
+    name : str
+        What figures and tables call the data.
+    tracks : pd.DataFrame
+        From `load_tracks`, or the tracks of the packaged store.
+    folder : Path
+        Keeps stores, tables and runs, so that another notebook finds them.
+    packaged : bool
+        The data is the package's own thumbnails and feature table, without sound.
+
+    Examples
+    --------
+    >>> from gtzan_keras.datasets import notebook_data
+    >>> data = notebook_data()  # doctest: +SKIP
+    >>> data.store("arrigo-v1")  # doctest: +SKIP
+    <SpectrogramStore gtzan-thumbnail-64.h5: 999 x (64, 64, 1), spec thumbnail-64>
     """
 
+    name: str
     tracks: pd.DataFrame
-    data: str
-    profile: Literal["quick", "full"]
     folder: Path
+    packaged: bool
 
     def __str__(self) -> str:
-        text = f"{self.data}, {self.profile} profile: {len(self.tracks)} tracks"
-        if self.profile == "quick":
-            text += ". Synthesised, not GTZAN: its figures show that the machinery works, no more."
-        return text
-
-    def epochs(self, full: int) -> int:
-        """Epochs to train: `full`, or a few in the quick profile."""
-        return self.choose(quick=min(full, QUICK_EPOCHS), full=full)
+        return f"{self.name}: {len(self.tracks)} tracks"
 
     def choose(self, *, quick: Any, full: Any) -> Any:
-        """One of two values, by profile: a small network for the quick one, the source's for the full."""
-        return full if self.profile == "full" else quick
+        """Return `full` where ``GTZAN_KERAS_DATA`` names a folder of audio, else `quick`."""
+        return full if os.environ.get(AUDIO_VARIABLE) else quick
 
     def store(self, spec: str) -> SpectrogramStore:
-        """The store of a spec; made when it is not there, or when the tracks have changed."""
-        from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
+        """Return the store of a spec, made from sound at first use; packaged data has its thumbnails only."""
         from gtzan_keras.store.open import open_store
         from gtzan_keras.store.preprocess import preprocess
 
+        if self.packaged:
+            return thumbnails()
         path = self.folder / f"{spec}.h5"
-        if path.is_file():  # preprocess would say so too, but reads every sound file first
+        if path.is_file():  # preprocess would read every sound file before it says so
             store = open_store(path)
-            ids = list(self.tracks["track_id"])
-            if store.spec == SPECTROGRAM_SPECS.get(spec) and list(store.tracks["track_id"]) == ids:
+            if list(store.tracks["track_id"]) == list(self.tracks["track_id"]):
                 return store
             store.close()
+            path.unlink()
         preprocess(self.tracks, path, spec)
         return open_store(path)
 
-    def features(self, segment: float | None = None) -> pd.DataFrame:
-        """The table of hand-crafted features of whole tracks, or of segments of so many seconds."""
-        from gtzan_keras.store.feature_table import feature_table, load_feature_table
+    def features(self) -> pd.DataFrame:
+        """Return the table of hand-crafted features of whole tracks, made from sound at first use."""
+        from gtzan_keras.store.feature_table import feature_table as from_audio
+        from gtzan_keras.store.feature_table import load_feature_table
 
-        path = self.folder / f"features_{f'{segment:g}' if segment else '30'}_sec.csv"
+        if self.packaged:
+            return feature_table()
+        path = self.folder / "features_30_sec.csv"
         if not path.is_file():
-            feature_table(self.tracks, segment=segment, path=path)
+            from_audio(self.tracks, path=path)
         return load_feature_table(path, self.tracks["genre"].unique())
 
     def split(self) -> Split:
-        """The honest split where the data has one, else 70/15/15 of tracks."""
+        """Return the fault-filtered split where the data has one, else 70/15/15 of tracks."""
         from gtzan_keras.tracks import splits
 
         if set(self.tracks["fault_filtered"]) >= {"train", "valid", "test"}:
@@ -102,68 +186,52 @@ class Study:
         return splits.stratified(self.tracks)
 
     def out(self, name: str) -> Path:
-        """Folder of a run, emptied by nobody: training again replaces what is in it."""
+        """Return the folder of a run; training again replaces what is in it."""
         return self.folder / "runs" / name
 
 
-def open_study() -> Study:
-    """Open the data that the environment names.
+def notebook_data(sound: bool = False) -> NotebookData:
+    """Choose what a notebook works on.
 
-    ``GTZAN_KERAS_DATA`` names a folder with genre folders and brings the full profile; without it, a
-    small demo set is synthesised and worked on in the quick profile. What is computed is kept in the
-    user's cache folder, or where ``GTZAN_KERAS_CACHE`` points.
+    ``GTZAN_KERAS_DATA`` names a folder with genre folders: everything is made from its audio. Otherwise
+    it is the packaged data of GTZAN, or the synthesised demo set where a notebook needs sound. What is
+    computed is kept in the user's cache folder, or in the folder that ``GTZAN_KERAS_CACHE`` names.
+
+    Parameters
+    ----------
+    sound : bool
+        The notebook opens sound files.
 
     Returns
     -------
-    Study
+    NotebookData
 
     Raises
     ------
     GtzanKerasError
-        The variable names no folder of tracks.
+        ``GTZAN_KERAS_DATA`` is not a folder of tracks.
 
     Examples
     --------
-    >>> from gtzan_keras import open_study
-    >>> print(open_study())  # doctest: +SKIP
-    demo set, quick profile: 123 tracks. Synthesised, not GTZAN: ...
+    >>> from gtzan_keras.datasets import notebook_data
+    >>> print(notebook_data())  # doctest: +SKIP
+    GTZAN, packaged thumbnails and features: 999 tracks
     """
     import pooch
 
     from gtzan_keras.tracks.catalogue import data_name, load_tracks
-    from gtzan_keras.tracks.demo import make
 
-    _prepare_notebook()
-    cache = Path(os.environ.get(CACHE) or pooch.os_cache("gtzan-keras"))
-    named = os.environ.get(VARIABLE)
-    if named:
-        root = Path(named)
-        tracks = load_tracks(root)
-        place = str(root.resolve())  # two folders of one name are not to share a store
-        work = cache / f"{root.resolve().name}-{zlib.crc32(place.encode()):08x}"
-        return Study(tracks, data_name(tracks), "full", work)
-    root = make(cache / "demo", tracks_per_genre=DEMO_TRACKS_PER_GENRE)
-    tracks = load_tracks(root)
-    return Study(tracks, data_name(tracks), "quick", cache / "demo-work")
-
-
-def _prepare_notebook() -> None:
-    """Pictures where a cell ends with a figure, and no chatter from below."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-    # What was left out stands in `store.refused` and `CrossValidation.missing`.
-    logging.getLogger("gtzan_keras").addHandler(logging.NullHandler())
-    # A filter, for TensorFlow sets its logger's level anew; it warns of batches of several sizes.
-    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
-    if "IPython" not in sys.modules:
-        return
-    from IPython.core.getipython import get_ipython
-    from IPython.core.pylabtools import select_figure_formats
-
-    shell = get_ipython()
-    if shell is None:
-        return
-    select_figure_formats(shell, {"png"})  # pyplot would see to this; our figures are made without it
-    with contextlib.suppress(OSError):
-        # The greetings of TensorFlow's C++, which no setting turns off, go to the terminal that the
-        # kernel was started from; errors in Python still come here.
-        os.dup2(sys.stderr.fileno(), 2)
+    cache = Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("gtzan-keras"))
+    if named := os.environ.get(AUDIO_VARIABLE):
+        tracks = load_tracks(named)
+        root = Path(named).resolve()
+        work = cache / f"{root.name}-{zlib.crc32(str(root).encode()):08x}"  # folders may share a name
+        return NotebookData(data_name(tracks), tracks, work, packaged=False)
+    if sound:
+        tracks = demo(cache / "demo", _DEMO_TRACKS_PER_GENRE)
+        return NotebookData("demo set, synthesised, not GTZAN", tracks, cache / "demo-work", packaged=False)
+    with thumbnails() as store:
+        tracks = store.tracks
+    return NotebookData(
+        "GTZAN, packaged thumbnails and features", tracks, cache / "packaged-work", packaged=True
+    )

@@ -1,33 +1,84 @@
-"""What every notebook begins with."""
+"""The data that comes with the package, and what a notebook works on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
-from gtzan_keras import datasets as study_module
-from gtzan_keras.datasets import Study, open_study
+from gtzan_keras import datasets, preprocess, splits
+from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
+from gtzan_keras.datasets import notebook_data
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store import preprocess as preprocess_module
-from gtzan_keras.tracks.catalogue import describe
+from gtzan_keras.store.open import open_store
+from gtzan_keras.tracks.catalogue import GENRES, facts, load_tracks
+from tests.make_packaged_data import make_features, make_thumbnails
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("GTZAN_KERAS_DATA", raising=False)
-        patch.setenv("GTZAN_KERAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(study_module, "DEMO_TRACKS_PER_GENRE", 3)
-        return open_study()
+def test_thumbnails_are_a_store_of_999_tracks_and_small() -> None:
+    store = datasets.thumbnails()
+    assert store.shape == (999, 64, 64, 1)
+    assert store.spec == SPECTROGRAM_SPECS["thumbnail-64"]
+    assert store.genres == list(GENRES)
+    assert set(facts().index) - set(store.track_id) == {"jazz.00054"}
+    assert datasets.THUMBNAILS.stat().st_size < 4_000_000
+    split = splits.fault_filtered(store.tracks)
+    assert [len(ids) for ids in (split.train, split.validation, split.test)] == [442, 197, 290]
+    split.check(store.tracks)
+
+
+def test_thumbnails_are_block_means_of_the_full_spectrograms(real_data: Path) -> None:
+    """Against means taken pixel by pixel: bands two by two, columns by where they fall."""
+    store = datasets.thumbnails()
+    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
+        assert list(file["track_id"].asstr()) == list(store.track_id)
+        for row in (0, 500, 998):
+            mel = file["mel"][row].astype(float)
+            pairs = mel.reshape(64, 2, 387).mean(axis=1)[::-1]
+            column = (np.arange(64) + 1) * 387 // 64
+            expected = np.stack([part.mean(axis=1) for part in np.split(pairs, column[:-1], axis=1)], axis=1)
+            np.testing.assert_allclose(store.read([row])[0, ..., 0], expected, atol=0.5001)
+
+
+def test_thumbnails_are_what_preprocess_makes_from_audio(real_data: Path, tmp_path: Path) -> None:
+    store = datasets.thumbnails()
+    preprocess(load_tracks(real_data / "gtzan_mini"), tmp_path / "mini.h5", "thumbnail-64", progress=False)
+    with open_store(tmp_path / "mini.h5") as made:
+        assert len(made) == 100
+        packaged = store.read(store.rows(list(made.track_id)))
+        difference = np.abs(made.read().astype(float) - packaged).mean(axis=(1, 2, 3))
+    assert difference.mean() < 1
+    assert difference.max() < 1.5
+
+
+def test_the_feature_table_is_kaggles_without_loss(real_data: Path) -> None:
+    table = datasets.feature_table()
+    pd.testing.assert_frame_equal(table, pd.read_csv(real_data / "features_30_sec.csv"))
+    assert datasets.FEATURES.stat().st_size < 600_000
+
+
+def test_the_feature_table_has_100_tracks_of_each_genre() -> None:
+    table = datasets.feature_table()
+    assert table.shape == (1000, 60)
+    assert table["label"].value_counts().to_dict() == dict.fromkeys(GENRES, 100)
+    assert set(table["filename"].str.removesuffix(".wav")) == set(facts().index)
+
+
+def test_the_packaged_files_are_those_that_the_script_makes(real_data: Path, tmp_path: Path) -> None:
+    make_features(real_data / "features_30_sec.csv", tmp_path / "features.csv.gz")
+    assert (tmp_path / "features.csv.gz").read_bytes() == datasets.FEATURES.read_bytes()
+    make_thumbnails(real_data / "gtzan_mel_128x387.h5", tmp_path / "thumbnails.h5")
+    with open_store(tmp_path / "thumbnails.h5") as made:
+        assert made.checksum == datasets.thumbnails().checksum
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of two tracks of two genres that are none of GTZAN's, named by the environment."""
+    """A folder of two tracks that are not GTZAN's, named by the environment."""
     root = tmp_path / "music"
     for number, genre in enumerate(("fado", "polka")):
         (root / genre).mkdir(parents=True)
@@ -38,103 +89,62 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_without_a_folder_a_demo_set_is_opened_in_the_quick_profile_and_says_that_it_is_none_of_gtzan(
-    demo: Study,
+@pytest.fixture
+def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GTZAN_KERAS_DATA", raising=False)
+    monkeypatch.setenv("GTZAN_KERAS_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_notebook_works_on_the_packaged_data(nothing_set: None) -> None:
+    data = notebook_data()
+    assert str(data) == "GTZAN, packaged thumbnails and features: 999 tracks"
+    assert data.store("arrigo-v1").spec.name == "thumbnail-64"
+    assert len(data.features()) == 1000
+    assert data.choose(quick="small", full="large") == "small"
+    assert data.split().name == "fault-filtered"
+
+
+def test_a_notebook_that_needs_sound_works_on_the_demo_set(
+    nothing_set: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (demo.data, demo.profile, len(demo.tracks)) == ("demo set", "quick", 30)
-    assert "Synthesised, not GTZAN" in str(demo)
-    assert demo.epochs(50) == study_module.QUICK_EPOCHS
-    assert demo.epochs(2) == 2
-    assert demo.choose(quick="small", full="large") == "small"
+    monkeypatch.setattr(datasets, "_DEMO_TRACKS_PER_GENRE", 3)
+    data = notebook_data(sound=True)
+    assert str(data) == "demo set, synthesised, not GTZAN: 30 tracks"
+    assert data.split().name == "fault-filtered"
+    data.split().check(data.tracks)
 
 
-def test_the_demo_set_is_split_by_its_own_fault_filtered_parts(demo: Study) -> None:
-    assert demo.split().name == "fault-filtered"
-    demo.split().check(demo.tracks)
+def test_a_folder_that_the_environment_names_is_worked_on_from_audio(own: Path) -> None:
+    data = notebook_data()
+    assert data.tracks["track_id"].tolist() == ["fado/one", "polka/one"]
+    assert str(data) == "own collection of 2 tracks: 2 tracks"
+    assert data.choose(quick="small", full="large") == "large"
+    table = data.features()
+    assert table["filename"].tolist() == ["fado/one.wav", "polka/one.wav"]
+    pd.testing.assert_frame_equal(data.features(), table)
 
 
-def test_a_named_folder_is_opened_in_the_full_profile(own: Path) -> None:
-    study = open_study()
-    assert (study.profile, study.tracks["track_id"].tolist()) == ("full", ["fado/one", "polka/one"])
-    assert str(study) == "own collection of 2 tracks, full profile: 2 tracks"
-    assert study.epochs(50) == 50
-    assert study.choose(quick="small", full="large") == "large"
-
-
-def test_a_folder_that_is_not_there_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GTZAN_KERAS_DATA", str(own / "nowhere"))
     with pytest.raises(GtzanKerasError, match="no such folder"):
-        open_study()
+        notebook_data()
 
 
-def test_two_folders_of_one_name_keep_their_work_apart(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = open_study()
+def test_folders_that_share_a_name_keep_their_work_apart(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = notebook_data()
     other = own.parent / "elsewhere" / own.name
     other.parent.mkdir()
     own.rename(other)
     monkeypatch.setenv("GTZAN_KERAS_DATA", str(other))
-    assert open_study().folder != first.folder
+    assert notebook_data().folder != first.folder
 
 
-def test_without_fault_filtered_parts_whole_tracks_are_dealt(own: Path, tmp_path: Path) -> None:
-    ids = [f"{genre}/{number}" for genre in ("fado", "polka") for number in range(10)]
-    tracks = pd.DataFrame({"track_id": ids, "genre": [i.split("/")[0] for i in ids], "fault_filtered": ""})
-    tracks["duplicates"] = [()] * len(tracks)
-    assert Study(tracks, "own", "full", tmp_path).split().name == "70/15/15"
-
-
-def test_near_duplicates_of_gtzan_are_dealt_together(tmp_path: Path) -> None:
-    tracks = describe({f"jazz.{number:05}": "jazz" for number in range(100)}).assign(fault_filtered="")
-    split = Study(tracks, "GTZAN's jazz", "full", tmp_path).split()
-    parts = {track_id: part for part, ids in split.parts().items() for track_id in ids}
-    for pair in ((33, 51), (34, 53), (35, 55)):
-        assert len({parts[f"jazz.{number:05}"] for number in pair}) == 1
-
-
-def test_a_store_is_made_once_and_again_when_the_tracks_change(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    real = preprocess_module.preprocess
-
-    def noted(tracks: pd.DataFrame, path: Path, spec: str) -> preprocess_module.PreprocessReport:
-        made.append(spec)
-        return real(tracks, path, spec, jobs=1)
-
-    monkeypatch.setattr(preprocess_module, "preprocess", noted)
-    for _ in range(2):
-        with open_study().store("zhang-128") as store:
-            assert store.shape == (2, 128, 128, 1)
-    assert made == ["zhang-128"]
+def test_a_store_is_made_once_and_again_when_the_tracks_change(own: Path) -> None:
+    with notebook_data().store("zhang-128") as store:
+        assert store.shape == (2, 128, 128, 1)
+    before = store.path.stat().st_mtime_ns
+    notebook_data().store("zhang-128").close()
+    assert store.path.stat().st_mtime_ns == before
     soundfile.write(own / "fado" / "two.wav", np.random.default_rng(2).normal(size=22050), 22050)
-    with open_study().store("zhang-128") as store:
+    with notebook_data().store("zhang-128") as store:
         assert len(store) == 3
-
-
-def test_features_are_kept_and_genres_need_not_be_those_of_gtzan(own: Path) -> None:
-    study = open_study()
-    table = study.features(segment=1)
-    segments = ["fado/one.0.wav", "fado/one.1.wav", "polka/one.0.wav", "polka/one.1.wav"]
-    assert table["filename"].tolist() == segments
-    kept = study.folder / "features_1_sec.csv"
-    before = kept.stat().st_mtime_ns
-    pd.testing.assert_frame_equal(study.features(segment=1), table)
-    assert kept.stat().st_mtime_ns == before
-
-
-def test_in_a_notebook_figures_without_pyplot_are_pictures_and_what_c_code_prints_is_kept_out(
-    tmp_path: Path,
-) -> None:
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    cells = [
-        "from gtzan_keras.datasets import _prepare_notebook as prepare",
-        "prepare()",
-        "from gtzan_keras.report import plots",
-        "import os",
-        "os.write(2, b'greetings')",
-        "plots.confusion_matrix([[1, 0], [0, 1]], ['jazz', 'rock'])",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(cells))])
-    nbclient.NotebookClient(notebook, resources={"metadata": {"path": tmp_path}}).execute()
-    (output,) = notebook.cells[0].outputs
-    assert sorted(output.data) == ["image/png", "text/plain"]

@@ -94,7 +94,7 @@ def test_presets_are_the_analyses_of_their_sources(name, settings):
 def test_there_are_no_other_presets():
     assert list(SPECTROGRAM_SPECS) == [
         "arrigo-v1", "arrigo-v2", "malvezzi-rgb224", "malvezzi-pieces", "zhang-128", "uncu-segments",
-        "librosa-128x387",
+        "librosa-128x387", "thumbnail-64",
     ]  # fmt: skip
 
 
@@ -510,7 +510,7 @@ def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
         ),
         ({"segment_seconds": 4.0}, "segment_hop_seconds is None; expected a number exactly when"),
         ({"segment_hop_seconds": 2.0}, "segment_hop_seconds is 2.0; expected a number exactly when"),
-        ({"fit": "crop"}, "fit is 'crop'; expected 'resize', 'sample' or 'pad'"),
+        ({"fit": "crop"}, "fit is 'crop'; expected 'resize', 'sample', 'average' or 'pad'"),
         ({"floor": "quiet"}, "floor is 'quiet'; expected 'range' or 'track'"),
         ({"fit": "pad", "height": 64}, "height is 64; expected n_mels (128), for fit='pad'"),
         ({"fit": "sample", "height": 64}, "height is 64; expected n_mels (128), for fit='sample'"),
@@ -533,3 +533,9 @@ def test_describing_an_analysis_imports_nothing_heavy():
         ).stdout
     )
     assert {"librosa", "soundfile", "scipy", "PIL", "matplotlib", "keras", "tensorflow"}.isdisjoint(loaded)
+
+
+def test_averages_need_bands_that_divide_evenly_and_no_more_columns_than_are_sampled() -> None:
+    for fields in ({"height": 60, "width": 64}, {"height": 64, "width": 400}):
+        with pytest.raises(GtzanKerasError, match=r"fit is 'average'; expected"):
+            SpectrogramSpec(name="own", fit="average", **fields)

@@ -19,6 +19,7 @@ __all__ = ["SPECTROGRAM_SPECS", "SpectrogramSpec", "log_mel", "mel_image", "segm
 Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
+AVERAGED_FRAMES = 387  # of which "average" makes its columns: the width of librosa-128x387
 _BLOCK_SAMPLES = 2**18  # transformed at a time: the working set stays in the processor's cache
 
 
@@ -45,9 +46,10 @@ class SpectrogramSpec:
         When given, a clip is cut into pieces of this length, one beginning every hop.
     height, width : int > 0 [pixels]
         Size of the picture.
-    fit : "resize", "sample" or "pad"
+    fit : "resize", "sample", "average" or "pad"
         How bands and frames meet height and width: by bilinear interpolation; by taking whole frames
-        at even distances; by cutting frames off at the end, or adding frames at the floor.
+        at even distances; by averaging blocks of the 387 frames that "sample" would take; by cutting
+        frames off at the end, or adding frames at the floor.
     floor : "range" or "track"
         What 0 in the picture means: `db_range` below the loudest point, or the quietest point of the
         track itself.
@@ -85,7 +87,7 @@ class SpectrogramSpec:
     segment_hop_seconds: float | None = None
     height: int = 128
     width: int = 128
-    fit: Literal["resize", "sample", "pad"] = "resize"
+    fit: Literal["resize", "sample", "average", "pad"] = "resize"
     floor: Literal["range", "track"] = "range"
     channels: int = 1
     colour_map: str | None = None
@@ -111,11 +113,13 @@ class SpectrogramSpec:
                 refuse(field, f"at least one sample (1/{self.sample_rate} s)")
         if self.window_length > self.n_fft:
             refuse("window_length", f"at most n_fft ({self.n_fft})")
-        if self.fit not in ("resize", "sample", "pad"):
-            refuse("fit", "'resize', 'sample' or 'pad'")
+        if self.fit not in ("resize", "sample", "average", "pad"):
+            refuse("fit", "'resize', 'sample', 'average' or 'pad'")
         if self.floor not in ("range", "track"):
             refuse("floor", "'range' or 'track'")
-        if self.fit != "resize" and self.height != self.n_mels:
+        if self.fit == "average" and (self.n_mels % self.height or self.width > AVERAGED_FRAMES):
+            refuse("fit", f"'resize': averages need n_mels divisible by height, width <= {AVERAGED_FRAMES}")
+        if self.fit in ("sample", "pad") and self.height != self.n_mels:
             refuse("height", f"n_mels ({self.n_mels}), for fit={self.fit!r} does not scale the bands")
         if (self.segment_seconds is None) != (self.segment_hop_seconds is None):
             refuse("segment_hop_seconds", "a number exactly when segment_seconds is one")
@@ -184,6 +188,9 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
         ),
         SpectrogramSpec(
             name="librosa-128x387", clip_seconds=None, width=387, fit="sample", floor="track",
+        ),
+        SpectrogramSpec(
+            name="thumbnail-64", clip_seconds=None, height=64, width=64, fit="average", floor="track",
         ),
     )
 }  # fmt: skip
@@ -279,10 +286,12 @@ def mel_image(audio: Audio, spec: SpectrogramSpec) -> Image:
     floor = decibels.min() if spec.floor == "track" else -spec.db_range
     scaled = (decibels - np.float32(floor)) / np.float32(-floor or 1)  # 0..1
     levels = _fit_frames(scaled, spec)[::-1]
-    if spec.fit == "sample":  # 256 equal steps, as colour maps are looked up
+    if spec.fit in ("sample", "average"):  # 256 equal steps, as colour maps are looked up
         grey = np.minimum(levels * 256, 255).astype(np.uint8)
     else:
         grey = np.rint(levels * 255).astype(np.uint8)
+    if spec.fit == "average":
+        grey = block_means(grey, spec.height, spec.width)
     if spec.colour_map is None:
         return np.ascontiguousarray(grey[:, :, None])
     return coloured(grey, spec.colour_map)
@@ -338,6 +347,35 @@ def coloured(grey: Image, colour_map: str) -> Image:
     return _colours(colour_map)[grey]
 
 
+def block_means(image: Image, height: int, width: int) -> Image:
+    """Return a smaller image: the rounded mean of each block of pixels.
+
+    Parameters
+    ----------
+    image : np.ndarray [shape=(rows, columns), dtype=uint8]
+    height, width : int > 0 [pixels]
+        At most rows and columns; blocks differ by one row or column where these do not divide evenly.
+
+    Returns
+    -------
+    np.ndarray [shape=(height, width), dtype=uint8]
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.audio.spectrogram import block_means
+    >>> block_means(np.array([[0, 10, 20, 90], [20, 10, 20, 90]], dtype="uint8"), 1, 2).tolist()
+    [[10, 55]]
+    """
+    sums = image.astype(np.float64)
+    for axis, size in enumerate((height, width)):
+        edges = np.arange(size + 1) * image.shape[axis] // size
+        sums = np.add.reduceat(sums, edges[:-1], axis=axis)
+        counts = np.diff(edges)
+        sums /= counts[:, None] if axis == 0 else counts
+    return np.rint(sums).astype(np.uint8)
+
+
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:
     if not spec.from_audio:
         raise GtzanKerasError(
@@ -365,12 +403,13 @@ def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.N
     bands, frames = levels.shape
     if spec.fit == "pad":
         return np.pad(levels, ((0, 0), (0, max(0, spec.width - frames))))[:, : spec.width]
-    if spec.fit == "sample":
+    if spec.fit in ("sample", "average"):
+        width = AVERAGED_FRAMES if spec.fit == "average" else spec.width
         # The frame under the middle of each pixel, of a picture half a pixel wider than kept: what
         # Matplotlib drew into 387.5 pixels for the pictures this reproduces. Whole numbers, so that
         # ties fall as they did there.
-        pixels = np.arange(spec.width)
-        return levels[:, -(-(2 * pixels + 1) * frames // (2 * spec.width + 1)) - 1]
+        pixels = np.arange(width)
+        return levels[:, -(-(2 * pixels + 1) * frames // (2 * width + 1)) - 1]
     if (bands, frames) == (spec.height, spec.width):
         return levels
     from PIL import Image as PillowImage

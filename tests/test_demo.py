@@ -49,10 +49,6 @@ def test_layout_is_ten_genre_folders_with_a_table_and_a_note(root: Path) -> None
         assert sorted(path.name for path in (root / genre).iterdir()) == names
 
 
-def test_genres_stand_in_class_order() -> None:
-    assert tuple(demo.STYLES) == GENRES
-
-
 def test_table_has_the_columns_of_the_packaged_one(table: pd.DataFrame) -> None:
     assert list(table.columns) == list(facts().columns)
     assert list(table["genre"].unique()) == list(GENRES)
@@ -63,25 +59,23 @@ def test_table_has_the_md5_of_every_file(root: Path, table: pd.DataFrame) -> Non
     assert table["wav_md5"].to_dict() == {track: found[f"{track}.wav"] for track in table.index}
 
 
-def test_no_artist_stands_on_two_sides(table: pd.DataFrame) -> None:
+def test_no_artist_is_in_two_parts(table: pd.DataFrame) -> None:
     used = table[table["fault_filtered"] != "excluded"]
     assert set(used["fault_filtered"]) == {"train", "valid", "test"}
     assert used.groupby("artist")["fault_filtered"].nunique().max() == 1
 
 
-@pytest.mark.parametrize(("count", "smallest"), [(20, 2), (100, 2), (10, 2), (6, 2), (3, 1)])
+@pytest.mark.parametrize(("count", "smallest"), [(100, 2), (20, 2), (10, 2), (6, 2), (3, 1)])
 def test_artists_have_two_to_five_tracks_and_all_parts_are_filled(count: int, smallest: int) -> None:
-    for genre in GENRES:
-        cast = pd.DataFrame(demo._cast(genre, count, seed=3))
-        sizes = cast["artist"].value_counts()
-        assert len(cast) == count
-        assert sizes.min() >= smallest
-        assert sizes.max() <= 5
-        assert set(cast["part"]) == {"train", "valid", "test"}
+    plan = pd.DataFrame(demo._plan(count, seed=3))
+    for _, rows in plan[~plan["genre"].isin(["jazz", "reggae", "rock"])].groupby("genre"):
+        assert len(rows) == count
+        assert rows["artist"].value_counts().between(smallest, 5).all()
+        assert set(rows["fault_filtered"]) == {"train", "valid", "test"}
 
 
 def test_parts_hold_about_half_a_fifth_and_three_tenths() -> None:
-    parts = pd.DataFrame(demo._plan(100, seed=0))["part"].value_counts(normalize=True)
+    parts = pd.DataFrame(demo._plan(100, seed=0))["fault_filtered"].value_counts(normalize=True)
     assert parts[["train", "valid", "test"]].to_numpy() == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
 
 
@@ -139,7 +133,7 @@ def test_demo_set_of_other_arguments_is_not_touched(root: Path) -> None:
 
 def test_foreign_folder_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("all I have")
-    with pytest.raises(GtzanKerasError, match="no demo set"):
+    with pytest.raises(GtzanKerasError, match="holds other files, no demo set"):
         demo.make(tmp_path, 3, 1.0, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -151,7 +145,8 @@ def test_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("tracks_per_genre", 2), ("seconds", 0.5), ("seconds", float("nan")), ("seed", -1)]
+    ("name", "value"),
+    [("tracks_per_genre", 2), ("seconds", 0.5), ("seconds", float("nan")), ("seed", -1), ("jobs", 0)],
 )
 def test_argument_out_of_range_is_named(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(GtzanKerasError, match=f"{name}={value}"):
@@ -168,15 +163,11 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_note_says_that_it_is_no_gtzan_and_names_the_faults(root: Path) -> None:
+def test_note_says_that_it_is_not_gtzan_and_names_the_faults(root: Path) -> None:
     note = (root / "README.txt").read_text()
     assert note.startswith("gtzan-keras demo set")
     assert "It is not GTZAN" in note
-    for fault in (
-        "jazz/demo.00009.wav: truncated",
-        "reggae/demo.00009.wav: empty",
-        "rock/demo.00009.wav: an",
-    ):
+    for fault in ("jazz/demo.00009.wav: trunc", "reggae/demo.00009.wav: empty", "rock/demo.00009.wav: an"):
         assert fault in note
 
 
@@ -213,10 +204,9 @@ def scores(sounds: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, floa
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     forest = RandomForestClassifier(200, random_state=0)
-    both = np.hstack([means, times])
     return {
         "linear on means": cross_val_score(linear, np.array(means), genre, cv=folds).mean(),
-        "forest on time": cross_val_score(forest, both, genre, cv=folds).mean(),
+        "forest on time": cross_val_score(forest, np.hstack([means, times]), genre, cv=folds).mean(),
     }
 
 

@@ -274,7 +274,7 @@ def genre_names(genres: Iterable[str]) -> list[str]:
 def file_md5(path: str | os.PathLike[str]) -> str:
     """MD5 of a file, as GTZAN's published index gives it."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _find_base(root: Path) -> Path | None:
@@ -345,3 +345,9 @@ def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
         raise GtzanKerasError(
             f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
         )
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse 0 worker processes."""
+    if jobs == 0:
+        raise GtzanKerasError("jobs=0: expected a number of worker processes, or -1 for one per core")

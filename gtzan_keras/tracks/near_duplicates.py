@@ -1,16 +1,16 @@
-"""Near-duplicates: one recording under two track ids, though the files differ.
+"""Near-duplicates: one recording under two track ids, in files that differ.
 
-Two copies of a recording share what happens when, whatever their loudness, tone, coding and where
-they were cut. Of a log-mel picture we therefore keep how neighbouring bands differ, less each band's
-mean over time, and look for the shift in time at which two tracks correlate most. Another
-performance of the same song has other timing: that is a version, and not what is looked for here.
+Two copies of a recording share their timing, whatever their loudness, tone, coding and where they
+were cut. So of a log-mel spectrogram we keep the differences between neighbouring bands, less each
+one's mean over time, and look for the shift in time at which two tracks correlate most. Another
+performance of the same song has other timing: it is a version, not a near-duplicate.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +19,13 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, known_near_duplicates
+from gtzan_keras.tracks.catalogue import check_columns, check_jobs, known_near_duplicates
 from gtzan_keras.tracks.splits import linked
-
-if TYPE_CHECKING:
-    from gtzan_keras.store.spectrograms import SpectrogramStore
 
 __all__ = [
     "find_near_duplicates",
     "known_near_duplicates",
     "near_duplicates",
-    "near_duplicates_in_store",
     "with_near_duplicates",
 ]
 
@@ -52,13 +48,12 @@ _BLOCK = 16  # tracks compared with all others at a time: about 200 MB for 1000 
 _SPEC = SpectrogramSpec(
     name="near-duplicates", hop_length=1024, n_mels=_BANDS, height=_BANDS, clip_seconds=None
 )
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # rises along Matplotlib's colour maps
 
 Array = npt.NDArray[Any]
 
 
 def near_duplicates(
-    images: Iterable[Array],
+    spectrograms: Iterable[Array],
     track_ids: Sequence[str],
     frame_seconds: float,
     *,
@@ -67,19 +62,18 @@ def near_duplicates(
 ) -> pd.DataFrame:
     """Find pairs of tracks that hold the same recording, by the time structure of their log-mels.
 
-    Pictures are averaged to 64 bands and frames of 0.25 s. Of these, the differences between
-    neighbouring bands are taken, and each one's mean over time removed, so that neither loudness nor
-    tone counts. Two tracks are correlated over their overlap at every shift that leaves one of
-    `min_overlap`, all pairs and all shifts by FFT; the best shift counts. A stretch with hardly any
-    sound correlates with nothing.
+    Spectrograms are averaged to 64 bands and frames of 0.25 s. The differences between neighbouring
+    bands, less their means over time, depend on neither loudness nor tone. Two tracks are correlated
+    over their overlap, at every shift that leaves at least `min_overlap`, by FFT; the best shift
+    counts. A stretch with hardly any sound correlates with nothing.
 
     Parameters
     ----------
-    images : iterable of np.ndarray [shape=(bands, frames)]
-        One a track, uint8 or float on a logarithmic scale, all with the same bands in the same order;
-        the lengths may differ. Read one at a time.
+    spectrograms : iterable of np.ndarray [shape=(bands, frames)]
+        One per track, uint8 or float on a logarithmic scale, all with the same bands in the same
+        order; the lengths may differ. Read one at a time.
     track_ids : sequence of str
-        One a track.
+        One per track.
     frame_seconds : float > 0 [seconds]
         From one frame to the next.
     threshold : float in (0, 1]
@@ -96,8 +90,8 @@ def near_duplicates(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, there is not one picture a track, a track id stands there twice, a
-        picture has another shape, or none is as long as `min_overlap`.
+        An argument is out of range, there is not one spectrogram per track, a track id is duplicated,
+        a spectrogram has another shape, or none is as long as `min_overlap`.
 
     Examples
     --------
@@ -110,28 +104,28 @@ def near_duplicates(
     0  rock.00000  rock.00001          1.0   -5.0
     """
     if not 0 < threshold <= 1:
-        raise GtzanKerasError(f"near_duplicates: threshold is {threshold}; expected above 0 up to 1")
+        raise GtzanKerasError(f"near_duplicates: threshold={threshold}: expected 0 < threshold <= 1")
     for name, value in (("frame_seconds", frame_seconds), ("min_overlap", min_overlap)):
         if not 0 < value < np.inf:
-            raise GtzanKerasError(f"near_duplicates: {name} is {value}; expected seconds above 0")
+            raise GtzanKerasError(f"near_duplicates: {name}={value}: expected seconds above 0")
     ids = np.array(list(track_ids), dtype=object)
     twice = pd.Series(ids)[pd.Series(ids).duplicated()]
     if len(twice):
-        raise GtzanKerasError(f"near_duplicates: track_id {twice.iloc[0]!r} stands there more than once")
-    structures = [_structure(image, frame_seconds) for image in images]
+        raise GtzanKerasError(f"near_duplicates: track_id {twice.iloc[0]!r} is duplicated")
+    structures = [_structure(image, frame_seconds) for image in spectrograms]
     if len(structures) != len(ids):
         raise GtzanKerasError(
-            f"near_duplicates: {len(structures)} pictures and {len(ids)} track ids; expected one each"
+            f"near_duplicates: {len(structures)} spectrograms and {len(ids)} track ids; expected one each"
         )
     bands = {len(structure) for structure in structures}
     if len(bands) > 1:
-        raise GtzanKerasError("near_duplicates: the pictures differ in their number of bands")
+        raise GtzanKerasError("near_duplicates: the spectrograms differ in their number of bands")
     longest = max((structure.shape[1] for structure in structures), default=0)
     least = int(np.ceil(min_overlap / FRAME_SECONDS))
     if structures and longest < least:
         raise GtzanKerasError(
-            f"near_duplicates: the pictures show {longest * FRAME_SECONDS:g} s at most, less than "
-            f"min_overlap ({min_overlap:g} s); use pictures of whole clips"
+            f"near_duplicates: the spectrograms last {longest * FRAME_SECONDS:g} s at most, less than "
+            f"min_overlap={min_overlap:g}; use spectrograms of whole clips"
         )
     first, second, correlation, shift = _matches(structures, threshold, least)
     table = pd.DataFrame(
@@ -153,7 +147,7 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
     Parameters
     ----------
     tracks : pd.DataFrame
-        From `load_tracks`. Files that can not be read are left out, one log line each.
+        From `load_tracks`. Files that cannot be read are left out, with one log line each.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.
     options
@@ -186,8 +180,7 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
     from tqdm import tqdm
 
     check_columns(tracks, ["track_id", "path"])
-    if jobs == 0:
-        raise GtzanKerasError("jobs is 0; expected how many worker processes, or -1 for one a core")
+    check_jobs(jobs)
     results = joblib.Parallel(n_jobs=jobs, return_as="generator")(
         joblib.delayed(_listen)(path) for path in tracks["path"]
     )
@@ -205,81 +198,25 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
     return near_duplicates(images, ids, FRAME_SECONDS, **options)
 
 
-def near_duplicates_in_store(store: SpectrogramStore, **options: float) -> pd.DataFrame:
-    """Find pairs of tracks of a store that hold the same recording.
-
-    Parameters
-    ----------
-    store : SpectrogramStore
-        Of any spec. Colours are turned to grey and segments laid end to end. Where the spec leaves the
-        length of a clip open, shifts are in thirtieths of a track.
-    options
-        ``threshold`` and ``min_overlap`` of `near_duplicates`.
-
-    Returns
-    -------
-    pd.DataFrame [shape=(pairs, 4)]
-        As from `near_duplicates`.
-
-    Raises
-    ------
-    GtzanKerasError
-        As `near_duplicates`: of pictures that show less of a track, ask for a smaller ``min_overlap``.
-
-    Examples
-    --------
-    >>> import numpy as np, tempfile, os
-    >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
-    >>> from gtzan_keras.tracks.near_duplicates import near_duplicates_in_store
-    >>> images = np.random.default_rng(0).integers(256, size=(3, 64, 120), dtype="uint8")
-    >>> images[2] = images[0]
-    >>> spec = SpectrogramSpec(name="small", n_mels=64, height=64, width=120)
-    >>> path = os.path.join(tempfile.mkdtemp(), "small.h5")
-    >>> ids = ["pop.00000", "pop.00001", "pop.00002"]
-    >>> store = SpectrogramStore.from_arrays(path, images, ids, spec)
-    >>> near_duplicates_in_store(store)[["first", "second", "shift"]].values.tolist()
-    [['pop.00000', 'pop.00002', 0.0]]
-    """
-    spec, width = store.spec, store.spec.width
-    if spec.segment_seconds is not None and spec.segment_hop_seconds is not None:
-        # Segments may overlap: of each, what lies before the next.
-        width = max(1, round(width * min(1.0, spec.segment_hop_seconds / spec.segment_seconds)))
-        frame_seconds = spec.segment_hop_seconds / width
-    elif spec.fit == "pad":
-        frame_seconds = spec.hop_length / spec.sample_rate
-    else:
-        frame_seconds = (spec.clip_seconds or CLIP_SECONDS) / width
-    ids = list(dict.fromkeys(store.track_id))
-
-    def pictures() -> Iterator[Array]:
-        for track_id in ids:
-            rows = np.flatnonzero(store.track_id == track_id)
-            segments = store.read(rows)[:, :, :width]
-            grey = segments @ _LUMINANCE if spec.channels == 3 else segments[..., 0]
-            yield np.concatenate(list(grey), axis=1)
-
-    return near_duplicates(pictures(), ids, frame_seconds, **options)
-
-
 def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Count near-duplicates as copies in the table itself, so that splits keep them on one side.
+    """Return the table of tracks with near-duplicates counted as copies, so that splits keep them together.
 
     `stratified`, `folds` and `Split.check` know GTZAN's own; this is for what `find_near_duplicates`
-    finds among other tracks. They go by the table's ``duplicates``, which a store made from it keeps.
+    finds among other tracks. Splits use the table's ``duplicates``, which a store made from it keeps.
 
     Parameters
     ----------
     tracks : pd.DataFrame
         From `load_tracks`, or a store's.
     pairs : pd.DataFrame, optional
-        With columns ``first`` and ``second``, as from `near_duplicates`; GTZAN's known ones when left
-        out. Pairs of which one is not among `tracks` are passed over.
+        With columns ``first`` and ``second``, as from `near_duplicates`; GTZAN's known ones when
+        omitted. Two tracks that are paired with the same absent one are linked too.
 
     Returns
     -------
     pd.DataFrame
-        A copy in which every track's ``duplicates`` are all tracks that it is linked to, by however
-        many pairs.
+        A copy in which every track's ``duplicates`` are all tracks of the table that it is linked to,
+        by any number of pairs.
 
     Raises
     ------
@@ -317,7 +254,7 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
 
 
 def _listen(path: str) -> Array | str:
-    """What a worker does for one file: its picture in frames of 0.25 s, or why there is none."""
+    """A worker's job: one file's spectrogram in frames of 0.25 s, or why it has none."""
     try:
         audio = load_audio(path, _SPEC.sample_rate, duration=CLIP_SECONDS)
     except AudioError as error:
@@ -331,15 +268,15 @@ def _average(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
 
     if image.ndim != 2 or len(image) < 2:
         raise GtzanKerasError(
-            f"near_duplicates: a picture of shape {image.shape}; expected (bands, frames), two bands or more"
+            f"near_duplicates: spectrogram of shape {image.shape}; expected (bands, frames), 2 bands or more"
         )
     frames = int(image.shape[1] * frame_seconds / FRAME_SECONDS + 1e-6)
     bands = min(_BANDS, len(image))
     if not frames:
         return np.zeros((bands, 0), dtype=np.float32)
     box = (0, 0, min(image.shape[1], frames * FRAME_SECONDS / frame_seconds), len(image))
-    picture = PillowImage.fromarray(np.ascontiguousarray(image, dtype=np.float32))
-    return np.asarray(picture.resize((frames, bands), PillowImage.Resampling.BOX, box=box))
+    averaged = PillowImage.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.asarray(averaged.resize((frames, bands), PillowImage.Resampling.BOX, box=box))
 
 
 def _structure(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
@@ -349,7 +286,7 @@ def _structure(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
         return structure
     structure -= structure.mean(axis=1, keepdims=True)
     energy = np.square(structure).sum() / structure.shape[1]
-    # Of a constant picture only rounding is left, which must not be blown up.
+    # Of a constant spectrogram only rounding errors are left, which must not be amplified.
     return structure / np.sqrt(energy) if energy > 1e-6 else np.zeros_like(structure)
 
 

@@ -551,7 +551,7 @@ def _finished(target: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
 def _keep(target: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> None:
     """Write the result; what is no single training gets its page here, the others have theirs."""
     from gtzan_keras.report.page import report_scores
-    from gtzan_keras.training.run import write_json
+    from gtzan_keras.store.files import write_json
 
     target.mkdir(parents=True, exist_ok=True)
     path = result_path(target)
@@ -570,8 +570,8 @@ def _summary(
     command: str,
 ) -> Path:
     """Average the seeds, with intervals, into ``summary.json``."""
+    from gtzan_keras.store.files import write_json
     from gtzan_keras.training.compare import across_seeds
-    from gtzan_keras.training.run import write_json
 
     first = results[0]
     epochs = recipe.training.get("epochs")

@@ -19,11 +19,11 @@ import pandas as pd
 
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import write_json
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.cross_validate import CrossValidation, cross_validate, row_folds, tracks_of
 from gtzan_keras.training.evaluate import RESAMPLES, interval
-from gtzan_keras.training.run import write_json
 
 __all__ = ["INPUTS", "MODELS", "PUBLISHED", "SPLITS", "features_page", "score_cell", "score_table"]
 

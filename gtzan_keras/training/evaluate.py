@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import write_json
 from gtzan_keras.tracks.catalogue import duplicate_groups
 from gtzan_keras.tracks.splits import _units
-from gtzan_keras.training.run import Run, write_json
+from gtzan_keras.training.run import Run
 
 __all__ = ["calibration", "evaluate", "interval_scores", "rescore", "score_tracks"]
 

@@ -20,9 +20,10 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import fits, save_model
+from gtzan_keras.store.files import write_json
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.run import Run, environment, load_run, write_json
+from gtzan_keras.training.run import Run, environment, load_run
 
 if TYPE_CHECKING:
     import keras

@@ -98,13 +98,6 @@ def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = No
     return Run(folder, record["name"], model, store, split, history, record["settings"])
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is either the old one or the whole new one."""
-    temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(temporary, path)
-
-
 def environment() -> dict[str, Any]:
     """What a training ran on, for its record."""
     import keras

@@ -1,0 +1,201 @@
+"""A result as data: what is kept of a run, in ``result.json``, ``tracks.csv`` and ``history.csv``.
+
+``result.json`` (format 2) holds what cannot be computed from the two tables:
+
+- ``format`` (2), ``name``, ``date``, ``command``, ``environment`` (versions and device);
+- ``recipe``, ``protocol`` and ``seed`` where the run is one of a recipe; ``departures``, a list of words:
+  how the run differs from the recipe; ``key``, what the runner compares before it uses a result again;
+- ``data``: ``name``, ``tracks`` (number), ``genres``, ``refused`` (``track_id``, ``reason``),
+  ``duplicates``; ``spec``: the store's spec, or None;
+- ``split``: ``name``, ``leaky``, ``train``, ``validation``, ``test`` (numbers; of folds, see ``folds``),
+  ``missing`` (ids);
+- ``model``: ``builder``, ``arguments``, ``parameters`` (number, or None);
+- ``settings``: the fields of `TrainingSettings`, or {} where nothing was trained that has them;
+- ``outcome``: ``epochs`` (trained), ``best_epoch`` (both missing where there are none), ``seconds``;
+- ``first_stage`` (``settings``, ``outcome``), ``kfold``, ``folds`` (a list of ``name``, ``train``,
+  ``validation``, ``test``, and ``outcome``), ``members`` (folders of an ensemble's members, relative to
+  this one): only where there is such a thing;
+- ``scores``: ``validation`` and ``test``, each None or ``accuracy``, ``macro_precision``,
+  ``macro_recall``, ``macro_f1`` (each ``value``, ``low``, ``high``: intervals over tracks), ``by_artist``
+  (None, or ``count`` and the same four over artists), ``loss``, ``ece``, ``count`` (of tracks),
+  ``segments`` (None, or ``count``, ``value``, ``low``, ``high``: accuracy by segment), and ``ceiling``
+  (the accuracy that nothing can exceed, where some genre of the part has no training track).
+
+``tracks.csv`` has one row a test track: ``track_id``, ``fold`` (from 1), ``genre``, ``predicted``, one
+column of probabilities a genre, in class order, to four digits; ``segments`` and ``segments_right`` where
+tracks are cut; ``artist`` and ``title`` where they are not those of GTZAN's packaged facts.
+
+``history.csv`` has one row an epoch, with a column ``fold`` where there are folds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import replacing, write_json
+from gtzan_keras.tracks.catalogue import facts
+
+__all__ = ["FORMAT", "RESULT", "TRACKS", "read_result", "write_result"]
+
+FORMAT = 2
+RESULT, TRACKS, HISTORY = "result.json", "tracks.csv", "history.csv"
+
+_TEXT = ("track_id", "genre", "predicted", "artist", "title")
+_COUNTS = ("segments", "segments_right")
+_FACTS = ["artist", "title"]
+_NEEDED = {"name": str, "data": dict, "split": dict, "model": dict, "scores": dict}
+
+
+def write_result(
+    folder: str | os.PathLike[str],
+    result: Mapping[str, Any],
+    tracks: pd.DataFrame,
+    history: pd.DataFrame | None = None,
+) -> None:
+    """Write a run's result into its folder; each file is replaced as a whole.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Made if it does not exist.
+    result : mapping
+        As described at the top of this module; ``format`` is added.
+    tracks : pd.DataFrame
+        One row a test track, with the columns of ``tracks.csv``; other columns are not written.
+    history : pd.DataFrame, optional
+        One row an epoch.
+
+    Raises
+    ------
+    GtzanKerasError
+        A genre has the name of another column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from gtzan_keras.training.results import read_result, write_result
+    >>> genres = ["metal", "rock"]
+    >>> result = {"name": "one", "data": {"genres": genres}, "split": {"name": "s", "leaky": False},
+    ...           "model": {"builder": "cnn"}, "scores": {"validation": None, "test": {"count": 1}}}
+    >>> tracks = pd.DataFrame({"track_id": ["rock.00016"], "fold": 1, "genre": "rock", "predicted": "metal",
+    ...                        "metal": 0.75, "rock": 0.25})
+    >>> folder = tempfile.mkdtemp()
+    >>> write_result(folder, result, tracks)
+    >>> read_result(folder)[1][["predicted", "metal", "artist"]].values.tolist()
+    [['metal', 0.75, 'Queen']]
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    genres = list(result["data"]["genres"])
+    if clash := set(genres) & {*_TEXT, *_COUNTS, "fold"}:
+        raise GtzanKerasError(
+            f"genre {min(clash)!r}: {TRACKS} has another column of this name; rename the genre's folder"
+        )
+    columns = ["track_id", "fold", "genre", "predicted", *genres]
+    columns += [name for name in _COUNTS if name in tracks]
+    if set(_FACTS) <= set(tracks) and not tracks[_FACTS].equals(_known(tracks["track_id"])):
+        columns += _FACTS
+    if history is not None:
+        with replacing(folder / HISTORY) as temporary:
+            history.to_csv(temporary, index=False)
+    with replacing(folder / TRACKS) as temporary:
+        tracks[columns].to_csv(temporary, index=False, float_format="%.4f")
+    write_json(folder / RESULT, {"format": FORMAT, **result})  # last: its presence says that all is there
+
+
+def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Read a run's result, and one row a test track.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        As `write_result` left it.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds.
+    pd.DataFrame [shape=(test tracks, 6 + genres)]
+        The columns of ``tracks.csv``, always with ``artist`` and ``title`` ("" where not known).
+
+    Raises
+    ------
+    GtzanKerasError
+        A file is missing or cannot be read, is of another format, or its fields, columns, genres,
+        probabilities or number of tracks are not as expected.
+    """
+    folder = Path(folder)
+    result = _read_json(folder / RESULT)
+    path, genres = folder / TRACKS, result["data"]["genres"]
+    tracks = _read_csv(path)
+    missing = [name for name in ("track_id", "fold", "genre", "predicted", *genres) if name not in tracks]
+    if missing:
+        raise GtzanKerasError(f"{path}: column(s) {', '.join(missing)} missing; run the experiment again")
+    for column in ("genre", "predicted"):
+        strange = tracks.loc[~tracks[column].isin(genres), ["track_id", column]]
+        if len(strange):
+            track_id, value = strange.iloc[0]
+            raise GtzanKerasError(
+                f"{path}: {column} of {track_id} is {value!r}; expected one of {', '.join(genres)}"
+            )
+    numbers = tracks[genres].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    good = ((numbers >= 0) & (numbers <= 1)).all(axis=1)  # False for NaN
+    if not good.all():
+        track_id = tracks["track_id"][int(np.argmin(good))]
+        raise GtzanKerasError(f"{path}: probabilities of {track_id}: expected {len(genres)} numbers, 0 to 1")
+    count = (result["scores"].get("test") or {}).get("count", 0)
+    if len(tracks) != count:
+        raise GtzanKerasError(
+            f"{path}: {len(tracks)} rows, but {folder / RESULT} tells of {count} test tracks; the files are "
+            "of different runs"
+        )
+    if "artist" not in tracks:
+        tracks = tracks.join(_known(tracks["track_id"]))
+    return result, tracks
+
+
+def _known(track_ids: pd.Series[str]) -> pd.DataFrame:
+    """Return artist and title as the packaged facts give them, "" where they do not."""
+    return facts()[_FACTS].reindex(track_ids.tolist()).fillna("").set_axis(track_ids.index)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise GtzanKerasError(
+            f"{path}: no such file; name the folder of a run, which `gtzan-keras run` or `gtzan-keras train` "
+            "makes"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise GtzanKerasError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise GtzanKerasError(
+            f"{path}: not a result of format {FORMAT}; it was made by another version of gtzan_keras or "
+            "another program, run the experiment again"
+        )
+    for name, kind in _NEEDED.items():
+        if not isinstance(result.get(name), kind):
+            raise GtzanKerasError(f"{path}: {name} is missing, or not a {kind.__name__}")
+    genres = result["data"].get("genres")
+    if not isinstance(genres, list) or not all(isinstance(genre, str) for genre in genres):
+        raise GtzanKerasError(f"{path}: data.genres is {genres!r}; expected a list of names")
+    return result
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+    except FileNotFoundError as error:
+        raise GtzanKerasError(f"{path}: no such file; it belongs to {path.with_name(RESULT)}") from error
+    except (OSError, ValueError) as error:
+        raise GtzanKerasError(f"{path}: not readable as CSV ({error})") from error

@@ -500,27 +500,36 @@ def predict(
     songs: Annotated[
         list[str], typer.Argument(help="Sound files, folders, patterns such as 'music/**/*.mp3'.")
     ],
-    model: Annotated[Path, typer.Option(help="A run's model.keras.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")
+    ] = None,
     hop: Annotated[
-        float | None, typer.Option(help="Seconds from window to window; half a window if left out.")
+        float | None, typer.Option(help="Seconds from window to window; half a window if omitted.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds the model sees at once, if it accepts any length.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Timeline: a PNG for one song, a folder for several.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
 ) -> None:
-    """Say which genre recordings of any length are, as a whole and over time."""
-    _import_tensorflow()
+    """Predict the genre of recordings of any length, as a whole and over time."""
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
-    from gtzan_keras.inference.predict import find_songs, predict_all
+    from gtzan_keras.inference.predict import find_songs, gtzan_track, predict_all
     from gtzan_keras.report.timeline import picture_paths, timeline
+    from gtzan_keras.tracks.catalogue import facts
 
     paths = find_songs(songs)
+    if sys.stderr.isatty():
+        print("Loading the model ...", file=sys.stderr)
+    _import_tensorflow()
     pictures: list[Path] | list[None] = picture_paths(paths, plot) if plot else [None] * len(paths)
     content, bad = [], 0
-    for picture, result in zip(pictures, predict_all(paths, model, hop), strict=True):
+    results = predict_all(paths, model, hop, window=window)
+    for path, picture, result in zip(paths, pictures, results, strict=True):
         if isinstance(result, AudioError):
             bad += 1
             tqdm.write(f"error: {result}", file=sys.stderr)
@@ -528,36 +537,29 @@ def predict(
         if picture is not None:
             picture.parent.mkdir(parents=True, exist_ok=True)
             timeline(result).savefig(picture, dpi=150)
+        track = gtzan_track(path)
         if as_json:
-            content.append(result.to_dict())
-        else:
-            tops = ", ".join(f"{genre} {share:.0%}" for genre, share in result.top())
-            note = " (padded with silence)" if result.padded else ""
-            tqdm.write(f"{result.song}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)
+            content.append({**result.to_dict(), "gtzan_track": track})
+            continue
+        notes = ["padded with silence"] if result.padded else []
+        if track:
+            part = facts().loc[track, "fault_filtered"]
+            trained = model is None and part == "train"
+            notes.append(f"GTZAN's {track}" + (", which the model was trained on" if trained else ""))
+        shares = [(genre, f"{share:.0%}") for genre, share in result.top()]
+        tops = ", ".join(f"{genre} {share}" for genre, share in shares if share != "0%")
+        note = f" ({'; '.join(notes)})" if notes else ""
+        tqdm.write(f"{_short(path)}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
     if bad:
         raise typer.Exit(1)
 
 
-@app.command()
-def weights() -> None:
-    """List the pretrained weights that can be downloaded, and those that are here."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from gtzan_keras.models.weights import PRETRAINED, weights_folder
-
-    table = Table()
-    for column in ("name", "source", "licence", "MB", "here"):
-        table.add_column(column, justify="right" if column == "MB" else "left")
-    for entry in PRETRAINED:
-        size = "varies" if entry.megabytes is None else f"{entry.megabytes:g}"
-        here = ("yes" if entry.is_here else "no") if entry.path else "kept by that library"
-        table.add_row(entry.name, entry.source, entry.licence, size, here)
-    console = Console()
-    console.print(table)
-    console.print(f"Converted weights are kept in {weights_folder()}.", highlight=False, markup=False)
+def _short(path: Path, length: int = 60) -> str:
+    """Return a path for a line of output: relative where that is possible, its middle left out if long."""
+    text = os.fspath(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return text if len(text) <= length else f"{text[:12]}...{text[len(text) - length + 15 :]}"
 
 
 def _import_tensorflow() -> None:

@@ -19,6 +19,8 @@ __all__ = ["NotebookData", "demo", "feature_table", "notebook_data", "thumbnails
 _FOLDER = Path(__file__).parent / "data"
 THUMBNAILS = _FOLDER / "gtzan-thumbnail-64.h5"
 FEATURES = _FOLDER / "gtzan-features-30s.csv.gz"
+BASELINE_MODEL = _FOLDER / "baseline-cnn.keras"
+"""Seed 0 of the recipe baseline/cnn; docs/baseline-model.md is its card."""
 
 AUDIO_VARIABLE = "GTZAN_KERAS_DATA"
 CACHE_VARIABLE = "GTZAN_KERAS_CACHE"

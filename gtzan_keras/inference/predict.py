@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,22 +14,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.decode import AudioError, stream_array, stream_audio
+from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
+from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import SavedModel, load_model
-from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES
+from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES, facts, file_md5
 
 if TYPE_CHECKING:
     from gtzan_keras.training.run import Run
 
-__all__ = ["SONG_SUFFIXES", "Prediction", "find_songs", "predict", "predict_all"]
+__all__ = ["SONG_SUFFIXES", "Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
 
 SONG_SUFFIXES = (*AUDIO_SUFFIXES, ".aif", ".aiff", ".opus", ".m4a", ".aac", ".wma")
 """What `find_songs` takes from a folder: more than a track may be, for audioread may know them."""
 
 CLIP_SECONDS = 30.0
 """Window of a model whose spec takes each track as long as it is: the length of GTZAN's clips."""
+
+BASELINE_WINDOW_SECONDS = 10.0
+"""Window of the packaged model, which was trained on segments of 10 s."""
 
 _SLACK = 1 / 30  # of a window: GTZAN's clips are up to 0.65 s longer than 30 s, and still one window
 _SILENCE = 2.0**-16  # loudest sample [1 is full scale]: half a step of 16 bits
@@ -104,9 +110,10 @@ class Prediction:
 
 def predict(
     song: Song,
-    model: str | os.PathLike[str] | SavedModel | Run,
+    model: str | os.PathLike[str] | SavedModel | Run | None = None,
     hop: float | None = None,
     *,
+    window: float | None = None,
     sample_rate: int | None = None,
     progress: bool = True,
 ) -> Prediction:
@@ -120,11 +127,15 @@ def predict(
     ----------
     song : str, os.PathLike or np.ndarray [shape=(n,) or (n, channels)]
         A sound file (any that `load_audio` reads), or samples within -1..1.
-    model : str, os.PathLike, SavedModel or Run
-        A ``.keras`` file that `save_model` or `train` wrote, what `load_model` gives, or a run.
+    model : str, os.PathLike, SavedModel or Run, optional
+        A ``.keras`` file that `save_model` or `train` wrote, what `load_model` returns, or a run. The
+        packaged model (docs/baseline-model.md) when left out, with windows of 10 s.
     hop : float > 0 [seconds], optional
         From the start of a window to that of the next; at most a window, and half of one when left
         out.
+    window : float > 0 [seconds], optional
+        Length of a window, for models that accept spectrograms of any width. Otherwise, and when left
+        out, the length that the model's spec states.
     sample_rate : int > 0 [Hz], optional
         Of an array; a file says itself.
     progress : bool
@@ -161,9 +172,9 @@ def predict(
     """
     from tqdm import tqdm
 
-    classifier = _classifier(model)
+    classifier = _classifier(model, window)
     spec = classifier.spec
-    window, step = _lengths(spec, hop)
+    samples, step = _lengths(spec, hop)
     if isinstance(song, np.ndarray):
         if sample_rate is None:
             raise GtzanKerasError("predict: an array does not say its rate; give sample_rate in Hz")
@@ -174,10 +185,10 @@ def predict(
         name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
 
     overview = _Overview(spec.sample_rate)
-    slack = int(window * _SLACK)
-    shortest = window - slack if spec.piece_seconds is None else window
+    slack = int(samples * _SLACK)
+    shortest = samples - slack if spec.piece_seconds is None else samples
     times, rows, pictures, padded = [], [], [], False
-    windows = _windows(overview.pass_on(blocks), window, step, slack)
+    windows = _windows(overview.pass_on(blocks), samples, step, slack)
     bar = tqdm(
         windows, Path(name).name, unit="window", leave=False, delay=2, disable=None if progress else True
     )
@@ -186,7 +197,7 @@ def predict(
             continue
         times.append((start, start + len(sound)))
         if padded := len(sound) < shortest:
-            sound = np.pad(sound, (0, window - len(sound)))
+            sound = np.pad(sound, (0, samples - len(sound)))
         pictures.append(mel_image(sound, spec))
         if len(pictures) == _BATCH:
             rows.append(_probabilities(classifier, pictures))
@@ -209,9 +220,11 @@ def predict(
 
 def predict_all(
     songs: Sequence[Song],
-    model: str | os.PathLike[str] | SavedModel | Run,
+    model: str | os.PathLike[str] | SavedModel | Run | None = None,
     hop: float | None = None,
     progress: bool = True,
+    *,
+    window: float | None = None,
 ) -> Iterator[Prediction | AudioError]:
     """Predict many recordings; one that can not be read never stops the rest.
 
@@ -219,7 +232,7 @@ def predict_all(
     ----------
     songs : sequence of str or os.PathLike
         Sound files, as from `find_songs`.
-    model, hop
+    model, hop, window
         As for `predict`. The model is loaded once.
     progress : bool
         Show a bar when the output is a terminal.
@@ -246,7 +259,7 @@ def predict_all(
     """
     from tqdm import tqdm
 
-    classifier = _classifier(model)
+    classifier = _classifier(model, window)
     _lengths(classifier.spec, hop)
     return (
         _prediction_or_error(song, classifier, hop, progress)
@@ -302,6 +315,31 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
+def gtzan_track(song: str | os.PathLike[str]) -> str:
+    """Return the id of the GTZAN track that has this file's content (by MD5), or "".
+
+    Parameters
+    ----------
+    song : str or os.PathLike
+        A readable file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from gtzan_keras.inference.predict import gtzan_track
+    >>> song = pathlib.Path(tempfile.mkdtemp()) / "song.wav"
+    >>> _ = song.write_bytes(b"not GTZAN's")
+    >>> gtzan_track(song)
+    ''
+    """
+    known = facts()["wav_md5"]
+    return next(iter(known.index[known == file_md5(song)]), "")
+
+
 def _songs_below(folder: Path) -> list[Path]:
     return sorted(
         path
@@ -319,8 +357,13 @@ def _prediction_or_error(
         return error
 
 
-def _classifier(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
-    if isinstance(model, (str, os.PathLike)):
+def _classifier(
+    model: str | os.PathLike[str] | SavedModel | Run | None, window: float | None = None
+) -> SavedModel:
+    if model is None:
+        window = BASELINE_WINDOW_SECONDS if window is None else window
+        classifier = load_model(BASELINE_MODEL)
+    elif isinstance(model, (str, os.PathLike)):
         classifier = load_model(model)
     elif isinstance(model, tuple):
         classifier = SavedModel(*model)
@@ -338,7 +381,18 @@ def _classifier(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
             f"model {classifier.model.name!r} was trained on imported pictures ({spec.name!r}), whose "
             "analysis is not known: no sound can be turned into one; train on a store made by preprocess"
         )
-    return classifier
+    if window is None:
+        return classifier
+    if spec.segment_seconds is not None or classifier.model.input_shape[2] is not None:
+        raise GtzanKerasError(
+            f"window={window:g}: model {classifier.model.name!r} only accepts spectrograms of "
+            f"{spec.width} columns; leave window out, or use a model trained with crops (Augmentation.crop)"
+        )
+    if not MINIMUM_SECONDS <= window < math.inf:
+        raise GtzanKerasError(f"window={window:g}: expected at least {MINIMUM_SECONDS:g} second")
+    whole = CLIP_SECONDS if spec.clip_seconds is None else spec.clip_seconds
+    width = max(1, round(spec.width * window / whole))  # as many columns a second as in training
+    return classifier._replace(spec=dataclasses.replace(spec, width=width, clip_seconds=float(window)))
 
 
 def _lengths(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:

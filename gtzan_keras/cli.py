@@ -589,7 +589,7 @@ def _keywords(arguments: str) -> dict[str, Any]:
 
 
 def _build(
-    name: str, input_shape: tuple[int, int, int], num_classes: int, arguments: str, seed: int
+    name: str, input_shape: tuple[int, ...], num_classes: int, arguments: str, seed: int
 ) -> tuple[Any, dict[str, Any]]:
     """A model by its name on the command line, and the builder's keyword arguments."""
     import keras

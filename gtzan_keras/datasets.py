@@ -152,20 +152,20 @@ class NotebookData:
 
     def store(self, spec: str) -> SpectrogramStore:
         """Return the store of a spec, made from sound at first use; packaged data has its thumbnails only."""
-        from gtzan_keras.store.open import open_store
         from gtzan_keras.store.preprocess import preprocess
+        from gtzan_keras.store.spectrograms import SpectrogramStore
 
         if self.packaged:
             return thumbnails()
         path = self.folder / f"{spec}.h5"
         if path.is_file():  # preprocess would read every sound file before it says so
-            store = open_store(path)
+            store = SpectrogramStore(path)
             if list(store.tracks["track_id"]) == list(self.tracks["track_id"]):
                 return store
             store.close()
             path.unlink()
         preprocess(self.tracks, path, spec)
-        return open_store(path)
+        return SpectrogramStore(path)
 
     def features(self) -> pd.DataFrame:
         """Return the table of hand-crafted features of whole tracks, made from sound at first use."""

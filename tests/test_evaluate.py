@@ -22,8 +22,8 @@ from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import page
+from gtzan_keras.store.base import Sample, StoreWriter, pack
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.spectrograms import Sample, StoreWriter, pack
 from gtzan_keras.tracks.catalogue import describe, facts
 from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.evaluate import (

@@ -23,8 +23,9 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
 from gtzan_keras.store.augmentation import Augmentation
+from gtzan_keras.store.base import Sample, StoreWriter, pack
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fit import train

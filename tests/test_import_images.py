@@ -14,8 +14,9 @@ from PIL import Image
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel, mel_image
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.base import Sample, StoreWriter, pack
 from gtzan_keras.store.import_images import import_images, resize
-from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
 
 

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,37 @@ AVERAGED_FRAMES = 387  # of which "average" makes its columns: the width of libr
 _BLOCK_SAMPLES = 2**18  # transformed at a time: the working set stays in the processor's cache
 
 
+class Spec:
+    """What the frozen dataclasses that describe a store's samples share."""
+
+    name: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, for JSON."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]  # each of them is a dataclass
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Make a spec from `to_dict`; an unknown field is an error, a missing one has its default."""
+        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(fields) - known)
+        if unknown or "name" not in fields:
+            problem = f"unknown field(s) {', '.join(unknown)}" if unknown else "no field 'name'"
+            raise GtzanKerasError(f"{cls.__name__}: {problem}; expected {', '.join(sorted(known))}")
+        return cls(**fields)
+
+    def difference(self, other: Spec) -> str:
+        """Return the fields in which two specs differ, for messages; "" when they are equal."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return ", ".join(
+            f"{field}: {mine[field]!r} against {theirs.get(field)!r}"
+            for field in mine
+            if mine[field] != theirs.get(field)
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class SpectrogramSpec:
+class SpectrogramSpec(Spec):
     """How sound becomes a picture. Two stores, or a store and a model, fit when their specs are equal.
 
     Parameters
@@ -137,30 +166,6 @@ class SpectrogramSpec:
     def piece_seconds(self) -> float | None:
         """Length of the sound behind one picture [seconds]; None when it varies by track."""
         return self.clip_seconds if self.segment_seconds is None else self.segment_seconds
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> SpectrogramSpec:
-        """A spec from `to_dict`; an unknown field is an error that names it, one left out its default."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(fields) - known)
-        if unknown or "name" not in fields:
-            raise GtzanKerasError(
-                f"spec: unknown field(s) {', '.join(unknown)}" if unknown else "spec: no field 'name'"
-            )
-        return cls(**fields)
-
-    def difference(self, other: SpectrogramSpec) -> str:
-        """The fields in which two specs differ, for messages; "" when they are equal."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        return ", ".join(
-            f"{field}: {mine[field]!r} against {theirs.get(field)!r}"
-            for field in mine
-            if mine[field] != theirs.get(field)
-        )
 
 
 SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {

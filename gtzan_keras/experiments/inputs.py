@@ -14,7 +14,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
 
 if TYPE_CHECKING:
-    from gtzan_keras.store.spectrograms import SpectrogramStore
+    from gtzan_keras.store.base import Store
 
 __all__ = ["Sources", "deviations", "find_sources"]
 
@@ -23,7 +23,7 @@ __all__ = ["Sources", "deviations", "find_sources"]
 class Sources:
     """What a recipe's data turned out to be."""
 
-    store: SpectrogramStore | None = None
+    store: Store | None = None
     table: pd.DataFrame | None = None
     name: str = ""
 
@@ -82,7 +82,7 @@ def find_sources(
 
 def _from_audio(
     recipe: Recipe, kinds: Sequence[str], folder: Path, stores: Path, jobs: int, weights: str | None
-) -> tuple[SpectrogramStore | None, pd.DataFrame | None, str]:
+) -> tuple[Store | None, pd.DataFrame | None, str]:
     """Make what is not there yet from the tracks of a folder."""
     from gtzan_keras.store.open import open_store
     from gtzan_keras.tracks.catalogue import data_name, load_tracks

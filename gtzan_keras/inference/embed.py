@@ -21,12 +21,13 @@ from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.patches import BANDS, FRAMES, SAMPLE_RATE, patch_samples, vggish_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
+from gtzan_keras.store.base import Sample, refuse_duplicates
 from gtzan_keras.store.embeddings import (
     HUB_HANDLE,
     EmbeddingSpec,
     EmbeddingsStore,
     EmbeddingsWriter,
-    refuse_twice,
+    embedded,
 )
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import PreprocessReport
@@ -145,7 +146,7 @@ def embed(
     """
     check_columns(tracks, COLUMNS)
     path, begin = Path(path), time.perf_counter()
-    refuse_twice(list(tracks["track_id"]))
+    refuse_duplicates(list(tracks["track_id"]))
     if jobs == 0:
         raise GtzanKerasError("jobs is 0; expected how many threads, or -1 for one a core")
     embedder = load_embedder(source, precision)
@@ -159,9 +160,9 @@ def embed(
             for sound in group:
                 if sound.refused:
                     logger.warning("left out %s: %s", sound.track_id, sound.refused)
-                    writer.append_track(sound.track_id, sound.input, refused=sound.refused)
+                    writer.append(Sample(sound.track_id, refused=sound.refused))
                 else:
-                    writer.append_track(sound.track_id, next(outputs), sound.md5)
+                    writer.append(embedded(sound.track_id, next(outputs), spec, sound.md5))
         if not writer.rows:
             reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
             raise GtzanKerasError(f"{path}: not one of {len(tracks)} tracks could be read ({reasons})")

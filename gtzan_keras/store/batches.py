@@ -13,7 +13,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.augmentation import Augmentation
 
 if TYPE_CHECKING:
-    from gtzan_keras.store.spectrograms import SpectrogramStore
+    from gtzan_keras.store.base import Store
 
 __all__ = ["IN_MEMORY_BYTES", "Batches"]
 
@@ -29,8 +29,8 @@ class Batches(keras.utils.PyDataset):
 
     Parameters
     ----------
-    store : SpectrogramStore
-        Where the pictures are.
+    store : Store
+        Where the samples are.
     track_ids : sequence of str
         Whose samples.
     batch_size : int > 0
@@ -67,7 +67,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        store: SpectrogramStore,
+        store: Store,
         track_ids: Sequence[str],
         batch_size: int = 32,
         *,

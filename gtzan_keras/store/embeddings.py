@@ -1,29 +1,22 @@
-"""Tracks to a store of embeddings: VGGish's, or those of any network that stands in for it.
+"""The store of embeddings, VGGish's or another network's.
 
-The file is laid out as that of `SpectrogramStore`, with ``embeddings``, float32 (track, patch, size),
-in place of ``spectrograms``, and ``mask``, true where a patch is one of the track's and not padding.
+``embeddings`` is float32 (track, patch, size); ``mask`` is true where a patch is not padding.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.audio.spectrogram import Spec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack, table_of
-
-if TYPE_CHECKING:
-    from gtzan_keras.store.batches import Batches
+from gtzan_keras.store.base import Sample, Store, StoreWriter, pack, refuse_duplicates, table_of
 
 __all__ = ["HUB_HANDLE", "EmbeddingSpec", "EmbeddingsStore"]
 
@@ -31,25 +24,22 @@ HUB_HANDLE = "https://tfhub.dev/google/vggish/1"
 """VGGish at TensorFlow Hub: a waveform at 16 kHz in, (patches, 128) out."""
 
 
-logger = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, kw_only=True)
-class EmbeddingSpec:
+class EmbeddingSpec(Spec):
     """How sound becomes embeddings. Two stores, or a store and a model, fit when their specs are equal.
 
     Parameters
     ----------
     name : str
-        What tables call it.
+        Its name in tables.
     patches : int > 0
-        A track of fewer is padded with zeros at its end, one of more is cut. 30 s are 31.
+        A track with fewer is padded with zeros at its end, one with more is cut. 30 s are 31.
     size : int > 0
         Numbers a patch.
     trim : bool
-        Silence at both ends was cut off first (librosa's default: 60 dB below the loudest point).
+        Silence at both ends was removed first (librosa's default: 60 dB below the loudest point).
     source : str
-        The network: a Hub handle, or a name and the beginning of a checksum; its precision, when that
+        The network: a Hub handle, or a name and the start of a checksum; its precision, when that
         is not float32.
 
     Raises
@@ -83,36 +73,32 @@ class EmbeddingSpec:
         """Shape of one track: (patches, size)."""
         return self.patches, self.size
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for JSON."""
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> EmbeddingSpec:
-        """A spec from `to_dict`; an unknown field is an error that names it."""
-        unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(cls)})
-        if unknown or "name" not in fields:
-            raise GtzanKerasError(
-                f"embedding spec: unknown field(s) {', '.join(unknown)}"
-                if unknown
-                else "embedding spec: no field 'name'"
-            )
-        return cls(**fields)
+class EmbeddingsWriter(StoreWriter):
+    """Write a store of embeddings, with the mask of what is not padding."""
 
-    def difference(self, other: EmbeddingSpec | SpectrogramSpec) -> str:
-        """The fields in which two specs differ, for messages; "" when they are equal."""
-        theirs = other.to_dict()
-        return ", ".join(
-            f"{field}: {value!r} against {theirs.get(field)!r}"
-            for field, value in self.to_dict().items()
-            if value != theirs.get(field)
-        )
+    dataset, dtype = "embeddings", "float32"
+
+    def __init__(self, path: str | os.PathLike[str], spec: EmbeddingSpec, tracks: pd.DataFrame) -> None:
+        super().__init__(path, spec, tracks)
+        self._patches: list[int] = []
+
+    def append(self, sample: Sample) -> None:
+        """Add one track, or note that it was refused."""
+        super().append(sample)
+        if not sample.refused:
+            self._patches.append(sample.patches)
+
+    def _finish(self) -> None:
+        super()._finish()
+        mask = np.arange(self.spec.shape[0]) < np.array(self._patches, dtype=int)[:, None]
+        self._file.create_dataset("mask", data=mask)
 
 
-class EmbeddingsStore(SpectrogramStore):
+class EmbeddingsStore(Store):
     """A complete store of embeddings, open for reading. Make one with `embed` or `from_arrays`.
 
-    It goes wherever a `SpectrogramStore` goes: `train`, `evaluate`, `load_run`.
+    It works wherever a `SpectrogramStore` does: `train`, `evaluate`, `load_run`.
 
     Parameters
     ----------
@@ -122,7 +108,7 @@ class EmbeddingsStore(SpectrogramStore):
     Raises
     ------
     GtzanKerasError
-        There is no such file, it is no such store, or it was made by a later version.
+        The file is missing, locked, damaged, not a store of embeddings, or made by a later version.
 
     Examples
     --------
@@ -136,61 +122,33 @@ class EmbeddingsStore(SpectrogramStore):
     ((2, 4, 8), [3, 4])
     """
 
-    _DATASET = "embeddings"
-    spec: EmbeddingSpec  # type: ignore[assignment]  # what is asked of a store's spec, both have
+    DATASET, DTYPE = EmbeddingsWriter.dataset, EmbeddingsWriter.dtype
+    spec: EmbeddingSpec
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(path)
-        self.mask: npt.NDArray[np.bool_] = self._file["mask"][:]
+    def _read_head(self) -> None:
+        super()._read_head()
+        self.mask: npt.NDArray[np.bool_] = self._column("mask")[:].reshape(len(self), self.spec.patches)
 
-    @staticmethod
-    def _read_spec(fields: dict[str, Any]) -> EmbeddingSpec:  # type: ignore[override]
+    def _read_spec(self, fields: dict[str, Any]) -> EmbeddingSpec:
         return EmbeddingSpec.from_dict(fields)
 
-    def read(  # type: ignore[override]
-        self, rows: npt.NDArray[np.int64] | Sequence[int] | slice = slice(None)
-    ) -> npt.NDArray[np.float32]:
-        """Embeddings by row number, in the order asked for.
-
-        Parameters
-        ----------
-        rows : array of int, or slice
-            All when left out.
-
-        Returns
-        -------
-        np.ndarray [shape=(rows, patches, size), dtype=float32]
-            Padding is zero.
-        """
-        return super().read(rows)  # type: ignore[return-value]  # of the type that lies in the file
+    def _keep(self, kept: list[bool]) -> None:
+        super()._keep(kept)
+        self.mask = self.mask[np.array(kept, dtype=bool)]
 
     def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embeddings as `read` gives them -> as a model takes them: the same."""
+        """Return embeddings from `read` unchanged: a model takes them as they are."""
         return samples
 
-    def batches(
-        self,
-        track_ids: Sequence[str],
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-        **options: Any,
-    ) -> Batches:
-        """Batches of embeddings, as `SpectrogramStore.batches` gives them of pictures.
-
-        Raises
-        ------
-        GtzanKerasError
-            There is an ``augmentation``: those are for pictures.
-        """
-        if options.get("augmentation") is not None:
-            raise GtzanKerasError(
-                f"{self.path.name} holds embeddings: augmentation is for pictures, leave it out"
-            )
-        return super().batches(track_ids, batch_size, shuffle, seed, **options)
+    def sample(self, track_id: str) -> Sample:
+        """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
+        found = super().sample(track_id)
+        return (
+            found if found.refused else replace(found, patches=int(self.mask[self._rows_of[track_id]].sum()))
+        )
 
     @classmethod
-    def from_arrays(  # type: ignore[override]
+    def from_arrays(
         cls,
         path: str | os.PathLike[str],
         embeddings: Iterable[npt.NDArray[np.floating]],
@@ -198,20 +156,20 @@ class EmbeddingsStore(SpectrogramStore):
         spec: EmbeddingSpec,
         genres: Sequence[str] | None = None,
     ) -> EmbeddingsStore:
-        """Make a store from embeddings that are there already.
+        """Make a store from existing embeddings.
 
         Parameters
         ----------
         path : str or os.PathLike
             The file to write; an existing one is replaced.
         embeddings : iterable of np.ndarray [shape=(patches, size)]
-            One a track, of any number of patches; read one at a time.
+            One a track, with any number of patches; read one at a time.
         track_ids : sequence of str
             One a track.
         spec : EmbeddingSpec
             How they were made.
         genres : sequence of str, optional
-            One a track; from GTZAN's facts when left out.
+            One a track; from GTZAN's facts by default.
 
         Returns
         -------
@@ -221,55 +179,32 @@ class EmbeddingsStore(SpectrogramStore):
         ------
         GtzanKerasError
             Counts or shapes do not agree, a number is not finite, a genre is not known, or a track
-            stands there twice.
+            is duplicated.
         """
         ids = [str(track_id) for track_id in track_ids]
-        refuse_twice(ids)
+        refuse_duplicates(ids)
         with EmbeddingsWriter(path, spec, table_of(path, ids, genres)) as writer:
             source = iter(embeddings)
             for track_id, track in zip(ids, source, strict=False):
-                writer.append_track(track_id, np.asarray(track))
+                writer.append(embedded(track_id, np.asarray(track), spec))
             if len(writer.rows) < len(ids) or next(source, None) is not None:
                 raise GtzanKerasError(
-                    f"{path}: {len(ids)} track ids, but not as many embeddings; one each is needed"
+                    f"{path}: {len(ids)} track ids, but not as many embeddings; expected one each"
                 )
         return cls(path)
 
 
-class EmbeddingsWriter(StoreWriter):
-    """Pads, packs and writes embeddings, and which of them are padding."""
-
-    _DATASET, _DTYPE = "embeddings", "float32"
-    spec: EmbeddingSpec
-
-    def __init__(self, path: str | os.PathLike[str], spec: EmbeddingSpec, tracks: pd.DataFrame) -> None:
-        super().__init__(path, spec, tracks)
-        self._counts: list[int] = []
-
-    def append_track(
-        self, track_id: str, embeddings: npt.NDArray[np.floating], md5: str = "", refused: str = ""
-    ) -> None:
-        """Add one track's (patches, size), or note that it was refused."""
-        if refused:
-            return self.append(Sample(track_id, (), refused=refused))
-        patches, size = self.spec.shape
-        if embeddings.ndim != 2 or embeddings.shape[1] != size or not len(embeddings):
-            raise GtzanKerasError(
-                f"{track_id}: embeddings of shape {embeddings.shape}; expected (patches, {size}), one or more"
-            )
-        if not np.isfinite(embeddings).all():
-            raise GtzanKerasError(f"{track_id}: its embeddings hold NaN or infinite numbers")
-        self._counts.append(min(len(embeddings), patches))
-        padded = np.zeros(self.spec.shape, dtype=np.float32)
-        padded[: len(embeddings)] = embeddings[:patches]
-        return self.append(Sample(track_id, pack([padded]), md5))
-
-    def _finish(self) -> None:
-        super()._finish()
-        mask = np.arange(self.spec.shape[0]) < np.array(self._counts, dtype=int)[:, None]
-        self._file.create_dataset("mask", data=mask)
-
-
-def refuse_twice(ids: Sequence[str]) -> None:
-    if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
-        raise GtzanKerasError(f"track_id {twice[0]!r} stands in the table of tracks more than once")
+def embedded(
+    track_id: str, embeddings: npt.NDArray[np.floating], spec: EmbeddingSpec, md5: str = ""
+) -> Sample:
+    """Pad or cut, check and pack one track's embeddings (patches, size)."""
+    patches, size = spec.shape
+    if embeddings.ndim != 2 or embeddings.shape[1] != size or not len(embeddings):
+        raise GtzanKerasError(
+            f"{track_id}: embeddings of shape {embeddings.shape}; expected (patches, {size}), one or more"
+        )
+    if not np.isfinite(embeddings).all():
+        raise GtzanKerasError(f"{track_id}: its embeddings hold NaN or infinite numbers")
+    padded = np.zeros(spec.shape, dtype=np.float32)
+    padded[: len(embeddings)] = embeddings[:patches]
+    return Sample(track_id, pack([padded]), md5, patches=min(len(embeddings), patches))

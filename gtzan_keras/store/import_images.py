@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.base import Sample, Store, StoreWriter, pack
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import genre_names, genre_of_folder, track_id_of
 
 __all__ = ["import_images", "resize"]
@@ -102,7 +103,7 @@ def import_images(
 
 
 def resize(
-    store: SpectrogramStore,
+    store: Store,
     path: str | os.PathLike[str],
     height: int,
     width: int,

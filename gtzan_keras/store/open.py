@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from pathlib import Path
 
+from gtzan_keras.store.base import Store, open_hdf5
+from gtzan_keras.store.embeddings import EmbeddingsStore
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
 __all__ = ["open_store"]
 
 
-def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
+def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store of either kind for reading.
 
     Parameters
@@ -20,13 +22,13 @@ def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
 
     Returns
     -------
-    SpectrogramStore
-        An `EmbeddingsStore` where the file holds embeddings.
+    SpectrogramStore or EmbeddingsStore
+        By what the file holds.
 
     Raises
     ------
     GtzanKerasError
-        As `SpectrogramStore`.
+        The file is missing, locked, damaged, not a store, or made by a later version.
 
     Examples
     --------
@@ -35,11 +37,6 @@ def open_store(path: str | os.PathLike[str]) -> SpectrogramStore:
     Traceback (most recent call last):
     gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make one with `gtzan-keras preprocess`
     """
-    import h5py
-
-    from gtzan_keras.store.embeddings import EmbeddingsStore
-
-    embeddings = False
-    with contextlib.suppress(OSError), h5py.File(path) as file:  # the constructor says what is wrong
-        embeddings = EmbeddingsStore._DATASET in file
+    with open_hdf5(Path(path)) as file:
+        embeddings = file.get(EmbeddingsStore.DATASET, getlink=True) is not None
     return EmbeddingsStore(path) if embeddings else SpectrogramStore(path)

@@ -22,7 +22,8 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.spectrograms import Sample, SpectrogramStore, StoreWriter, pack
+from gtzan_keras.store.base import Sample, StoreWriter, pack
+from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, file_md5
 
 __all__ = ["PreprocessReport", "preprocess"]
@@ -147,7 +148,7 @@ def preprocess(
                 if track_id in journal.places:
                     writer.append(journal.read(track_id))
                 elif earlier is not None:
-                    writer.append(_held(earlier, held, track_id))
+                    writer.append(earlier.sample(track_id))
             if not writer.rows:
                 reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
                 journal.remove()
@@ -242,11 +243,6 @@ def _rows_by_track(store: SpectrogramStore) -> dict[str, list[int]]:
     for row, track_id in enumerate(store.track_id):
         held.setdefault(track_id, []).append(row)
     return held
-
-
-def _held(store: SpectrogramStore, held: dict[str, list[int]], track_id: str) -> Sample:
-    chunks = tuple(store.chunk(row) for row in held[track_id])
-    return Sample(track_id, chunks, md5=store.source_md5.get(track_id, ""))
 
 
 class _Journal:

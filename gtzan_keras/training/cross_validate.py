@@ -26,7 +26,7 @@ from gtzan_keras.training.evaluate import confusion, interval_scores
 if TYPE_CHECKING:
     import keras
 
-    from gtzan_keras.store.spectrograms import SpectrogramStore
+    from gtzan_keras.store.base import Store
 
 __all__ = ["CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
 
@@ -135,7 +135,7 @@ def cross_validate(
     columns: Sequence[str] | None = None,
     threshold: float | None = None,
     exclude_genres: Iterable[str] = (),
-    pictures: SpectrogramStore | None = None,
+    pictures: Store | None = None,
     seed: int = 0,
     epochs: int = 50,
     batch_size: int = 32,
@@ -166,7 +166,7 @@ def cross_validate(
         dropped when left out.
     exclude_genres : iterable of str
         Leave these genres out altogether, as Zhang does.
-    pictures : SpectrogramStore, optional
+    pictures : Store, optional
         Gives a model with two inputs, ``features`` and ``picture`` (`two_branch`), the picture of each
         row's track; rows without one are left out.
     seed : int
@@ -328,7 +328,7 @@ def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
 
 
 def random_segments(
-    store: SpectrogramStore,
+    store: Store,
     shares: tuple[float, float, float],
     seed: int = 0,
     count: int | None = None,
@@ -341,7 +341,7 @@ def random_segments(
 
     Parameters
     ----------
-    store : SpectrogramStore
+    store : Store
         With segments.
     shares : (float, float, float)
         Of training, validation and test.
@@ -455,7 +455,7 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
     return build(*arguments), True  # Again, for its weights to follow the seed
 
 
-def _with_pictures(table: pd.DataFrame, store: SpectrogramStore) -> tuple[pd.DataFrame, np.ndarray]:
+def _with_pictures(table: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows whose track has a picture, and the pictures (row, height, width, channel), 0..1."""
     place = {track_id: row for row, track_id in enumerate(store.track_id)}
     if len(place) < len(store):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.store.base import Store
 from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.fit import train
 from gtzan_keras.training.run import Run
@@ -24,7 +24,7 @@ __all__ = ["train_kfold_then_full"]
 
 def train_kfold_then_full(
     build: Callable[[], keras.Model],
-    store: SpectrogramStore,
+    store: Store,
     split: Split,
     *,
     out: str | os.PathLike[str],
@@ -40,7 +40,7 @@ def train_kfold_then_full(
     ----------
     build : callable
         Makes a new, uncompiled model; called once a fold and once more, after the seed is set.
-    store : SpectrogramStore
+    store : Store
         Where the pictures are.
     split : Split
         Its training and validation parts together are cut into folds of tracks; its test part is

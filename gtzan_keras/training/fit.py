@@ -20,8 +20,8 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import fits, save_model
+from gtzan_keras.store.base import Store
 from gtzan_keras.store.files import write_json
-from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.run import Run, environment, load_run
 
@@ -39,7 +39,7 @@ _MONITORS = tuple(part + name for part in ("val_", "") for name in ("loss", "acc
 
 def train(
     model: keras.Model,
-    store: SpectrogramStore,
+    store: Store,
     split: Split,
     *,
     out: str | os.PathLike[str],
@@ -79,7 +79,7 @@ def train(
     ----------
     model : keras.Model
         From a builder; its input fits the store's pictures, its output the store's genres.
-    store : SpectrogramStore
+    store : Store
         Where the pictures are.
     split : Split
         Track ids. A recording on two sides is refused unless the split is marked leaky; tracks that
@@ -304,7 +304,7 @@ def train(
     return run
 
 
-def _check_fit(model: keras.Model, store: SpectrogramStore) -> None:
+def _check_fit(model: keras.Model, store: Store) -> None:
     wanted, shape = model.input_shape[1:], store.spec.shape
     if not fits(model, shape, len(store.genres)):
         raise GtzanKerasError(
@@ -334,7 +334,7 @@ def _check_settings(facts: dict[str, Any]) -> None:
             raise GtzanKerasError(f"{name} is {facts[name]!r}; expected {expected}")
 
 
-def _complete(folder: Path, key: str, store: SpectrogramStore) -> Run | None:
+def _complete(folder: Path, key: str, store: Store) -> Run | None:
     """The run that the folder holds, if it was trained to its end with the same settings."""
     try:
         settings = json.loads((folder / "run.json").read_text("utf-8"))["settings"]
@@ -344,7 +344,7 @@ def _complete(folder: Path, key: str, store: SpectrogramStore) -> Run | None:
 
 
 def _without_frozen(
-    model: keras.Model, store: SpectrogramStore, split: Split, cache: str | os.PathLike[str] | bool
+    model: keras.Model, store: Store, split: Split, cache: str | os.PathLike[str] | bool
 ) -> tuple[keras.Model, Any]:
     """What is left to train of a model, and what to train it on: its frozen part's output, if it has one."""
     from gtzan_keras.training.frozen import FrozenFeatures, frozen_part

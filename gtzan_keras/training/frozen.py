@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.base import Store
 from gtzan_keras.store.batches import IN_MEMORY_BYTES
-from gtzan_keras.store.spectrograms import SpectrogramStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ class FrozenFeatures:
     ----------
     base : keras.Model
         From `frozen_part`.
-    store : SpectrogramStore
+    store : Store
         Where the images are.
     track_ids : sequence of str
         Whose features are wanted; others that are there already are kept.
@@ -127,7 +127,7 @@ class FrozenFeatures:
     def __init__(
         self,
         base: keras.Model,
-        store: SpectrogramStore,
+        store: Store,
         track_ids: Sequence[str],
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -149,7 +149,7 @@ class FrozenFeatures:
             ) from error
 
     def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """As `SpectrogramStore.rows`."""
+        """As `Store.rows`."""
         return self.store.rows(track_ids)
 
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -160,11 +160,11 @@ class FrozenFeatures:
         return out
 
     def as_input(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """As `SpectrogramStore.as_input`: the head takes features as they are."""
+        """As `Store.as_input`: the head takes features as they are."""
         return samples
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
-        """As `SpectrogramStore.batches`, in the same order."""
+        """As `Store.batches`, in the same order."""
         from gtzan_keras.store.batches import Batches
 
         size = 4 * len(self.rows(track_ids)) * int(np.prod(self.spec.shape))

@@ -15,8 +15,8 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
+from gtzan_keras.store.base import Store
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Run:
         How tables call it.
     model : keras.Model
         With its best weights, in float32, not compiled.
-    store : SpectrogramStore
+    store : Store
         What it was trained on.
     split : Split
         Who was in training, validation and test.
@@ -51,20 +51,20 @@ class Run:
     folder: Path
     name: str
     model: keras.Model
-    store: SpectrogramStore
+    store: Store
     split: Split
     history: pd.DataFrame
     settings: dict[str, Any]
 
 
-def load_run(folder: str | os.PathLike[str], store: SpectrogramStore | None = None) -> Run:
+def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     """Open a run's folder again.
 
     Parameters
     ----------
     folder : str or os.PathLike
         As `train` left it.
-    store : SpectrogramStore, optional
+    store : Store, optional
         When the store is no longer where it was.
 
     Returns

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.store.base import Store
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fit import train
 
@@ -29,7 +29,7 @@ _FIXED = ("model", "store", "split", "out", "seed", "monitor", "resume", "settin
 
 def grid_search(
     build: Callable[..., keras.Model],
-    store: SpectrogramStore,
+    store: Store,
     split: Split,
     grid: Mapping[str, Sequence[Any]],
     *,
@@ -47,7 +47,7 @@ def grid_search(
     ----------
     build : callable
         Makes an uncompiled model from keyword arguments, such as ``dropout``.
-    store : SpectrogramStore
+    store : Store
         Where the pictures are.
     split : Split
         With a validation part.
@@ -160,7 +160,7 @@ def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {name: values[name] for name in values if name not in of_training}, of_training
 
 
-def _check(grid: Mapping[str, Sequence[Any]], monitor: str, store: SpectrogramStore, split: Split) -> None:
+def _check(grid: Mapping[str, Sequence[Any]], monitor: str, store: Store, split: Split) -> None:
     single = any(isinstance(values, str) or not isinstance(values, Sequence) for values in grid.values())
     if not grid or single or not all(grid.values()):
         raise GtzanKerasError(

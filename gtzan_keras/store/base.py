@@ -1,0 +1,606 @@
+"""What all stores share: one HDF5 file with the samples of one spec, and with their tracks.
+
+The samples are one dataset, (sample, ...), deflated, one sample a chunk; ``track_id``, ``genre`` and
+``segment`` have one row a sample. The table of tracks (with refused tracks, the reason, and each file's
+MD5) is JSON in ``tracks``; spec, genre names, format and library version are attributes. A store is
+written to a temporary name and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import gtzan_keras
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names
+
+if TYPE_CHECKING:
+    import h5py
+
+    from gtzan_keras.store.batches import Batches
+    from gtzan_keras.store.embeddings import EmbeddingSpec
+
+__all__ = ["Sample", "Store", "StoreWriter", "pack"]
+
+_FORMAT = 1
+_DEFLATE_LEVEL = 1  # level 4 takes half as long again for under 1 % less
+_LARGEST_SAMPLE = 2**30  # bytes; a file that claims more per sample is damaged
+_ROWS_A_STEP = 64
+# What HDF5, JSON and the constructors of specs raise for files that are damaged or made by someone else.
+_MALFORMED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One track's samples, packed as the file holds them, or the reason why there are none."""
+
+    track_id: str
+    chunks: tuple[bytes, ...] = ()
+    md5: str = ""
+    refused: str = ""
+    patches: int = 0
+    """Of embeddings: how many patches are not padding."""
+
+
+def pack(samples: Iterable[npt.NDArray[Any]]) -> tuple[bytes, ...]:
+    """Deflate samples as HDF5 stores them, so that worker processes do this work instead of the writer."""
+    return tuple(zlib.compress(sample.tobytes(), _DEFLATE_LEVEL) for sample in samples)
+
+
+class Store:
+    """A complete store, open for reading: `SpectrogramStore` or `EmbeddingsStore`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The HDF5 file.
+
+    Raises
+    ------
+    GtzanKerasError
+        The file is missing, locked, damaged, not a store of this kind, or made by a later version.
+
+    See Also
+    --------
+    gtzan_keras.open_store : open a store of either kind.
+    """
+
+    DATASET: ClassVar[str]
+    DTYPE: ClassVar[str]
+    spec: SpectrogramSpec | EmbeddingSpec
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._left_out: frozenset[str] = frozenset()
+        self._file = open_hdf5(self.path)
+        try:
+            self._read_head()
+        except GtzanKerasError:
+            self._file.close()
+            raise
+        except _MALFORMED as error:
+            self._file.close()
+            raise GtzanKerasError(
+                f"{path}: a damaged store ({type(error).__name__}: {error}); make it again"
+            ) from error
+
+    def _read_head(self) -> None:
+        """Read and check everything except the samples."""
+        attributes = self._file.attrs
+        if "gtzan_keras_format" not in attributes:
+            raise GtzanKerasError(
+                f"{self.path}: an HDF5 file, but not a store of gtzan_keras; make a store from its arrays "
+                "with SpectrogramStore.from_arrays()"
+            )
+        if int(attributes["gtzan_keras_format"]) > _FORMAT:
+            raise GtzanKerasError(
+                f"{self.path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
+                f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
+            )
+        if self._file.get(self.DATASET, getlink=True) is None:
+            raise GtzanKerasError(
+                f"{self.path}: a store, but not one of {self.DATASET}; open it with open_store()"
+            )
+        self.spec = self._read_spec(json.loads(attributes["spec"]))
+        self.genres: list[str] = json.loads(attributes["genres"])
+        self._images = self._dataset(self.DATASET)
+        count, size = self._images.shape[0], self.path.stat().st_size
+        sample_bytes = int(np.prod(self.spec.shape, dtype=object)) * self.dtype.itemsize
+        if (
+            self._images.shape[1:] != self.spec.shape
+            or self._images.dtype.newbyteorder("=") != self.dtype
+            or not count <= size  # every sample has at least its row numbers in the file
+            or sample_bytes > _LARGEST_SAMPLE
+        ):
+            raise GtzanKerasError(
+                f"{self.path}: {self.DATASET} is {self._images.dtype} {self._images.shape} in a file of "
+                f"{size} bytes; expected {self.dtype} (samples, {', '.join(map(str, self.spec.shape))}): "
+                "damaged, make the store again"
+            )
+        self._rows = np.arange(count)
+        self.track_id: npt.NDArray[np.object_] = self._column("track_id").asstr()[:]
+        self.genre: npt.NDArray[np.object_] = self._column("genre").asstr()[:]
+        self.segment: npt.NDArray[np.int32] = self._column("segment")[:]
+        strangers = sorted(set(self.genre) - set(self.genres))
+        if strangers:
+            raise GtzanKerasError(
+                f"{self.path}: genre {strangers[0]!r} is not one of {self.genres}; make the store again"
+            )
+        table = json.loads(self._dataset("tracks").asstr()[()])
+        self._table = pd.DataFrame(table["rows"], columns=COLUMNS)
+        if not set(self.track_id) <= set(self._table["track_id"]):
+            raise GtzanKerasError(f"{self.path}: samples of unknown tracks: damaged, make the store again")
+        self._refused: dict[str, str] = dict(table["refused"])
+        self._md5: dict[str, str] = dict(table["md5"])
+
+    def _read_spec(self, fields: dict[str, Any]) -> SpectrogramSpec | EmbeddingSpec:
+        raise NotImplementedError
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """Return a dataset whose data is in this file; no other file is ever read."""
+        import h5py
+
+        if not isinstance(self._file.get(name, getlink=True), h5py.HardLink):
+            raise GtzanKerasError(f"{self.path}: {name} is missing or a link; copy the data into the file")
+        found = self._file[name]
+        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+            raise GtzanKerasError(
+                f"{self.path}: {name} is not a dataset with its data in this file; copy the data into it"
+            )
+        return found
+
+    def _column(self, name: str) -> h5py.Dataset:
+        """Return a dataset with one row a sample."""
+        column = self._dataset(name)
+        if column.shape[:1] != self._images.shape[:1]:
+            raise GtzanKerasError(
+                f"{self.path}: {name} has shape {column.shape}; expected {len(self._images)} rows, one a "
+                "sample: damaged, make the store again"
+            )
+        return column
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What `read` returns: uint8 for spectrograms, float32 for embeddings."""
+        return np.dtype(self.DTYPE)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        kind, shape = type(self).__name__, self.spec.shape
+        return f"<{kind} {self.path.name}: {len(self)} x {shape}, spec {self.spec.name}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._reopen, (self.path, self._left_out)  # an open file cannot be pickled; its name can
+
+    @classmethod
+    def _reopen(cls, path: Path, left_out: frozenset[str]) -> Self:
+        store = cls(path)
+        store._keep([genre not in left_out for genre in store.genre])
+        store.genres = [genre for genre in store.genres if genre not in left_out]
+        store._left_out = left_out
+        return store
+
+    def _keep(self, kept: list[bool]) -> None:
+        """Forget the other samples."""
+        mask = np.array(kept, dtype=bool)
+        self._rows, self.track_id, self.genre, self.segment = (
+            column[mask] for column in (self._rows, self.track_id, self.genre, self.segment)
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def without(self, genres: Iterable[str]) -> Self:
+        """Open the same store as if some of its genres were not in it, as Zhang leaves out two.
+
+        Parameters
+        ----------
+        genres : iterable of str
+            To leave out. Their samples and tracks are absent from everything the new store returns.
+
+        Returns
+        -------
+        Store
+            A second store on the same file, with row numbers and a file handle of its own.
+
+        Raises
+        ------
+        GtzanKerasError
+            The store has no such genre, or fewer than two are left.
+
+        See Also
+        --------
+        gtzan_keras.tracks.splits.Split.without : the split to train it on.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os
+        >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+        >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+        >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+        >>> ids = ["country.00000", "pop.00000", "rock.00000"]
+        >>> store = SpectrogramStore.from_arrays(path, np.zeros((3, 8, 8), "uint8"), ids, spec)
+        >>> less = store.without(["country"])
+        >>> less.genres, less.shape, less.batches(["rock.00000"])[0][1].tolist()
+        (['pop', 'rock'], (2, 8, 8, 1), [[0.0, 1.0]])
+        """
+        left_out = frozenset(genres)
+        if left_out - set(self.genres) or len(self.genres) - len(left_out) < 2:
+            raise GtzanKerasError(
+                f"{self.path} without {', '.join(sorted(left_out))}: its genres are "
+                f"{', '.join(self.genres)}, of which at least two must be left"
+            )
+        return self._reopen(self.path, self._left_out | left_out)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Samples, then the shape of one sample."""
+        return len(self), *self.spec.shape
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """The tracks the store was made from, as `load_tracks` returns them, refused ones included.
+
+        Tracks whose files have the same MD5 are in each other's ``duplicates``, known copies or not.
+        """
+        table = self._table[~self._table["genre"].isin(self._left_out)].reset_index(drop=True)
+        present = set(table["track_id"])
+        copies: dict[str, set[str]] = {}
+        for track_id, checksum in self._md5.items():
+            copies.setdefault(checksum, set()).add(track_id)
+        copies.pop("", None)
+        table["duplicates"] = [
+            tuple(sorted(({*known, *copies.get(self._md5.get(track_id, ""), ())} & present) - {track_id}))
+            for track_id, known in zip(table["track_id"], table["duplicates"], strict=True)
+        ]
+        return table
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Ids of the tracks that could not be read, with the reason."""
+        present = set(self.tracks["track_id"])
+        return {track_id: why for track_id, why in self._refused.items() if track_id in present}
+
+    @property
+    def source_md5(self) -> dict[str, str]:
+        """MD5 of each source file by track id; empty for stores made from arrays."""
+        present = set(self.tracks["track_id"])
+        return {track_id: md5 for track_id, md5 in self._md5.items() if md5 and track_id in present}
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over spec, ids, labels and samples, however they are compressed; the key of caches."""
+        head = {"spec": self.spec.to_dict(), "genres": self.genres}
+        digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+        for first in range(0, len(self), _ROWS_A_STEP):
+            rows = slice(first, first + _ROWS_A_STEP)
+            names = zip(self.track_id[rows], self.genre[rows], self.segment[rows].tolist(), strict=True)
+            digest.update(json.dumps(list(names)).encode())
+            digest.update(self.read(rows).data)
+        return digest.hexdigest()
+
+    @cached_property
+    def sample_id(self) -> list[str]:
+        """Track and segment of each sample: ``"blues.00000#3"``."""
+        return [f"{track}#{number}" for track, number in zip(self.track_id, self.segment, strict=True)]
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        """Row numbers by track id, and by sample id where no track has that name."""
+        found: dict[str, list[int]] = {}
+        for row, track_id in enumerate(self.track_id):
+            found.setdefault(track_id, []).append(row)
+        for row, sample_id in enumerate(self.sample_id):
+            found.setdefault(sample_id, [row])
+        return found
+
+    def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row numbers of the samples of these tracks, in the order of the store.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Tracks, with all their segments; ``"blues.00000#3"`` is a single segment, which only the
+            parts of a leaky split name.
+
+        Returns
+        -------
+        np.ndarray [shape=(rows,), dtype=int64]
+
+        Raises
+        ------
+        GtzanKerasError
+            A track is neither in the store nor among those it refused.
+        """
+        wanted = set(track_ids)
+        unknown = sorted(wanted - self._rows_of.keys() - self.refused.keys())
+        if unknown:
+            raise GtzanKerasError(
+                f"{self.path}: {len(unknown)} track(s) of the split are not in this store, e.g. "
+                f"{', '.join(unknown[:3])}; make split and store from the same folder"
+            )
+        return np.array(
+            sorted({row for name in wanted for row in self._rows_of.get(name, ())}), dtype=np.int64
+        )
+
+    def read(self, rows: npt.NDArray[np.int64] | Sequence[int] | slice = slice(None)) -> npt.NDArray[Any]:
+        """Return samples by row number, in the order of `rows`. Several threads may read at once.
+
+        Parameters
+        ----------
+        rows : array of int, or slice
+            All by default.
+
+        Returns
+        -------
+        np.ndarray [shape=(rows, height, width, channels), dtype=uint8]
+            Spectrograms, the lowest band in the bottom row; or embeddings [shape=(rows, patches, size),
+            dtype=float32], padded with zeros.
+
+        Raises
+        ------
+        GtzanKerasError
+            The file is damaged, or was repacked with a filter that is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os
+        >>> from gtzan_keras import SpectrogramSpec, SpectrogramStore
+        >>> spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+        >>> images = np.arange(3, dtype="uint8")[:, None, None] + np.zeros((3, 8, 8), "uint8")
+        >>> path = os.path.join(tempfile.mkdtemp(), "tiny.h5")
+        >>> ids = ["pop.00000", "pop.00001", "pop.00002"]
+        >>> store = SpectrogramStore.from_arrays(path, images, ids, spec)
+        >>> store.read([2, 0])[:, 0, 0, 0].tolist()
+        [2, 0]
+        """
+        numbers = self._rows[rows]
+        out = np.empty((len(numbers), *self.spec.shape), dtype=self.dtype)
+        try:
+            for place, row in enumerate(numbers):  # one by one: 15 times as fast as a list of rows
+                out[place] = self._images[int(row)]
+        except OSError as error:
+            raise GtzanKerasError(
+                f"{self.path}: a sample cannot be read ({error}); make the store again, or repack it with a "
+                "filter that this HDF5 has (h5repack -f GZIP=1)"
+            ) from error
+        return out
+
+    def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Convert samples from `read` to what a model takes."""
+        raise NotImplementedError
+
+    def batches(
+        self,
+        track_ids: Sequence[str],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+        **options: Any,
+    ) -> Batches:
+        """Return batches for ``fit``, ``evaluate`` and ``predict``; see `gtzan_keras.store.batches.Batches`.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Whose samples; in the order of the store unless shuffled.
+        batch_size : int > 0
+            The last batch may be smaller.
+        shuffle : bool
+            A new order each epoch, the same for the same seed.
+        seed : int
+            For the order, and for everything that `options` draw at random.
+        options
+            ``in_memory``, ``augmentation``, ``workers``: passed on.
+
+        Returns
+        -------
+        keras.utils.PyDataset
+            Of ``(samples, labels)``: float32 (batch, ...) and one-hot float32 (batch, genres).
+        """
+        from gtzan_keras.store.batches import Batches
+
+        return Batches(self, track_ids, batch_size, shuffle=shuffle, seed=seed, **options)
+
+    def sample(self, track_id: str) -> Sample:
+        """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
+        md5 = self._md5.get(track_id, "")
+        if track_id in self._refused:
+            return Sample(track_id, md5=md5, refused=self._refused[track_id])
+        rows = self._rows_of[track_id]
+        if self._as_written:
+            start = [0] * len(self.spec.shape)
+            chunks = [self._images.id.read_direct_chunk((int(self._rows[row]), *start))[1] for row in rows]
+            return Sample(track_id, tuple(chunks), md5)
+        return Sample(track_id, pack(self.read(rows)), md5)
+
+    @cached_property
+    def _as_written(self) -> bool:
+        """Whether the samples are packed as `pack` packs them; other tools may have repacked the file."""
+        images = self._images
+        others = images.shuffle or images.fletcher32 or images.scaleoffset is not None
+        one_a_chunk = images.chunks == (1, *self.spec.shape)
+        filters = images.id.get_create_plist().get_nfilters()
+        return bool(one_a_chunk and filters == 1 and images.compression == "gzip" and not others)
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading; say what is wrong when it cannot be."""
+    import h5py
+
+    if not path.is_file():
+        kind = "a folder, not a store" if path.is_dir() else "no such store"
+        raise GtzanKerasError(f"{path}: {kind}; make one with `gtzan-keras preprocess`")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "lock file" in str(error):
+            advice = (
+                "cannot be locked; another process is writing it, or the file system has no locks: wait for "
+                "that process, or set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+            )
+        elif "signature" in str(error):
+            advice = "not an HDF5 file; expected a store, as `gtzan-keras preprocess` makes"
+        else:
+            advice = "cannot be opened; check its permissions, or make it again"
+        raise GtzanKerasError(f"{path}: {advice} ({error})") from error
+
+
+def refuse_duplicates(ids: Sequence[str]) -> None:
+    """Refuse a table in which a track has several rows."""
+    if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
+        raise GtzanKerasError(
+            f"track_id {twice[0]!r} is duplicated in the table of tracks; expected one row a track"
+        )
+
+
+def table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str] | None) -> pd.DataFrame:
+    """Make the table of tracks for samples that come as arrays; genres from GTZAN's facts if not given."""
+    if not ids:
+        raise GtzanKerasError(f"{path}: no track ids; a store holds at least one sample")
+    if genres is None:
+        strangers = [track_id for track_id in ids if track_id not in facts().index]
+        if strangers:
+            raise GtzanKerasError(
+                f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
+            )
+        genres = facts()["genre"].reindex(ids).tolist()
+    if len(genres) != len(ids):
+        raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; expected one each")
+    genre_of: dict[str, str] = {}
+    for track_id, genre in zip(ids, genres, strict=True):
+        if genre_of.setdefault(track_id, genre) != genre:
+            raise GtzanKerasError(
+                f"{track_id}: one sample is {genre_of[track_id]}, another {genre}; a track has one genre"
+            )
+    return describe(genre_of)
+
+
+class StoreWriter:
+    """Write a store of spectrograms, under a temporary name until it is complete.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; replaced when the ``with`` block ends well, unchanged when it does not.
+    spec : SpectrogramSpec or EmbeddingSpec
+        What the samples are.
+    tracks : pd.DataFrame
+        The table of tracks to store.
+    """
+
+    dataset, dtype = "spectrograms", "uint8"
+
+    def __init__(
+        self, path: str | os.PathLike[str], spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
+    ) -> None:
+        check_columns(tracks, COLUMNS)
+        self.path, self.spec, self.tracks = Path(path), spec, tracks
+        self.temporary = self.path.with_name(self.path.name + ".writing")
+        self.refused: dict[str, str] = {}
+        self.md5: dict[str, str] = {}
+        self._genre_of = dict(zip(tracks["track_id"], tracks["genre"], strict=True))
+        self.rows: list[tuple[str, str, int]] = []
+
+    def __enter__(self) -> Self:
+        import h5py
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # No times in the file: the same contents give the same bytes.
+        self._file = h5py.File(self.temporary, "w", libver="latest", track_order=True)
+        self._images = self._file.create_dataset(
+            self.dataset,
+            shape=(0, *self.spec.shape),
+            maxshape=(None, *self.spec.shape),
+            chunks=(1, *self.spec.shape),
+            dtype=self.dtype,
+            compression="gzip",
+            compression_opts=_DEFLATE_LEVEL,
+        )
+        return self
+
+    def append(self, sample: Sample) -> None:
+        """Add one track's samples, or note that it was refused."""
+        if sample.md5 or sample.refused:
+            self.md5[sample.track_id] = sample.md5
+        if sample.refused:
+            self.refused[sample.track_id] = sample.refused
+            return
+        first = len(self.rows)
+        self._images.resize(first + len(sample.chunks), axis=0)
+        for segment, chunk in enumerate(sample.chunks):
+            self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
+            self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
+
+    def append_all(self, samples: Iterable[Sample]) -> None:
+        """Add many."""
+        for sample in samples:
+            self.append(sample)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._file:
+                if kind is None:
+                    self._finish()
+            if kind is None:
+                replace(self.temporary, self.path)
+        finally:
+            self.temporary.unlink(missing_ok=True)  # absent when all went well
+
+    def _finish(self) -> None:
+        import h5py
+
+        text = h5py.string_dtype()
+        for column, name in enumerate(("track_id", "genre")):
+            self._file.create_dataset(name, data=[row[column] for row in self.rows], dtype=text)
+        self._file.create_dataset("segment", data=np.array([row[2] for row in self.rows], np.int32))
+        table = {
+            "rows": self.tracks[COLUMNS].to_numpy(dtype=object).tolist(),
+            "refused": self.refused,
+            "md5": self.md5,
+        }
+        self._file.create_dataset("tracks", data=json.dumps(table), dtype=text)
+        self._file.attrs.update(
+            {
+                "gtzan_keras_format": _FORMAT,
+                "gtzan_keras_version": gtzan_keras.__version__,
+                "spec": json.dumps(self.spec.to_dict()),
+                **({"db_range": self.spec.db_range} if isinstance(self.spec, SpectrogramSpec) else {}),
+                # All genres of the table, also one whose every track was refused: labels stay the same.
+                "genres": json.dumps(genre_names(self.tracks["genre"])),
+            }
+        )
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Move a finished file to its name; on Windows this fails while a program has the old one open."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        raise GtzanKerasError(
+            f"{path}: cannot be replaced ({error}); close the programs that have it open, or choose another "
+            "name"
+        ) from error

@@ -41,6 +41,11 @@ IMAGE_BASES: Mapping[str, ImageBase] = {
     "efficientnetv2b0": ImageBase(
         "EfficientNetV2B0", f"{_ADDRESS}/efficientnet_v2/efficientnetv2-b0_notop.h5", *_IMAGENET
     ),
+    "mobilenet_v2": ImageBase(
+        "MobileNetV2",
+        f"{_ADDRESS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        *_SYMMETRIC,
+    ),
     "mobilenetv3small": ImageBase(
         "MobileNetV3Small", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_small_{_MOBILE}", *_SYMMETRIC
     ),
@@ -120,7 +125,7 @@ def image_base(
     ----------
     base : str
         One of `IMAGE_BASES`: "vgg16", "vgg19", "resnet50", "resnet50v2", "efficientnetv2b0",
-        "mobilenetv3small", "mobilenetv3large", "convnexttiny".
+        "mobilenet_v2", "mobilenetv3small", "mobilenetv3large", "convnexttiny".
     input_shape : (int, int, int)
         Height and width, 32 at least, and 1 or 3 channels of a picture with values 0..1; one channel
         is repeated.
@@ -151,7 +156,8 @@ def image_base(
     -------
     keras.Model
         Uncompiled. Input float32 (batch, height, width, channels), output probabilities
-        (batch, num_classes). The base's layers keep their names (``block3_conv1``).
+        (batch, num_classes). The base's layers keep their names (``block3_conv1``). The batch normalization
+        of a pretrained base is never trained; see `freeze`.
 
     Raises
     ------
@@ -204,6 +210,7 @@ def image_base(
     bottom = _without_dropout(_application(entry, input_tensor=x), inputs)
     if pretrained is not None:
         bottom.set_weights(pretrained)
+        _fix_statistics(bottom)
     freeze(bottom, trainable_from)
     x = heads[pooling](name="flatten" if pooling == "flatten" else "pooling")(bottom.output)
     x = normalize(x, normalization, "head_norm")
@@ -213,6 +220,10 @@ def image_base(
 
 def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     """Freeze every layer of a model that comes before the named one; the others become trainable.
+
+    Batch normalization that is frozen stays so: a pretrained base keeps the statistics it came with, in its
+    trainable part too. With a momentum such as MobileNetV2's 0.999, the moving statistics would not catch up
+    in the few hundred steps of a fine-tuning.
 
     Parameters
     ----------
@@ -235,6 +246,8 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     >>> [layer.name for layer in model.layers if layer.trainable]
     ['predictions']
     """
+    import keras
+
     names = [layer.name for layer in model.layers if layer.weights]
     if trainable_from is not None and trainable_from not in names:
         raise GtzanKerasError(
@@ -243,7 +256,18 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     reached = False
     for layer in model.layers:
         reached = reached or layer.name == trainable_from
-        layer.trainable = reached
+        layer.trainable = reached and (
+            layer.trainable or not isinstance(layer, keras.layers.BatchNormalization)
+        )
+
+
+def _fix_statistics(model: keras.Model) -> None:
+    """Freeze the batch normalization of a pretrained base."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:

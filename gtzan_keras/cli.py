@@ -371,8 +371,11 @@ def recipes(
 def run(
     name: Annotated[str, typer.Argument(help="Of the recipe; `gtzan-keras recipes` lists them.")],
     data: Annotated[
-        list[Path], typer.Option(help="Folder of tracks, store (.h5) or table (.csv); may be given twice.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            help="Folder of tracks, store (.h5) or table (.csv), or two; the packaged data if omitted."
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="published (the default), random, artist or fault-filtered.")
     ] = None,
@@ -403,7 +406,7 @@ def run(
     recipe = find(name)
     summaries = run_recipe(
         name,
-        data,
+        data or (),
         protocol=split,
         seeds=seeds,
         max_epochs=max_epochs,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["NotebookData", "demo", "feature_table", "notebook_data", "thumbnails"]
 
 _FOLDER = Path(__file__).parent / "data"
-THUMBNAILS = _FOLDER / "gtzan-thumbnail-64.h5"
-FEATURES = _FOLDER / "gtzan-features-30s.csv.gz"
+THUMBNAILS = _FOLDER / "gtzan_thumbnail_64.h5"
+FEATURES = _FOLDER / "features_30_sec.csv.gz"  # Kaggle's file, compressed
 BASELINE_MODEL = _FOLDER / "baseline-cnn.keras"
 """Seed 0 of the recipe baseline/cnn; docs/baseline-model.md is its card."""
 
@@ -135,7 +135,7 @@ class NotebookData:
     >>> from gtzan_keras.datasets import notebook_data
     >>> data = notebook_data()  # doctest: +SKIP
     >>> data.store("arrigo-v1")  # doctest: +SKIP
-    <SpectrogramStore gtzan-thumbnail-64.h5: 999 x (64, 64, 1), spec thumbnail-64>
+    <SpectrogramStore gtzan_thumbnail_64.h5: 999 x (64, 64, 1), spec thumbnail-64>
     """
 
     name: str

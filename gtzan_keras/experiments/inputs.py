@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
 
@@ -41,16 +42,16 @@ class Sources:
 def find_sources(
     recipe: Recipe, paths: Sequence[Path], stores: Path, jobs: int, weights: str | None
 ) -> Sources:
-    """Open what was given, or make what is not there yet; see `gtzan_keras.experiments.runner`."""
+    """Open the files given, or make them from audio; the packaged data when nothing is given."""
     kinds = recipe.data.split("+")
     store, table, name = None, None, ""
-    for path in paths:
+    for path in paths or (datasets.FEATURES, datasets.THUMBNAILS):
         if path.is_dir():
             store, table, name = _from_audio(recipe, kinds, path, stores, jobs, weights)
-        elif path.suffix == ".csv":
+        elif ".csv" in path.suffixes:
             from gtzan_keras.store.feature_table import load_feature_table
 
-            table, name = load_feature_table(path), path.name
+            table, name = load_feature_table(path), path.name.removesuffix(".gz")
         else:
             from gtzan_keras.store.open import open_store
 

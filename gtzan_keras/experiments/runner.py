@@ -74,7 +74,7 @@ class _Seed:
 
 def run(
     name: str,
-    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     *,
     protocol: str | None = None,
     seeds: int = 1,
@@ -98,9 +98,10 @@ def run(
     name : str
         Of the recipe; see `gtzan_keras.experiments.RECIPES`.
     data : path, or several
-        A folder of genre folders, a store of pictures or embeddings (``.h5``), a table of features
-        (``.csv``); a model of pictures and features takes a store and a table. A store of another spec
-        than the recipe's is used as it is, and the summary says so.
+        A folder of genre folders, a store of spectrograms or embeddings (``.h5``), a table of features
+        (``.csv``); a model of spectrograms and features needs a store and a table. A store of another spec
+        than the recipe's is used as it is, and the result says so. The packaged thumbnails and feature
+        table of GTZAN when left out.
     protocol : str, optional
         One of `PROTOCOLS`. When left out, as published; a recipe whose published protocol leaks runs
         on random tracks too, so that both figures stand side by side.

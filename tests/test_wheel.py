@@ -1,0 +1,71 @@
+"""The wheel holds what an installation needs, and little else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run(
+        [*command, "--wheel-dir", str(folder), str(ROOT)],
+        check=True,
+        capture_output=True,
+        env={name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"},
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_it_is_under_12_mb(wheel: Path) -> None:
+    assert wheel.stat().st_size < 12_000_000
+
+
+def test_it_holds_code_data_and_model(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gtzan_keras/")}
+    assert {name for name in names if not name.endswith((".py", ".pyi", ".j2"))} == {
+        "gtzan_keras/py.typed",
+        "gtzan_keras/data/baseline-cnn.keras",
+        "gtzan_keras/data/features_30_sec.csv.gz",
+        "gtzan_keras/data/gtzan_thumbnail_64.h5",
+        "gtzan_keras/tracks/near_duplicates.csv",
+        "gtzan_keras/tracks/tracks.csv",
+    }
+    sources = {str(path.relative_to(ROOT).as_posix()) for path in (ROOT / "gtzan_keras").rglob("*.py")}
+    assert sources <= names
+
+
+def test_an_installation_has_the_data_without_anything_else(wheel: Path, tmp_path: Path) -> None:
+    """The unpacked wheel alone, in an empty folder, with this environment's dependencies."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import gtzan_keras as gk; from gtzan_keras import datasets; import numpy as np\n"
+        "print(gk.__file__)\n"
+        "print(len(datasets.thumbnails()), len(datasets.feature_table()))\n"
+        "noise = np.random.default_rng(0).normal(size=22050 * 12)\n"
+        "print(len(gk.predict(noise, sample_rate=22050).times))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, counts, windows = done.stdout.split("\n")[:3]
+    assert Path(file).is_relative_to(tmp_path / "site")
+    assert (counts, windows) == ("999 1000", "2")

@@ -522,14 +522,14 @@ def predict(
 
     from gtzan_keras.audio.decode import AudioError
     from gtzan_keras.inference.predict import find_songs, gtzan_track, predict_all
-    from gtzan_keras.report.timeline import picture_paths, timeline
+    from gtzan_keras.report.timeline import figure_paths, timeline
     from gtzan_keras.tracks.catalogue import facts
 
     paths = find_songs(songs)
     if sys.stderr.isatty():
         print("Loading the model ...", file=sys.stderr)
     _import_tensorflow()
-    pictures: list[Path] | list[None] = picture_paths(paths, plot) if plot else [None] * len(paths)
+    pictures: list[Path] | list[None] = figure_paths(paths, plot) if plot else [None] * len(paths)
     content, bad = [], 0
     results = predict_all(paths, model, hop, window=window)
     for path, picture, result in zip(paths, pictures, results, strict=True):

@@ -17,7 +17,7 @@ from gtzan_keras.inference.predict import SONG_SUFFIXES, Prediction, find_songs,
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.saving import SavedModel, save_model
 from gtzan_keras.report._style import FAINT, GENRE_COLOURS
-from gtzan_keras.report.timeline import picture_paths, timeline
+from gtzan_keras.report.timeline import figure_paths, timeline
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES, GENRES, load_tracks
@@ -530,5 +530,5 @@ def test_a_timeline_is_written_without_pyplot(tmp_path, model):
         (["1/a.mp3", "2/a.wav", "b.mp3"], "t", ["t/a.png", "t/a-2.png", "t/b.png"]),
     ],
 )
-def test_each_song_has_its_own_picture(songs, out, expected):
-    assert [path.as_posix() for path in picture_paths(songs, out)] == expected
+def test_each_song_has_its_own_figure(songs, out, expected):
+    assert [path.as_posix() for path in figure_paths(songs, out)] == expected

@@ -1,12 +1,11 @@
-"""What the figures share: colours, and the few steps that each of them takes."""
+"""What the figures share: colours, checks, and the steps that each of them takes."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
@@ -27,38 +26,37 @@ GENRE_COLOURS: Mapping[str, str] = {
     "reggae": "#b9ac70",
     "rock": "#bd1f01",
 }
-"""One colour a genre. The ten-colour sequence of Petroff, "Accessible Color Sequences for Data
-Visualization" (2021, https://arxiv.org/abs/2107.02270), made to be told apart with any common form
-of colour vision."""
+"""One colour per genre: the ten-colour sequence of Petroff, "Accessible Color Sequences for Data
+Visualization" (2021, https://arxiv.org/abs/2107.02270), designed for all common forms of colour vision."""
 
 OTHER_COLOURS: Sequence[str] = (
     "#6600ff", "#663333", "#9966ff", "#336699", "#6600cc", "#ff00cc", "#ff66ff",
     "#99cc99", "#9933ff", "#990000", "#cc6633", "#ff99ff", "#663366", "#cc99cc",
     "#666633", "#cc0066", "#cccc66", "#660099", "#cc0099", "#cc9933",
 )  # fmt: skip
-"""For genres outside GTZAN's ten. Of the 216 web-safe colours, picked one after another, each as far
-as can be from all before it in CIELAB as seen with full colour vision, protanopia, deuteranopia and
-tritanopia (simulated after Machado et al. 2009, https://doi.org/10.1109/TVCG.2009.113)."""
+"""For genres outside GTZAN's ten: web-safe colours, each chosen to be as far as possible from all colours
+before it in CIELAB, as seen with full colour vision, protanopia, deuteranopia and tritanopia (simulated as
+in Machado et al. 2009, https://doi.org/10.1109/TVCG.2009.113)."""
 
-TRAINING, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito, "Color Universal Design" (2008)
+TRAINING, VALIDATION, TEST = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito, "Color Universal Design" (2008)
 WIDTH = 7.0
-"""Of a figure [inches]: as wide as a page's text, and still legible on a phone."""
-INK, FAINT, GRID = "#333333", "#b4bac2", "#d9d9d9"
+"""Width of a figure [inches]: the width of the text on a page, and still legible on a phone."""
+INK, GREY, FAINT, GRID = "#333333", "#777777", "#b4bac2", "#d9d9d9"
 
 
 def genre_colours(genres: Iterable[str]) -> dict[str, str]:
-    """The colour of each genre, the same in every figure.
+    """Return the colour of each genre, the same in every figure.
 
     Parameters
     ----------
     genres : iterable of str
-        Genre names. GTZAN's ten have fixed colours; any other name picks one of `OTHER_COLOURS` by
-        its checksum, and the next free one if that is taken.
+        Genre names. GTZAN's ten have fixed colours; any other name gets one of `OTHER_COLOURS`, chosen by
+        its checksum, or the next free one.
 
     Returns
     -------
     dict of str to str
-        Hex colours, in the order of `genres`; no two alike up to 20 genres outside the ten.
+        Hex colours, in the order of `genres`; all different for up to 20 genres outside the ten.
 
     Examples
     --------
@@ -75,8 +73,28 @@ def genre_colours(genres: Iterable[str]) -> dict[str, str]:
     return {genre: GENRE_COLOURS.get(genre) or other[genre] for genre in genres}
 
 
+def printable(text: str, instead: str) -> str:
+    """Return `text` if matplotlib's fonts have all its characters, else `instead`.
+
+    The default font has no Chinese, Japanese or Korean; ``matplotlib.rcParams["font.family"]`` may name
+    one that has.
+    """
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
+    families = [font_manager.FontProperties(family=[name]) for name in mpl.rcParams["font.family"]]
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in families]
+    return text if all(any(ord(c) in font.get_charmap() for font in fonts) for c in text) else instead
+
+
+def genre_labels(genres: Iterable[str]) -> list[str]:
+    """Return the genres' names as a figure can show them: "genre 3" where the font lacks a character."""
+    names = [printable(genre, f"genre {number}") for number, genre in enumerate(genres, start=1)]
+    return [name.replace("$", r"\$") for name in names]
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure [inches] that makes room for its labels by itself."""
+    """Return an empty figure [inches] that makes room for its labels."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -92,30 +110,26 @@ def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None
 
 
 def quiet(ax: Axes, grid: Literal["x", "y"]) -> None:
-    """Take away what isn't data: a frame on two sides, a faint grid along one axis behind all."""
+    """Remove what is not data: two sides of the frame; a faint grid along one axis behind everything."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color=GRID, linewidth=0.7)
     ax.set_axisbelow(True)
 
 
-def genre_axis(ax: Axes, labels: Sequence[str]) -> None:
-    """Genres from top to bottom, the first one on top."""
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0, pad=8)
-    quiet(ax, grid="x")
+def heat_map(ax: Axes, values: pd.DataFrame, bar: str, texts: Any, **options: Any) -> None:
+    """Draw a table as coloured cells: its index and columns as labels, `texts` in the cells."""
+    import seaborn
 
-
-def tint(colour: str, strength: float) -> tuple[float, float, float]:
-    """The colour mixed with white: 1 leaves it as it is, 0 is white."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (1 - strength * (1 - channel) for channel in to_rgb(colour))
-    return red, green, blue
-
-
-def ink_on(colour: Sequence[float]) -> str:
-    """Black or white, whichever reads better on `colour` (relative luminance, WCAG 2.1)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
-    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-    return "black" if luminance > 0.179 else "white"
+    cells = max(values.shape)
+    seaborn.heatmap(
+        values, ax=ax, annot=texts, fmt="", annot_kws={"fontsize": min(9.5, 130 / cells)}, square=True,
+        linewidths=0.5 if cells <= 20 else 0, xticklabels=True, yticklabels=True,
+        cbar_kws={"label": bar, "shrink": 0.75}, **options,
+    )  # fmt: skip
+    ax.tick_params(length=0, labelsize=max(4.5, min(10, 140 / cells)))
+    ax.tick_params(axis="y", labelrotation=0)
+    if cells > 12:
+        ax.tick_params(axis="x", labelrotation=90)
+    elif max(len(str(name)) for name in values.columns) > 6:
+        for label in ax.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")

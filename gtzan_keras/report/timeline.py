@@ -1,4 +1,4 @@
-"""The figure of a prediction: which genre a recording sounds like, from its start to its end."""
+"""The figure of a prediction: which genre a recording sounds like, from start to end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.report._style import FAINT, INK, genre_colours, new_figure
+from gtzan_keras.report._style import FAINT, INK, genre_colours, genre_labels, new_figure, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gtzan_keras.inference.predict import Prediction
 
-__all__ = ["picture_paths", "timeline"]
+__all__ = ["figure_paths", "timeline"]
 
 _WIDTH, _HEIGHT = 9.0, 4.6  # inches
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
@@ -26,10 +26,10 @@ _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
 
 
 def timeline(prediction: Prediction) -> Figure:
-    """Genre probabilities over time, stacked, under the spectrogram of the recording.
+    """Draw genre probabilities over time, stacked, below the spectrogram of the recording.
 
-    At each moment the probabilities are the mean over the windows that hear it. Silence, which no
-    window is about, stays grey.
+    At each moment the probabilities are the mean over the windows that contain it. Silence, which no
+    window covers, stays grey.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def timeline(prediction: Prediction) -> Figure:
     figure = new_figure(_WIDTH, _HEIGHT)
     top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
     note = ", padded with silence" if prediction.padded else ""
-    title = f"{Path(prediction.song).name}  ({_clock(prediction.duration)}{note})"
-    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may hold dollar signs
+    title = f"{printable(Path(prediction.song).name, 'recording')}  ({_clock(prediction.duration)}{note})"
+    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
 
     extent = (0, prediction.duration, 0, len(prediction.overview))
     top.imshow(
@@ -86,8 +86,10 @@ def timeline(prediction: Prediction) -> Figure:
     for each in (top, ax):
         each.spines[["top", "right"]].set_visible(False)
 
-    whole = zip(prediction.genres, prediction.probabilities, strict=True)
-    legend = [Patch(color=colours[genre], label=f"{genre}  {100 * value:.0f} %") for genre, value in whole]
+    whole = zip(prediction.genres, genre_labels(prediction.genres), prediction.probabilities, strict=True)
+    legend = [
+        Patch(color=colours[genre], label=f"{label}  {100 * value:.0f} %") for genre, label, value in whole
+    ]
     legend.reverse()  # as they are stacked
     if silent.any():
         legend.append(Patch(color=FAINT, label="silence"))
@@ -96,28 +98,28 @@ def timeline(prediction: Prediction) -> Figure:
     return figure
 
 
-def picture_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> list[Path]:
-    """Where the timeline of each song goes.
+def figure_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> list[Path]:
+    """Return where the timeline of each song is written.
 
     Parameters
     ----------
     songs : sequence of str or os.PathLike
-        The songs.
+        Their paths.
     out : str or os.PathLike
-        A file for one song; a folder for several, or when it has no suffix.
+        A file for one song; a folder for several, or if it has no suffix.
 
     Returns
     -------
     list of Path
-        No two alike: songs of the same name in several folders are numbered.
+        All different: songs with the same name are numbered.
 
     Examples
     --------
-    >>> from gtzan_keras.report.timeline import picture_paths
-    >>> [path.as_posix() for path in picture_paths(["a.mp3"], "a.png")]
+    >>> from gtzan_keras.report.timeline import figure_paths
+    >>> [path.as_posix() for path in figure_paths(["a.mp3"], "a.png")]
     ['a.png']
-    >>> [path.as_posix() for path in picture_paths(["a.mp3", "live/a.mp3"], "pictures")]
-    ['pictures/a.png', 'pictures/a-2.png']
+    >>> [path.as_posix() for path in figure_paths(["a.mp3", "live/a.mp3"], "figures")]
+    ['figures/a.png', 'figures/a-2.png']
     """
     out = Path(out)
     if len(songs) == 1 and out.suffix and not out.is_dir():
@@ -136,9 +138,9 @@ def picture_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLik
 def _at_each_moment(
     prediction: Prediction,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Moments at which the windows that are heard change, and the mean of those between two of them.
+    """Return the moments at which the set of windows changes, and the mean of the windows between two.
 
-    NaN where there is none.
+    NaN between moments without any window.
     """
     starts, ends = prediction.times.T
     edges = np.unique([0.0, *starts, *ends, prediction.duration])
@@ -150,14 +152,14 @@ def _at_each_moment(
 
 
 def _clock(seconds: float) -> str:
-    """75 as 1:15, 3675 as 1:01:15."""
+    """Return 75 as 1:15, 3675 as 1:01:15."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours}:{minutes_left:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _hertz_axis(ax: Axes, highest: float, bands: int) -> None:
-    """Frequencies on an axis of mel bands."""
+    """Label an axis of mel bands with frequencies."""
     from librosa import hz_to_mel
 
     hertz = [value for value in _TICK_HERTZ if value < 0.95 * highest]

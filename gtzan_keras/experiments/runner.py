@@ -256,8 +256,8 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
     import keras
 
     from gtzan_keras import models
-    from gtzan_keras.report.plots import grid_heat_map
     from gtzan_keras.report.page import report_run, write_figures
+    from gtzan_keras.report.plots import grid_heat_map
     from gtzan_keras.store.augmentation import Augmentation
     from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
     from gtzan_keras.training.evaluate import evaluate

@@ -133,3 +133,12 @@ def heat_map(ax: Axes, values: pd.DataFrame, bar: str, texts: Any, **options: An
     elif max(len(str(name)) for name in values.columns) > 6:
         for label in ax.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+def move_legend(ax: Axes, loc: str, names: Sequence[str], **options: Any) -> None:
+    """Move the legend that seaborn drew to the edge of the figure: `loc` as of ``Figure.legend``."""
+    legend = ax.get_legend()
+    assert legend is not None
+    handles = {text.get_text(): h for text, h in zip(legend.texts, legend.legend_handles, strict=True)}
+    legend.remove()
+    ax.get_figure().legend([handles[name] for name in names], names, loc=loc, frameon=False, **options)  # type: ignore[union-attr]

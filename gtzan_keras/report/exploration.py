@@ -27,6 +27,7 @@ from gtzan_keras.report._style import (
     genre_colours,
     genre_labels,
     heat_map,
+    move_legend,
     need_columns,
     new_figure,
     quiet,
@@ -557,9 +558,7 @@ def _genre_scatter(points: Array, genres: Sequence[str]) -> tuple[Figure, Axes]:
     seaborn.scatterplot(table, s=22, alpha=0.7, linewidth=0.3, edgecolor=INK, legend=False, ax=ax, **style)
     medians = table.groupby("genre", sort=False).median().reset_index()
     seaborn.scatterplot(medians, s=110, linewidth=1.3, edgecolor="black", zorder=4, ax=ax, **style)
-    handles, texts = ax.get_legend_handles_labels()
-    ax.get_legend().remove()
-    figure.legend(handles, texts, loc="outside right center", frameon=False, title="genre (large: median)")
+    move_legend(ax, "outside right center", list(labels.values()), title="genre (large: median)")
     ax.set(xlabel="", ylabel="")
     ax.margins(0.04)
     ax.spines[["top", "right"]].set_visible(False)

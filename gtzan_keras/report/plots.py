@@ -29,6 +29,7 @@ from gtzan_keras.report._style import (
     genre_colours,
     genre_labels,
     heat_map,
+    move_legend,
     need_columns,
     new_figure,
     quiet,
@@ -250,6 +251,7 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     ['train', 'test']
     """
     import seaborn
+    from matplotlib.container import BarContainer
     from matplotlib.ticker import MaxNLocator
 
     need_columns(tracks, ("track_id", "genre"), "tracks")
@@ -277,14 +279,10 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
         palette={name: PART_COLOURS.get(name, GREY) for name in names}, edgecolor="white",
     )  # fmt: skip
     for bars in ax.containers:
+        assert isinstance(bars, BarContainer)
         texts = [f"{bar.get_width():.0f}" if bar.get_width() > 0.04 * counts.max() else "" for bar in bars]
         ax.bar_label(bars, texts, label_type="center", fontsize=9, color="white")
-    legend = ax.get_legend()
-    handles = dict(zip(names[::-1], legend.legend_handles, strict=True))
-    legend.remove()
-    figure.legend(
-        [handles[name] for name in names], names, loc="outside upper center", ncols=len(names), frameon=False
-    )
+    move_legend(ax, "outside upper center", names, ncols=len(names))
     ax.set(xlabel="tracks", ylabel="")
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -322,8 +320,9 @@ def per_class(report: pd.DataFrame) -> Figure:
     import seaborn
     from matplotlib.ticker import PercentFormatter
 
-    metrics = {"precision": TRAINING, "recall": VALIDATION, "f1": INK}
-    need_columns(report, ("genre", *metrics, "support"), "per-class report")
+    metrics = {"precision": TRAINING, "recall": VALIDATION, "F1": INK}
+    need_columns(report, ("genre", "precision", "recall", "f1", "support"), "per-class report")
+    report = report.rename(columns={"f1": "F1"})
     scores = report[list(metrics)].to_numpy(dtype=float)
     if np.nanmin(scores, initial=0) < 0 or np.nanmax(scores, initial=0) > 1:
         raise GtzanKerasError("per-class report: a score is outside 0..1, expected shares, not percent")
@@ -336,9 +335,7 @@ def per_class(report: pd.DataFrame) -> Figure:
     seaborn.barplot(
         long, x="score", y="genre", hue="metric", palette=metrics, ax=ax, width=0.75, saturation=1, alpha=0.85
     )
-    handles, _ = ax.get_legend_handles_labels()
-    ax.get_legend().remove()
-    figure.legend(handles, ["precision", "recall", "F1"], loc="outside upper center", ncols=3, frameon=False)
+    move_legend(ax, "outside upper center", list(metrics), ncols=3)
     ax.set(xlim=(0, 1), xlabel="", ylabel="")
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1))

@@ -139,6 +139,7 @@ def move_legend(ax: Axes, loc: str, names: Sequence[str], **options: Any) -> Non
     """Move the legend that seaborn drew to the edge of the figure: `loc` as of ``Figure.legend``."""
     legend = ax.get_legend()
     assert legend is not None
-    handles = {text.get_text(): h for text, h in zip(legend.texts, legend.legend_handles, strict=True)}
+    handles = dict(zip([text.get_text() for text in legend.texts], legend.legend_handles, strict=True))
+    figure: Any = ax.get_figure()
     legend.remove()
-    ax.get_figure().legend([handles[name] for name in names], names, loc=loc, frameon=False, **options)  # type: ignore[union-attr]
+    figure.legend([handles[name] for name in names], names, loc=loc, frameon=False, **options)

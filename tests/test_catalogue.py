@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -7,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import catalogue
@@ -127,7 +131,7 @@ def test_facts_without_a_column_are_refused_by_file_and_column(tmp_path):
 
 def test_facts_with_a_track_twice_are_refused_by_its_id(tmp_path):
     (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,,,,,\na/x,a,,,,,\n")
-    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: track_id 'a/x' stands there more than once"):
+    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: track_id 'a/x' is duplicated"):
         facts(tmp_path / "tracks.csv")
 
 
@@ -145,7 +149,7 @@ def test_facts_that_are_no_table_are_refused_by_file(tmp_path, content):
 
 
 def test_facts_that_are_not_there_are_refused_by_file(tmp_path):
-    with pytest.raises(GtzanKerasError, match=r"none\.csv: not readable"):
+    with pytest.raises(GtzanKerasError, match=r"none\.csv: cannot be read"):
         facts(tmp_path / "none.csv")
 
 
@@ -186,7 +190,7 @@ def test_a_folder_named_like_a_sound_file_is_no_track(tmp_path):
     assert ids(touch(tmp_path, "blues/blues.00000.wav")) == ["blues.00000"]
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".au", ".mp3", ".flac", ".ogg", ".WAV", ".Mp3"])
+@pytest.mark.parametrize("suffix", [*catalogue.AUDIO_SUFFIXES, ".WAV", ".Mp3"])
 def test_every_suffix_is_found(tmp_path, suffix):
     assert ids(touch(tmp_path, f"disco/disco.00010{suffix}")) == ["disco.00010"]
 
@@ -277,6 +281,146 @@ def test_a_tracks_csv_beside_the_genre_folders_overrides_the_packaged_facts(tmp_
     assert found.loc["rock/my song", ["artist", "title", "fault_filtered"]].tolist() == ["Me", "Song", "test"]
     assert found.loc["rock/my song", "duplicates"] == ("rock/its copy",)
     assert found.loc["blues.00000", "artist"] == ""
+
+
+def test_own_facts_do_not_drop_gtzans_exact_copies(tmp_path):
+    touch(tmp_path, "rock/rock.00016.wav", "metal/metal.00058.wav")
+    (tmp_path / "tracks.csv").write_text(HEADER + "rock.00016,rock,Me,,,,\n")
+    assert load_tracks(tmp_path)["duplicates"].tolist() == [("rock.00016",), ("metal.00058",)]
+
+
+def test_copies_of_one_absent_track_are_copies_of_each_other(tmp_path):
+    touch(tmp_path, "rock/a.wav", "rock/b.wav", "rock/c.wav")
+    (tmp_path / "tracks.csv").write_text(HEADER + "rock/a,rock,,,,,rock/gone\nrock/gone,rock,,,,,rock/b\n")
+    assert load_tracks(tmp_path)["duplicates"].tolist() == [("rock/b",), ("rock/a",), ()]
+
+
+# --- folders as people have them
+
+
+def test_pieces_of_a_gtzan_track_are_one_track(tmp_path):
+    touch(tmp_path, *(f"blues/blues.{t:05d}.{k}.wav" for t in range(2) for k in range(12)))
+    found = load_tracks(tmp_path)
+    assert found["track_id"].tolist() == ["blues.00000", "blues.00001"]
+    assert found["artist"][0] == "John Lee Hooker"
+    numbers = [int(file.name.split(".")[2]) for file in catalogue.files_of(found["path"][1])]
+    assert numbers == list(range(12))
+
+
+def test_pieces_are_read_as_one_sound_in_their_order(tmp_path):
+    sounds = [np.full(22050, number / 20) for number in range(11)]
+    (tmp_path / "blues").mkdir()
+    for number, sound in enumerate(sounds):
+        soundfile.write(tmp_path / "blues" / f"blues.00000.{number}.wav", sound, 22050)
+    path = load_tracks(tmp_path)["path"][0]
+    read = catalogue.load_track(path, 22050)
+    np.testing.assert_allclose(read, np.concatenate(sounds), atol=1e-4)
+    np.testing.assert_array_equal(catalogue.load_track(path, 22050, duration=1.5), read[:33075])
+    assert verify(load_tracks(tmp_path), jobs=1)["status"].tolist() == ["ok"]
+    before = catalogue.file_md5(path)
+    soundfile.write(tmp_path / "blues" / "blues.00000.3.wav", sounds[0], 22050)
+    assert catalogue.file_md5(path) != before
+
+
+def test_a_whole_track_is_preferred_to_its_pieces(tmp_path, caplog):
+    touch(tmp_path, "blues/blues.00000.0.wav", "blues/blues.00000.1.wav", "blues/blues.00000.mp3")
+    assert load_tracks(tmp_path)["path"].tolist() == [str(tmp_path / "blues" / "blues.00000.mp3")]
+    assert "2 sound file(s) left out, their track ids are taken" in caplog.text
+
+
+def test_names_that_only_look_like_pieces_are_tracks_of_their_own(tmp_path):
+    touch(tmp_path, *(f"rock/Session.{take}.flac" for take in range(1, 5)))
+    assert ids(tmp_path) == [f"rock/Session.{take}" for take in range(1, 5)]
+
+
+def test_a_number_sign_in_a_name_is_no_segment(tmp_path):
+    found = load_tracks(touch(tmp_path, "rock/a.wav", "rock/a#0.wav", "rock/#1 hit.wav"))
+    assert found["track_id"].tolist() == ["rock/#1 hit", "rock/a", "rock/a%230"]
+    assert [catalogue.track_of(track_id) for track_id in found["track_id"]] == found["track_id"].tolist()
+    with pytest.raises(GtzanKerasError, match="'rock/a#0': '#' and a number at the end name a segment"):
+        describe({"rock/a#0": "rock"})
+
+
+def test_of_colliding_names_one_is_taken_and_the_other_named_in_one_line(tmp_path, caplog):
+    touch(tmp_path, "Rock/01.wav", "rock/01.flac", "pop/x.wav")
+    assert ids(tmp_path) == ["pop/x", "rock/01"]
+    assert [record.message for record in caplog.records] == [
+        "1 sound file(s) left out, their track ids are taken by files of the same name in another "
+        f"format or folder: {tmp_path / 'rock' / '01.flac'}"
+    ]
+
+
+def test_albums_below_a_genre_are_read(tmp_path):
+    touch(tmp_path, "rock/first/1.mp3", "rock/second/1.mp3", "pop/third/live/1.mp3")
+    assert ids(tmp_path) == ["pop/third/live/1", "rock/first/1", "rock/second/1"]
+    assert load_tracks(touch(tmp_path, "pop/0.mp3"))["genre"].tolist() == ["pop", "pop", "rock", "rock"]
+
+
+def test_numbered_folders_are_refused_as_no_genres(tmp_path):
+    touch(tmp_path, "fma_small/000/000002.mp3", "fma_small/001/001039.mp3")
+    with pytest.raises(GtzanKerasError, match="folders named 000, 001 are numbers, as in FMA, not genres"):
+        load_tracks(tmp_path)
+
+
+def test_files_in_no_genre_folder_are_named_in_one_line(tmp_path, caplog):
+    touch(tmp_path, "rock/a.wav", *(f"{number}.wav" for number in range(5)))
+    assert ids(tmp_path) == ["rock/a"]
+    assert caplog.text.count("5 sound file(s) left out, in no genre folder: ") == 1
+    assert caplog.text.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="such names cannot be made there")
+@pytest.mark.parametrize("folder", [b"rock", b"r\xf3ck"])
+def test_names_that_are_not_utf_8_are_left_out_in_one_line_that_names_them(tmp_path, caplog, folder):
+    touch(tmp_path, "pop/ok.wav")
+    place = os.fsencode(tmp_path) + b"/" + folder
+    os.mkdir(place)
+    open(place + b"/br\xe9sil.wav", "wb").close()
+    assert ids(tmp_path) == ["pop/ok"]
+    assert r"1 sound file(s) left out, names that are not UTF-8; rename them: " in caplog.text
+    assert r"br\udce9sil.wav" in caplog.text
+    (tmp_path / "pop" / "ok.wav").unlink()
+    with pytest.raises(GtzanKerasError, match="no name of a sound file below it is UTF-8"):
+        load_tracks(tmp_path)
+
+
+NAMES = st.text(
+    st.one_of(st.sampled_from("ab.#01 []/%_é\udce9"), st.characters(exclude_characters="\0")),
+    min_size=1,
+    max_size=8,
+)
+PATHS = st.builds(
+    lambda parts, name, suffix: "/".join([*parts, name + suffix]),
+    st.lists(st.one_of(st.sampled_from(["blues", "Blues", "000", "genres", "Data"]), NAMES), max_size=4),
+    st.one_of(st.sampled_from(["blues.00000", "blues00000", "blues.00000.3", "x#2"]), NAMES),
+    st.sampled_from([".wav", ".WAV", ".mp3", ".opus", ".txt", ""]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(paths=st.lists(PATHS, max_size=8))
+def test_any_folder_gives_a_table_or_one_error(paths):
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "root"
+        root.mkdir()
+        for path in paths:
+            file = root.joinpath(*(part for part in path.split("/") if part not in ("", ".", "..")))
+            with contextlib.suppress(OSError, UnicodeError):  # a name that cannot be, or is taken
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+        try:
+            found = load_tracks(root)
+        except GtzanKerasError:
+            return
+        assert found["track_id"].is_unique
+        assert all(catalogue.track_of(track_id) == track_id for track_id in found["track_id"])
+        for row in found.itertuples():
+            assert all(file.is_file() for file in catalogue.files_of(row.path))
+            for segment in (None, 3):  # a table of features tells the same tracks apart
+                name = catalogue.row_name(row.track_id, Path(row.path).suffix, segment)
+                assert catalogue.track_of_row(name, row.genre) == row.track_id
+        found.to_json()
+        found.to_csv().encode("utf-8")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

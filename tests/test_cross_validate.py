@@ -268,7 +268,7 @@ def test_copies_of_one_recording_on_two_sides_are_refused():
         filename=[f"{name}.wav" for name in names], label=[name.split(".")[0] for name in names]
     )
     leak = Split("by hand", (one, "pop.00000"), (), (other, "pop.00001"))
-    with pytest.raises(GtzanKerasError, match="copies of one recording stand on two sides"):
+    with pytest.raises(GtzanKerasError, match="copies of one recording are in two parts"):
         validate(lambda: classical("knn", n_neighbors=1), table, [leak])
     marked = dataclasses.replace(leak, leaky=True)
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
@@ -378,7 +378,7 @@ def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
     names = ["take.1.wav", "take.2.wav", "song.mp3"]
     own = pd.DataFrame({"filename": names, "label": "polka"})
     assert tracks_of(own)["track_id"].tolist() == ["polka/song", "polka/take.1", "polka/take.2"]
-    cut = pd.DataFrame({"filename": ["take.1.0.wav", "take.1.1.wav", "polka/song.0.mp3"], "label": "polka"})
+    cut = pd.DataFrame({"filename": ["take.1#0.wav", "take.1#1.wav", "polka/song#0.mp3"], "label": "polka"})
     assert tracks_of(cut)["track_id"].tolist() == ["polka/song", "polka/take.1"]
 
 

@@ -383,7 +383,7 @@ def test_tables_and_numbers_of_workers_that_make_no_sense_are_refused(
     tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
 ) -> None:
     path = tmp_path / "x.h5"
-    with pytest.raises(GtzanKerasError, match="jobs is 0"):
+    with pytest.raises(GtzanKerasError, match="jobs=0"):
         embed(tracks, path, network, jobs=0)
     with pytest.raises(GtzanKerasError, match=r"'blues\.00000' stands in the table of tracks more than once"):
         embed(pd.concat([tracks, tracks]), path, network, jobs=1)

@@ -537,7 +537,7 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, tracks: pd.Dat
     [
         ({}, {"spec": "arrigo-v9"}, "spec 'arrigo-v9' is not known; choose one of arrigo-v1"),
         ({}, {"spec": SpectrogramSpec(name="png", from_audio=False)}, "'png' describes imported pictures"),
-        ({}, {"jobs": 0}, "jobs is 0"),
+        ({}, {"jobs": 0}, "jobs=0"),
         (
             {"track_id": "rock.00007"},
             {},

@@ -116,7 +116,7 @@ def near_duplicates() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_known_near_duplicates_stand_on_one_side_of_every_split_that_is_drawn(gtzan, seed):
+def test_known_near_duplicates_are_in_one_part_of_every_split(gtzan, seed):
     pairs = near_duplicates()
     assert len(pairs) == 44
     for split in (
@@ -128,13 +128,12 @@ def test_known_near_duplicates_stand_on_one_side_of_every_split_that_is_drawn(gt
         assert [pair for pair in pairs if side[pair[0]] != side[pair[1]]] == []
 
 
-def test_near_duplicates_of_which_one_is_not_there_bind_nothing(gtzan):
-    firsts = {first for first, _ in near_duplicates()}
-    some = gtzan[~gtzan["track_id"].isin(firsts)]
-    with pytest.raises(GtzanKerasError, match=r"here \d+") as refusal:
-        splits.folds(some, 1)
-    exact = sum(len(others) > 0 and set(others) <= set(some["track_id"]) for others in some["duplicates"])
-    assert str(refusal.value).endswith(f"here {len(some) - exact // 2}")
+@pytest.mark.parametrize("seed", range(50))
+def test_copies_of_a_track_that_is_absent_are_in_one_part(gtzan, seed):
+    copies = {other for pair in near_duplicates() if "pop.00015" in pair for other in pair} - {"pop.00015"}
+    assert len(copies) == 2
+    side = side_of(splits.stratified(gtzan[gtzan["track_id"] != "pop.00015"], "70/15/15", seed))
+    assert len({side[track_id] for track_id in copies}) == 1
 
 
 def test_every_side_is_drawn_for_copies_too(gtzan):
@@ -166,7 +165,7 @@ def test_shares_that_are_none_are_refused_with_their_value(gtzan, shares):
 
 
 def test_an_unknown_preset_is_refused_with_those_that_there_are(gtzan):
-    with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
+    with pytest.raises(GtzanKerasError, match=r"'60/40' is unknown; choose one of 70/15/15, 80/20"):
         splits.stratified(gtzan, "60/40")
 
 
@@ -321,8 +320,14 @@ def test_artists_whose_names_have_no_letters_are_told_apart():
 
 
 def test_tracks_without_a_known_artist_are_each_their_own_group():
-    tracks = describe({f"rock/{n}": "rock" for n in range(10)})
+    tracks = describe({f"rock/{n}": "rock" for n in range(10)}).assign(artist=["one", *[""] * 9])
     assert [len(fold.test) for fold in splits.folds(tracks, 10, "artist")] == [1] * 10
+
+
+def test_artist_folds_of_tracks_without_artists_are_refused_with_the_remedy():
+    tracks = describe({f"rock/{n}": "rock" for n in range(10)})
+    with pytest.raises(GtzanKerasError, match=r"no artist of these tracks is known; name them in"):
+        splits.folds(tracks, 5, "artist")
 
 
 def test_artist_folds_are_as_balanced_as_those_of_scikit_learn(gtzan):
@@ -364,12 +369,12 @@ def test_few_and_unequal_groups_leave_no_fold_empty(seed):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 1}, "folds: k=1; use 2 up to the number of track groups, here 947"),
-        ({"k": 1001}, "folds: k=1001; use 2 up to"),
-        ({"group": "title"}, "folds: group 'title' is not known; use 'artist' or None"),
-        ({"validation": 1.0}, r"folds: validation 1\.0 is no share"),
-        ({"validation": -0.1}, r"folds: validation -0\.1 is no share"),
-        ({"validation": float("nan")}, "folds: validation nan is no share"),
+        ({"k": 1}, "folds: k=1: expected 2 up to the number of track groups, here 947"),
+        ({"k": 1001}, "folds: k=1001: expected 2 up to"),
+        ({"group": "title"}, "folds: group='title': expected 'artist' or None"),
+        ({"validation": 1.0}, r"folds: validation=1\.0: expected 0 <= validation < 1"),
+        ({"validation": -0.1}, r"folds: validation=-0\.1: expected"),
+        ({"validation": float("nan")}, "folds: validation=nan: expected"),
     ],
     ids=str,
 )
@@ -383,8 +388,26 @@ def test_folds_refuse_arguments_that_are_out_of_range(gtzan, arguments, message)
 
 def test_a_split_with_a_track_on_two_sides_is_refused_by_the_tracks_name(gtzan):
     split = Split("mine", ("pop.00000",), (), ("pop.00000",))
-    with pytest.raises(GtzanKerasError, match=r"split 'mine': track pop\.00000 stands in train and in test"):
+    with pytest.raises(GtzanKerasError, match=r"split 'mine': track pop\.00000 is in train and in test"):
         split.check(gtzan)
+
+
+def test_segments_of_one_track_in_two_parts_are_refused(gtzan):
+    split = Split("mine", ("pop.00000#0",), ("pop.00000#1",), ("pop.00001#2",))
+    with pytest.raises(GtzanKerasError, match=r"track pop\.00000 is in train and in validation"):
+        split.check(gtzan)
+    Split("mine", ("pop.00000#0", "pop.00000#1"), (), ("pop.00001#2",)).check(gtzan)
+
+
+def test_segments_of_copies_in_two_parts_are_refused(gtzan):
+    with pytest.raises(GtzanKerasError, match=r"metal\.00058 in train, rock\.00016 in test"):
+        Split("mine", ("metal.00058#3",), (), ("rock.00016#1",)).check(gtzan)
+
+
+def test_copies_of_an_absent_track_in_two_parts_are_refused(gtzan):
+    one, two = sorted({i for pair in near_duplicates() if "pop.00015" in pair for i in pair} - {"pop.00015"})
+    with pytest.raises(GtzanKerasError, match=f"{one} in train, {two} in test"):
+        Split("mine", (one,), (), (two,)).check(gtzan[gtzan["track_id"].isin([one, two])])
 
 
 def test_a_split_with_copies_on_two_sides_is_refused_by_their_names(gtzan):
@@ -405,6 +428,32 @@ def test_a_copy_that_the_split_leaves_out_does_no_harm(gtzan):
 
 def test_a_split_that_is_marked_as_leaky_passes(gtzan):
     Split("mine", ("pop.00000", "metal.00058"), (), ("pop.00000", "rock.00016"), leaky=True).check(gtzan)
+
+
+# --- the ceiling
+
+
+def test_the_ceiling_is_the_share_of_test_tracks_of_a_genre_that_was_trained_on(gtzan, caplog):
+    split = Split("mine", ("pop.00000",), (), ("pop.00001", "rock.00000", "jazz.00000", "pop.00002#4"))
+    assert splits.ceiling(split, gtzan) == 0.5
+    splits.warn_of_unseen_genres(split, gtzan)
+    assert [record.message for record in caplog.records] == [
+        "split 'mine': no training track of genre jazz, rock; at most 50.0 % of the test tracks can be right"
+    ]
+
+
+def test_a_split_with_all_genres_in_training_has_no_ceiling_and_no_warning(gtzan, caplog):
+    split = splits.fault_filtered(gtzan)
+    assert splits.ceiling(split, gtzan) == 1.0
+    splits.warn_of_unseen_genres(split, gtzan)
+    assert caplog.text == ""
+
+
+def test_artist_folds_of_the_mini_set_cannot_be_more_than_60_percent_right(real_data):
+    tracks = load_tracks(real_data / "gtzan_mini")
+    ceilings = [splits.ceiling(fold, tracks) for fold in splits.folds(tracks, 5, "artist")]
+    sizes_of = [len(fold.test) for fold in splits.folds(tracks, 5, "artist")]
+    assert np.average(ceilings, weights=sizes_of) == pytest.approx(0.6)
 
 
 # --- made-up collections
@@ -469,6 +518,7 @@ def test_without_copies_every_part_is_within_a_track_of_its_share(tracks, shares
     tracks=collections(), k=st.integers(2, 5), by_artist=st.booleans(), seed=st.integers(0, 9), share=SHARES
 )
 def test_folds_of_any_collection_keep_groups_together_and_are_never_empty(tracks, k, by_artist, seed, share):
+    by_artist = by_artist and tracks["artist"].any()
     together = groups_of(tracks, by_artist)
     group = "artist" if by_artist else None
     if k > len(together):

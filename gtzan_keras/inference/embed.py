@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.patches import BANDS, FRAMES, SAMPLE_RATE, patch_samples, vggish_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
@@ -31,7 +31,7 @@ from gtzan_keras.store.embeddings import (
 )
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import PreprocessReport
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, file_md5
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, file_md5, load_track
 
 if TYPE_CHECKING:
     import keras
@@ -147,8 +147,7 @@ def embed(
     check_columns(tracks, COLUMNS)
     path, begin = Path(path), time.perf_counter()
     refuse_duplicates(list(tracks["track_id"]))
-    if jobs == 0:
-        raise GtzanKerasError("jobs is 0; expected how many threads, or -1 for one a core")
+    check_jobs(jobs)
     embedder = load_embedder(source, precision)
     name = f"vggish-{patches}x{embedder.size}" + ("-trimmed" if trim else "")
     spec = EmbeddingSpec(name=name, patches=patches, size=embedder.size, trim=trim, source=embedder.name)
@@ -371,7 +370,7 @@ class _Sound(NamedTuple):
 def _load_sound(track_id: str, file: str, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
     """What a thread does for one track."""
     try:
-        samples = load_audio(file, SAMPLE_RATE)
+        samples = load_track(file, SAMPLE_RATE)
     except AudioError as error:
         return _Sound(track_id, np.zeros(0, np.float32), refused=error.reason)
     if spec.trim:

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +15,10 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError, load_audio
+from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError
 from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLUMNS, extract
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import GENRES, check_columns
+from gtzan_keras.tracks.catalogue import check_columns, check_jobs, load_track, row_name
 
 __all__ = ["feature_table", "load_feature_table"]
 
@@ -56,9 +55,9 @@ def feature_table(
     Returns
     -------
     pd.DataFrame [shape=(rows, 60)]
-        `TABLE_COLUMNS`, in the order of `tracks`. ``filename`` is the file's name (with its genre,
-        ``jazz/one.wav``, where two tracks share a name), for segments with their number, from 0:
-        ``blues.00000.3.wav``. ``attrs["refused"]`` maps the ids of tracks left out to the reason.
+        `TABLE_COLUMNS`, in the order of `tracks`. ``filename`` is the track id with the file's suffix,
+        for segments with their number, from 0: ``blues.00000.3.wav`` for GTZAN's tracks, as Kaggle has
+        it, ``jazz/one#3.wav`` for others. ``attrs["refused"]`` maps the ids of tracks left out to the reason.
 
     Raises
     ------
@@ -81,13 +80,14 @@ def feature_table(
     >>> _ = (root / "jazz" / "two.wav").write_text("not music")
     >>> table = feature_table(load_tracks(root), segment=2, jobs=1)
     >>> table["filename"].tolist(), list(table.attrs["refused"])
-    (['one.0.wav', 'one.1.wav'], ['jazz/two'])
+    (['jazz/one#0.wav', 'jazz/one#1.wav'], ['jazz/two'])
     """
     check_columns(tracks, ["track_id", "genre", "path"])
     if segment is not None and not MINIMUM_SECONDS <= segment < math.inf:
         raise GtzanKerasError(
             f"segment is {segment!r}; expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
         )
+    check_jobs(jobs)
     target = None if path is None else Path(path)
     if target is not None and target.is_dir():
         raise GtzanKerasError(f"{target} is a folder; name the CSV file to write")
@@ -119,15 +119,15 @@ def feature_table(
     return table
 
 
-def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] = GENRES) -> pd.DataFrame:
+def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | None = None) -> pd.DataFrame:
     """Read a table of features: Kaggle's ``features_30_sec.csv``, its 3 s sibling, or our own.
 
     Parameters
     ----------
     path : str or os.PathLike
         The CSV file. Columns other than `TABLE_COLUMNS` are ignored.
-    genres : iterable of str
-        What labels there may be; GTZAN's ten unless given.
+    genres : iterable of str, optional
+        The labels to accept; any when omitted.
 
     Returns
     -------
@@ -176,7 +176,6 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] = GEN
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
     table = table[list(TABLE_COLUMNS)]
-    allowed = list(genres)
 
     def check(column: str, good: pd.Series, expected: str) -> None:
         if not good.all():
@@ -188,7 +187,10 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] = GEN
 
     check("filename", table["filename"].notna(), "a file name")
     check("filename", ~table["filename"].duplicated(), "each file name once")
-    check("label", table["label"].isin(allowed), f"one of {', '.join(allowed)}")
+    check("label", table["label"].notna(), "a genre")
+    if genres is not None:
+        allowed = list(genres)
+        check("label", table["label"].isin(allowed), f"one of {', '.join(allowed)}")
     for column in ("length", *FEATURE_COLUMNS):
         numbers = pd.to_numeric(table[column], errors="coerce")
         check(column, numbers.abs() < math.inf, "a finite number")
@@ -198,7 +200,7 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] = GEN
 def _extract_file(file: str, segment: float | None) -> list[list[float]] | str:
     """What a worker does for one track: its rows, or why there are none."""
     try:
-        audio = load_audio(file, FEATURE_RATE)
+        audio = load_track(file, FEATURE_RATE)
         length = len(audio) if segment is None else round(segment * FEATURE_RATE)
         pieces = [audio[start : start + length] for start in range(0, len(audio) - length + 1, length)]
         if not pieces:
@@ -226,14 +228,11 @@ def _assemble(
     tracks: pd.DataFrame, segment: float | None, done: dict[str, list[list[float]]]
 ) -> pd.DataFrame:
     """The table, in the order of the tracks."""
-    shared = Counter(Path(file).name for file in tracks["path"])
     rows = []
-    for genre, file in zip(tracks["genre"], tracks["path"], strict=True):
-        name = Path(file)
-        prefix = f"{genre}/" if shared[name.name] > 1 else ""
+    for track_id, genre, file in zip(tracks["track_id"], tracks["genre"], tracks["path"], strict=True):
         for number, features in enumerate(done.get(file, [])):
-            middle = "" if segment is None else f".{number}"
-            rows.append([f"{prefix}{name.stem}{middle}{name.suffix}", *features, genre])
+            name = row_name(track_id, Path(file).suffix, None if segment is None else number)
+            rows.append([name, *features, genre])
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 

@@ -86,9 +86,10 @@ def import_images(
         )
     by_id: dict[str, Path] = {}
     for file in files:
-        other = by_id.setdefault(track_id_of(file), file)
+        track_id = track_id_of(file.parent.name, file.name)
+        other = by_id.setdefault(track_id, file)
         if other != file:
-            raise GtzanKerasError(f"{other} and {file} are both track {track_id_of(file)}; remove one")
+            raise GtzanKerasError(f"{other} and {file} are both track {track_id}; remove one")
     genre = {track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()}
     order = genre_names(genre.values())
     ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))

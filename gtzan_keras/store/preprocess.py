@@ -19,12 +19,12 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, StoreWriter, pack
 from gtzan_keras.store.spectrograms import SpectrogramStore
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, file_md5
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, file_md5, load_track
 
 __all__ = ["PreprocessReport", "preprocess"]
 
@@ -117,8 +117,7 @@ def preprocess(
     path = Path(path)
     if not spec.from_audio:
         raise GtzanKerasError(f"spec {spec.name!r} describes imported pictures; choose one made from audio")
-    if jobs == 0:
-        raise GtzanKerasError("jobs is 0; expected how many worker processes, or -1 for one a core")
+    check_jobs(jobs)
     begin = time.perf_counter()
     ids = list(tracks["track_id"])
     if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
@@ -173,7 +172,7 @@ def _make_sample(track_id: str, file: str, spec: SpectrogramSpec) -> Sample:
     """What a worker does for one track."""
     _keep_memory()
     try:
-        audio = load_audio(file, spec.sample_rate)
+        audio = load_track(file, spec.sample_rate)
         chunks = pack(mel_image(piece, spec) for piece in segments(audio, spec))
         return Sample(track_id, chunks, md5=file_md5(file))
     except AudioError as error:

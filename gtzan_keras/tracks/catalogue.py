@@ -1,18 +1,29 @@
-"""The catalogue: which recordings a folder holds, and what is known about each of them."""
+"""The catalogue: which recordings a folder holds, what is known about each, and how they are called.
+
+Identity is derived here and nowhere else. A track id is ``blues.00000`` where the name is GTZAN's, else
+``genre/name``. A segment id is the track's with ``#`` and a number. Files named ``blues.00000.3.wav``
+are pieces of one recording.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -21,16 +32,25 @@ __all__ = [
     "facts",
     "genre_names",
     "known_near_duplicates",
+    "load_track",
     "load_tracks",
+    "segment_id",
+    "track_id_of",
+    "track_of",
 ]
+
+logger = logging.getLogger(__name__)
 
 GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
 """The ten genres of GTZAN, in the order of their folders, which is the class order."""
 
-AUDIO_SUFFIXES = (".wav", ".au", ".flac", ".ogg", ".mp3")
-"""What counts as a track; where one track lies there twice, the earlier suffix is taken."""
+AUDIO_SUFFIXES = (
+    ".wav", ".au", ".flac", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".ogg", ".oga", ".opus",
+    ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka",
+)  # fmt: skip
+"""What counts as a track; of two files of one track, the one with the earlier suffix is taken."""
 
 COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]
 FACT_COLUMNS = [
@@ -46,16 +66,17 @@ FAULT_FILTERED_PARTS = ("train", "valid", "test", "excluded", "")
 
 # Where the common releases put their genre folders: Kaggle's archive, its inner folder, the original.
 _LAYOUTS = ("Data/genres_original", "genres_original", "genres", ".")
-_GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})")
+_GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})(\.\d{{1,4}})?", re.IGNORECASE)
+_SEGMENT_MARK = re.compile(r"#(?=[0-9]+\Z)")
 
 
 def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """What is known about each track, indexed by track id.
+    """Return what is known about each track, indexed by track id.
 
     Parameters
     ----------
     path : str or os.PathLike, optional
-        A table of facts; the packaged one about GTZAN when left out. Artists and titles in it come
+        A table of facts; the packaged one about GTZAN when omitted. Artists and titles in it come
         from Sturm's index (arXiv:1306.1461), the MD5 of the WAV files from mirdata's index, the
         fault-filtered parts from Kereliuk, Sturm and Larsen, "Deep learning and music adversaries"
         (IEEE Transactions on Multimedia, 2015, doi:10.1109/TMM.2015.2478068).
@@ -63,14 +84,14 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame [shape=(n, 6)]
-        Columns ``genre, artist, title, wav_md5, fault_filtered, exact_duplicate_of``, all text, ""
-        where nothing is known. Several ids in ``exact_duplicate_of`` are separated by ``;``.
+        Columns ``genre, artist, title, wav_md5, fault_filtered, exact_duplicate_of``, all text; ""
+        means unknown. Several ids in ``exact_duplicate_of`` are separated by ``;``.
 
     Raises
     ------
     GtzanKerasError
-        The table cannot be read, a column is missing, a track id stands there twice, or a
-        fault-filtered part is none of train, valid, test and excluded.
+        The table cannot be read, a column is missing, a track id is duplicated, or a fault-filtered
+        part is not one of train, valid, test and excluded.
 
     Examples
     --------
@@ -86,7 +107,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         # Spreadsheets put a byte order mark before the first column's name.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise GtzanKerasError(f"{path}: not readable as a table of facts, in CSV ({error})") from error
+        raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
     missing = [column for column in FACT_COLUMNS if column not in table]
     if missing:
         raise GtzanKerasError(
@@ -95,7 +116,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         )
     twice = table["track_id"][table["track_id"].duplicated()]
     if len(twice):
-        raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} stands there more than once")
+        raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} is duplicated; keep one row")
     strange = table.loc[~table["fault_filtered"].isin(FAULT_FILTERED_PARTS), ["track_id", "fault_filtered"]]
     if len(strange):
         track_id, part = strange.iloc[0]
@@ -113,13 +134,13 @@ def _packaged_facts() -> pd.DataFrame:
 
 
 def known_near_duplicates() -> pd.DataFrame:
-    """The near-duplicates of GTZAN: one recording in two files that differ, judged one by one by eye.
+    """Return the near-duplicates of GTZAN: one recording in two files that differ, each judged by eye.
 
     Returns
     -------
     pd.DataFrame [shape=(44, 3)]
-        Columns ``first, second, judgement``. The 14 exact pairs are not in it: `facts` knows them. How
-        it was made is in docs/near-duplicates.md.
+        Columns ``first, second, judgement``. The 14 exact pairs are in `facts` instead. How the table
+        was made is in docs/near-duplicates.md.
 
     Examples
     --------
@@ -138,14 +159,15 @@ def _packaged_pairs() -> pd.DataFrame:
 
 
 def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """List the tracks in a folder, one row a track, with the facts known about them.
+    """List the tracks in a folder, one row per track, with the facts known about them.
 
-    Genre folders are looked for in ``Data/genres_original``, ``genres_original``, ``genres`` and
-    the folder itself, then one level down where an archive's top folder is the only one there.
-    A file is a GTZAN track when its name says so (``blues.00000.wav``, ``blues00000.au``) and it
-    lies in that genre's folder; other sound files are kept with empty facts, under the track id
-    ``genre/name``. A ``tracks.csv`` beside the genre folders, in the columns of `facts`, overrides
-    the packaged facts. Nothing is opened: `verify` does that.
+    Genre folders are looked for in ``Data/genres_original``, ``genres_original``, ``genres`` and the
+    folder itself, then in an archive's only top folder. Sound files in folders below a genre (albums)
+    belong to it. A file is a GTZAN track when its name says so (``blues.00000.wav``, ``blues00000.au``)
+    and it is in that genre's folder; pieces of one (``blues.00000.0.wav``, ``blues.00000.1.wav``) make
+    one track. Other sound files are kept with empty facts, under the track id ``genre/name``. A
+    ``tracks.csv`` next to the genre folders, in the columns of `facts`, overrides the packaged facts.
+    Files that are left out are logged, one line per reason. Nothing is opened: `verify` does that.
 
     Parameters
     ----------
@@ -156,13 +178,15 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     -------
     pd.DataFrame [shape=(tracks, 8)]
         Columns ``track_id, genre, path, artist, title, fault_filtered, duplicates, status``, in
-        class order, then by track id. ``fault_filtered`` is train, valid, test, excluded or "";
+        class order, then by track id. ``path`` of a track in pieces is ``.../blues.00000.*.wav``:
+        `load_track` reads them. ``fault_filtered`` is train, valid, test, excluded or "";
         ``duplicates`` is a tuple of the ids of exact copies; ``status`` is "" (not verified).
 
     Raises
     ------
     GtzanKerasError
-        There is no such folder, it may not be read, or no sound file is in a genre folder below it.
+        The folder is missing, cannot be read, has a name that is not UTF-8, or no sound file is in a
+        genre folder below it.
 
     Examples
     --------
@@ -179,21 +203,38 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     if not os.path.isdir(root):
         raise GtzanKerasError(f"{root}: no such folder; name the one that holds the genre folders")
     try:
-        base = _find_base(root)
-        files = [] if base is None else list(_sound_files(base))
+        # Songs right below genres first: `genres/blues` of an archive are not albums of "genres".
+        base = _find_base(root, 1) or _find_base(root, 2)
+        if base is None:
+            raise GtzanKerasError(
+                f"{root}: no sound files in genre folders; expected for example "
+                f"{root}/genres/blues/blues.00000.wav ({', '.join(AUDIO_SUFFIXES)})"
+            )
+        files = list(_sound_files(base))
+        loose = [path for path in base.iterdir() if _is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
-    if base is None:
+    _report("in no genre folder", loose)
+    _report("names that are not UTF-8; rename them", [file for file in files if not _is_text(file)])
+    files = [file for file in files if _is_text(file)]
+    folders = {file.relative_to(base).parts[0] for file in files}
+    if not files:
+        raise GtzanKerasError(f"{_readable(base)}: no name of a sound file below it is UTF-8; rename them")
+    if all(re.fullmatch(r"\d{3}", name) for name in folders):
         raise GtzanKerasError(
-            f"{root}: no sound files in genre folders; expected for example "
-            f"{root}/genres/blues/blues.00000.wav ({', '.join(AUDIO_SUFFIXES)})"
+            f"{base}: folders named {', '.join(sorted(folders)[:3])} are numbers, as in FMA, not genres; "
+            "sort the files into one folder per genre"
         )
-    paths: dict[str, Path] = {}
     genres: dict[str, str] = {}
-    for file in sorted(files, key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p)):
-        track_id = track_id_of(file)
-        if track_id not in paths:
-            paths[track_id], genres[track_id] = file, genre_of_folder(file.parent.name)
+    paths: dict[str, Path] = {}
+    second = []
+    for file in sorted(files, key=_preference):
+        folder, *name = file.relative_to(base).parts
+        track_id, source = track_id_of(folder, "/".join(name)), _source(file)
+        if paths.setdefault(track_id, source) != source:
+            second.append(file)
+        genres[track_id] = genre_of_folder(folder)
+    _report("their track ids are taken by files of the same name in another format or folder", second)
     own_facts = base / "tracks.csv"
     return describe(genres, paths, facts(own_facts) if own_facts.is_file() else None)
 
@@ -203,7 +244,7 @@ def describe(
     paths: Mapping[str, Path] | None = None,
     known: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Make the table of tracks from ids and genres alone.
+    """Return the table of tracks for ids and genres alone.
 
     Parameters
     ----------
@@ -212,12 +253,18 @@ def describe(
     paths : mapping of track id to path, optional
         Their files; "" for tracks that are known by id only.
     known : pd.DataFrame, optional
-        Facts in the layout of `facts`; the packaged ones when left out.
+        Facts in the layout of `facts`, in place of the packaged ones; of those, only GTZAN's exact
+        copies count then.
 
     Returns
     -------
     pd.DataFrame [shape=(tracks, 8)]
         As from `load_tracks`.
+
+    Raises
+    ------
+    GtzanKerasError
+        A track id ends like a segment's, in ``#`` and a number.
 
     Examples
     --------
@@ -227,15 +274,18 @@ def describe(
     """
     known = facts() if known is None else known
     ids = list(genres)
+    if strange := [track_id for track_id in ids if track_of(track_id) != track_id]:
+        raise GtzanKerasError(
+            f"track_id {strange[0]!r}: '#' and a number at the end name a segment; write %23 for the '#'"
+        )
     table = pd.DataFrame({"track_id": ids, "genre": list(genres.values())}, dtype=object)
     table["path"] = [str((paths or {}).get(track_id, "")) for track_id in ids]
     aligned = known.reindex(ids).fillna("")
     for column in ("artist", "title", "fault_filtered"):
         table[column] = aligned[column].to_numpy(dtype=object)
-    # Both copies name each other in the facts; those whose copy is not here have none to mind.
+    copies = {track_id: group for group in linked(ids, exact_copies(known)) for track_id in group}
     table["duplicates"] = [
-        tuple(other for other in map(str.strip, cell.split(";")) if other in genres and other != track_id)
-        for track_id, cell in zip(ids, aligned["exact_duplicate_of"], strict=True)
+        tuple(other for other in copies[track_id] if other != track_id) for track_id in ids
     ]
     table["status"] = ""
     order = {genre: index for index, genre in enumerate(genre_names(table["genre"]))}
@@ -248,13 +298,58 @@ def describe(
     )
 
 
+def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yield tracks that are byte for byte the same: by GTZAN's facts, and by further tables of facts."""
+    for table in (*tables, _packaged_facts()):
+        copies = table["exact_duplicate_of"]
+        for track_id, cell in copies[copies != ""].items():
+            yield (str(track_id), *map(str.strip, cell.split(";")))
+
+
+def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return connected sets of tracks, also those connected through tracks that are not asked for.
+
+    Parameters
+    ----------
+    track_ids : iterable of str
+        The tracks.
+    together : iterable of sequences of str
+        Tracks that belong together.
+
+    Returns
+    -------
+    list of tuple of str
+        Each track once; sets and their members in order of id.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import linked
+    >>> linked(["a", "b", "c"], [("a", "absent"), ("absent", "c")])
+    [('a', 'c'), ('b',)]
+    """
+    parent: dict[str, str] = {}
+
+    def root(track_id: str) -> str:
+        while (above := parent.get(track_id, track_id)) != track_id:
+            track_id = above
+        return track_id
+
+    for first, *others in together:
+        for other in others:
+            parent[root(other)] = root(first)
+    members: dict[str, list[str]] = {}
+    for track_id in sorted(set(track_ids)):
+        members.setdefault(root(track_id), []).append(track_id)
+    return [tuple(ids) for ids in members.values()]
+
+
 def genre_names(genres: Iterable[str]) -> list[str]:
-    """Class order: GTZAN's own for its ten genres, sorted when there is any other among them.
+    """Return the class order: GTZAN's own for its ten genres, sorted if there is any other among them.
 
     Parameters
     ----------
     genres : iterable of str
-        One name a track, say, or one a folder.
+        For example one per track, or one per folder.
 
     Returns
     -------
@@ -271,53 +366,210 @@ def genre_names(genres: Iterable[str]) -> list[str]:
     return [genre for genre in GENRES if genre in found] if found <= set(GENRES) else sorted(found)
 
 
+def artist_key(name: str) -> str:
+    """Return one key for the spellings of an artist, as "Earth, Wind & Fire" and "Earth Wind and Fire"."""
+    return re.sub(r"[\W_]", "", name.casefold().replace("&", "and")) or name
+
+
+def load_track(
+    path: str | os.PathLike[str], sample_rate: int, duration: float | None = None
+) -> npt.NDArray[np.float32]:
+    """Read the sound of one row of the table of tracks, pieces joined in their order.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        From the column ``path``.
+    sample_rate : int > 0 [Hz]
+        Sample rate of the result.
+    duration : float > 0 [seconds], optional
+        Return at most this much.
+
+    Returns
+    -------
+    np.ndarray [shape=(samples,), dtype=float32]
+
+    Raises
+    ------
+    AudioError
+        A file cannot be read, or holds less than a second of sound.
+
+    See Also
+    --------
+    gtzan_keras.load_audio : one file, at any offset.
+    """
+    import numpy as np
+
+    from gtzan_keras.audio.decode import load_audio
+
+    files = files_of(path)
+    if len(files) == 1:
+        return load_audio(files[0], sample_rate, duration)
+    sound = np.concatenate([load_audio(file, sample_rate) for file in files])
+    return sound if duration is None else sound[: round(duration * sample_rate)]
+
+
 def file_md5(path: str | os.PathLike[str]) -> str:
-    """MD5 of a file, as GTZAN's published index gives it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """Return the MD5 of a file, as GTZAN's published index gives it; of a track in pieces, that of all."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for source in files_of(path):
+        with open(source, "rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
-def _find_base(root: Path) -> Path | None:
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files of one row of the table of tracks: one, or the pieces ``name.*.wav`` in order."""
+    path = Path(path)
+    start, star, suffix = path.name.partition(".*.")
+    if not (star and _GTZAN_NAME.fullmatch(start)):
+        return [path]
+    pieces = {file: file.stem.rpartition(".")[2] for file in path.parent.glob(f"{start}.*.{suffix}")}
+    numbered = [file for file, number in pieces.items() if number.isdecimal()]
+    return sorted(numbered, key=lambda file: int(pieces[file])) or [path]
+
+
+def _source(file: Path) -> Path:
+    """What stands for a file in the column ``path``: ``blues.00000.*.wav`` for a piece of GTZAN's."""
+    match = _GTZAN_NAME.fullmatch(file.stem)
+    return file.with_name(f"{file.stem[: match.end(2)]}.*{file.suffix}") if match and match[3] else file
+
+
+def _preference(file: Path) -> tuple[bool, int, Path]:
+    """Of two files of one track, the lower one is taken: whole ones first."""
+    return _source(file) != file, AUDIO_SUFFIXES.index(file.suffix.lower()), file
+
+
+def _find_base(root: Path, depth: int) -> Path | None:
+    """The folder that the genre folders are in; sound files `depth` folders below it show that it is."""
     for layout in _LAYOUTS:
         base = root / layout
-        if base.is_dir() and any(_sound_files(base)):
+        if base.is_dir() and any(_sound_files(base, depth)):
             return base
     inner = _folders(root)
-    return _find_base(inner[0]) if len(inner) == 1 else None
+    return _find_base(inner[0], depth) if len(inner) == 1 else None
 
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
-def _sound_files(base: Path) -> Iterable[Path]:
-    """Sound files that lie directly in a folder below `base`; a Mac's ``._`` shadows are none."""
-    for folder in _folders(base):
-        for file in folder.iterdir():
-            if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and not file.is_dir():
-                yield file
+def _sound_files(base: Path, depth: int | None = None) -> Iterator[Path]:
+    """Sound files in the folders below `base`, at any depth or at one."""
+    for genre in _folders(base):
+        for place, folders, names in os.walk(genre, onerror=_raise):
+            folder = Path(place)
+            level = len(folder.relative_to(base).parts)
+            folders[:] = [name for name in folders if not name.startswith((".", "__")) and level != depth]
+            if depth in (None, level):
+                yield from (folder / name for name in names if _is_sound(name))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _is_sound(name: str) -> bool:
+    """By its suffix; the ``._`` shadows that a Mac leaves are none."""
+    return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path can be written to tables, JSON and HDF5: a name that is not UTF-8 cannot."""
+    return _readable(path) == str(path)
+
+
+def _readable(path: Path) -> str:
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _report(reason: str, left_out: Sequence[Path]) -> None:
+    if left_out:
+        shown = ", ".join(_readable(file) for file in sorted(left_out)[:3])
+        shown += ", ..." if len(left_out) > 3 else ""
+        logger.warning("%d sound file(s) left out, %s: %s", len(left_out), reason, shown)
 
 
 def genre_of_folder(name: str) -> str:
-    """Genre that a folder's name stands for: lower case, and "hiphop" however it is written."""
+    """Return the genre that a folder's name stands for: lower case, and "hiphop" in every spelling."""
     genre = name.lower()
     return "hiphop" if re.fullmatch(r"hip[-_ ]?hop", genre) else genre
 
 
-def track_id_of(file: Path) -> str:
-    """``blues.00000`` for GTZAN's names in that genre's folder, ``genre/name`` for any other."""
-    genre = genre_of_folder(file.parent.name)
-    match = _GTZAN_NAME.fullmatch(file.stem.lower())
-    if match and match[1] == genre:
-        return f"{match[1]}.{match[2]}"
-    return f"{genre}/{file.stem}"
+def track_id_of(folder: str, name: str) -> str:
+    """Return the track id of a file: ``blues.00000`` for GTZAN's names, ``genre/name`` for any other.
+
+    Parameters
+    ----------
+    folder : str
+        Name of the genre folder.
+    name : str
+        Path of the file below it, with ``/``.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import track_id_of
+    >>> track_id_of("Blues", "blues00000.au"), track_id_of("blues", "blues.00000.3.wav")
+    ('blues.00000', 'blues.00000')
+    >>> track_id_of("rock", "live/Session.1.flac"), track_id_of("rock", "Take #2.wav")
+    ('rock/live/Session.1', 'rock/Take %232')
+    """
+    genre, (*albums, stem) = genre_of_folder(folder), os.path.splitext(name)[0].split("/")
+    match = _GTZAN_NAME.fullmatch(stem)
+    if match and not albums and match[1].lower() == genre:
+        return f"{genre}.{match[2]}"
+    stem = stem[: match.end(2)] if match else _SEGMENT_MARK.sub("%23", stem)
+    return "/".join((genre, *albums, stem))
+
+
+def segment_id(track_id: str, number: int) -> str:
+    """Return the id of a track's segment: ``blues.00000#3``."""
+    return f"{track_id}#{number}"
+
+
+def track_of(any_id: str) -> str:
+    """Return the track that a segment id, or a track id, stands for.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import track_of
+    >>> track_of("blues.00000#3"), track_of("rock/Session.1")
+    ('blues.00000', 'rock/Session.1')
+    """
+    mark = _SEGMENT_MARK.search(any_id)
+    return any_id[: mark.start()] if mark else any_id
+
+
+def row_name(track_id: str, suffix: str, segment: int | None = None) -> str:
+    """Return the ``filename`` of a row of a feature table, as Kaggle has it for GTZAN's tracks.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import row_name
+    >>> row_name("blues.00000", ".wav", 3), row_name("rock/my song", ".flac", 3)
+    ('blues.00000.3.wav', 'rock/my song#3.flac')
+    """
+    if segment is None:
+        return track_id + suffix
+    return f"{track_id}{'.' if _GTZAN_NAME.fullmatch(track_id) else '#'}{segment}{suffix}"
+
+
+def track_of_row(filename: str, genre: str) -> str:
+    """Return the track id of a row of a feature table, ours or Kaggle's.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import track_of_row
+    >>> track_of_row("blues.00000.3.wav", "blues"), track_of_row("rock/my song#3.flac", "rock")
+    ('blues.00000', 'rock/my song')
+    """
+    stem, suffix = os.path.splitext(filename.removeprefix(f"{genre}/"))
+    return track_id_of(genre, track_of(stem) + suffix)
 
 
 def duplicate_groups(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Sets of tracks that are one recording, each sorted, in order of id.
-
-    Byte for byte, unless the table is from `with_near_duplicates`.
-    """
+    """Return sets of tracks that are one recording by the table's ``duplicates``, each in order of id."""
     return sorted(
         {
             tuple(sorted((track_id, *duplicates)))
@@ -328,7 +580,7 @@ def duplicate_groups(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def data_name(tracks: pd.DataFrame) -> str:
-    """What tables and figures call these tracks; the demo set is never called anything else."""
+    """Return what tables and figures call these tracks."""
     ids = tracks["track_id"]
     if ids.str.contains("/demo.", regex=False).all():
         return "demo set"

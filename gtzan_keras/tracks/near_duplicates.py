@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, check_jobs, known_near_duplicates
-from gtzan_keras.tracks.splits import linked
+from gtzan_keras.tracks.catalogue import check_columns, check_jobs, known_near_duplicates, linked, load_track
 
 __all__ = [
     "find_near_duplicates",
@@ -256,7 +255,7 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
 def _listen(path: str) -> Array | str:
     """A worker's job: one file's spectrogram in frames of 0.25 s, or why it has none."""
     try:
-        audio = load_audio(path, _SPEC.sample_rate, duration=CLIP_SECONDS)
+        audio = load_track(path, _SPEC.sample_rate, duration=CLIP_SECONDS)
     except AudioError as error:
         return error.reason
     return _average(log_mel(audio, _SPEC), _SPEC.hop_length / _SPEC.sample_rate)

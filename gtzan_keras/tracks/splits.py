@@ -1,13 +1,13 @@
-"""Splits: which track stands in training, validation and test. Always by track, never by segment.
+"""Splits: which tracks are in training, validation and test. Always by track, never by segment.
 
-Every choice hangs on SHA-256 of the seed and the track id, not on a random generator, so that a
-split is the same on every machine and with every version of pandas and scikit-learn.
+Every choice depends on SHA-256 of the seed and the track id, not on a random generator, so a split is
+the same on every machine and with every version of pandas and scikit-learn.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,9 +16,19 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, duplicate_groups, known_near_duplicates
+from gtzan_keras.tracks.catalogue import (
+    artist_key,
+    check_columns,
+    duplicate_groups,
+    exact_copies,
+    known_near_duplicates,
+    linked,
+    track_of,
+)
 
-__all__ = ["PRESETS", "Split", "fault_filtered", "folds", "stratified"]
+__all__ = ["PRESETS", "Split", "ceiling", "fault_filtered", "folds", "stratified", "warn_of_unseen_genres"]
+
+logger = logging.getLogger(__name__)
 
 PRESETS: Mapping[str, tuple[float, float, float]] = {
     "70/15/15": (0.70, 0.15, 0.15),
@@ -27,23 +37,23 @@ PRESETS: Mapping[str, tuple[float, float, float]] = {
     "700-100-200": (0.70, 0.10, 0.20),
     "800-100-100": (0.80, 0.10, 0.10),
 }
-"""Named shares of training, validation and test (Malvezzi; Zhang and Uncu, without and with tracks set apart
-for early stopping; Arrigo twice)."""
+"""Named shares of training, validation and test (Malvezzi; Zhang and Uncu, without and with tracks for early
+stopping; Arrigo twice)."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Who is in training, validation and test.
+    """Which tracks are in training, validation and test.
 
     Parameters
     ----------
     name : str
-        How tables and figures call it.
+        Its name in tables and figures.
     train, validation, test : tuple of str
-        Track ids, sorted. ``validation`` may be empty.
+        Track ids, sorted. ``validation`` may be empty. Only a leaky split names single segments.
     leaky : bool
-        Known to have one recording on two sides; only to reproduce a published figure. Every table
-        and figure made from such a split carries the word.
+        One recording is in two parts; only to reproduce a published figure. Every table and figure
+        made from such a split carries the word.
 
     Examples
     --------
@@ -59,28 +69,28 @@ class Split:
     leaky: bool = False
 
     def parts(self) -> dict[str, tuple[str, ...]]:
-        """The three parts by name."""
+        """Return the three parts by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def without(self, tracks: pd.DataFrame, genres: Iterable[str]) -> Split:
-        """The same split without the tracks of some genres, as Zhang leaves out country and rock.
+        """Return the same split without the tracks of some genres, as Zhang omits country and rock.
 
         Parameters
         ----------
         tracks : pd.DataFrame
-            From `load_tracks`: says which track is of which genre.
+            From `load_tracks`, with each track's genre.
         genres : iterable of str
-            To leave out.
+            The genres to leave out.
 
         Returns
         -------
         Split
-            Its name says what is missing.
+            Its name says which genres are missing.
 
         Raises
         ------
         GtzanKerasError
-            There is no such genre among `tracks`, or fewer than two are left.
+            `tracks` has no such genre, or fewer than two are left.
 
         Examples
         --------
@@ -107,38 +117,95 @@ class Split:
         return Split(name, **parts, leaky=self.leaky)
 
     def check(self, tracks: pd.DataFrame) -> None:
-        """Refuse a split in which a recording stands on two sides.
+        """Refuse a split that has a recording in two parts.
 
         Parameters
         ----------
         tracks : pd.DataFrame
-            The table whose ``duplicates`` say which tracks are copies. GTZAN's known near-duplicates
-            are copies too; those of other tracks where the table is from `with_near_duplicates`.
+            The table whose ``duplicates`` say which tracks are copies. GTZAN's exact copies and known
+            near-duplicates are copies too; those of other tracks if the table is from
+            `with_near_duplicates`.
 
         Raises
         ------
         GtzanKerasError
-            A track, or one of its copies, stands in two parts, and the split is not marked as leaky.
+            A track, one of its segments or one of its copies is in two parts, and the split is not
+            marked as leaky.
         """
         if self.leaky:
             return
+        remedy = "put them in one part, or mark the split leaky=True to reproduce a leak"
         part_of: dict[str, str] = {}
         for part, ids in self.parts().items():
-            for track_id in ids:
-                if track_id in part_of:
+            for any_id in ids:
+                earlier = part_of.setdefault(track_of(any_id), part)
+                if earlier != part:
                     raise GtzanKerasError(
-                        f"split {self.name!r}: track {track_id} stands in {part_of[track_id]} and in "
-                        f"{part}; put it in one, or mark the split leaky=True to reproduce a leak"
+                        f"split {self.name!r}: track {track_of(any_id)} is in {earlier} and in {part}; "
+                        f"{remedy}"
                     )
-                part_of[track_id] = part
-        for group in linked({*tracks["track_id"], *part_of}, _copies(tracks)):
-            placed = {track_id: part_of[track_id] for track_id in group if track_id in part_of}
-            if len(set(placed.values())) > 1:
-                where = ", ".join(f"{track_id} in {part}" for track_id, part in placed.items())
+        for group in linked(part_of, _copies(tracks)):
+            if len({part_of[track_id] for track_id in group}) > 1:
+                where = ", ".join(f"{track_id} in {part_of[track_id]}" for track_id in group)
                 raise GtzanKerasError(
-                    f"split {self.name!r}: copies of one recording stand on two sides ({where}); put "
-                    "them in one part, or mark the split leaky=True to reproduce a leak"
+                    f"split {self.name!r}: copies of one recording are in two parts ({where}); {remedy}"
                 )
+
+
+def ceiling(split: Split, tracks: pd.DataFrame) -> float:
+    """Return the highest accuracy a split allows: the share of test tracks whose genre is in training.
+
+    Parameters
+    ----------
+    split : Split
+        Its segments count like tracks; ids that are not in `tracks` do not count.
+    tracks : pd.DataFrame
+        From `load_tracks`, with each track's genre.
+
+    Returns
+    -------
+    float
+        1.0 unless a genre of the test part has no training track, as with few artists per genre.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import describe
+    >>> from gtzan_keras.tracks.splits import Split, ceiling
+    >>> tracks = describe({"pop.00000": "pop", "pop.00001": "pop", "rock.00000": "rock"})
+    >>> ceiling(Split("by hand", ("pop.00000",), (), ("pop.00001", "rock.00000")), tracks)
+    0.5
+    """
+    unseen, tested = _unseen(split, tracks)
+    return 1 - sum(genre in unseen for genre in tested) / max(1, len(tested))
+
+
+def warn_of_unseen_genres(split: Split, tracks: pd.DataFrame) -> None:
+    """Log a warning if a genre of the test part has no training track.
+
+    Parameters
+    ----------
+    split : Split
+        What a model is about to be trained on.
+    tracks : pd.DataFrame
+        From `load_tracks`.
+    """
+    unseen, _ = _unseen(split, tracks)
+    if unseen:
+        logger.warning(
+            "split %r: no training track of genre %s; at most %.1f %% of the test tracks can be right",
+            *(split.name, ", ".join(sorted(unseen)), 100 * ceiling(split, tracks)),
+        )
+
+
+def _unseen(split: Split, tracks: pd.DataFrame) -> tuple[set[str], list[str]]:
+    """Genres of the test part without a training track, and the genre of every test track."""
+    check_columns(tracks, ["track_id", "genre"])
+    genre = dict(zip(tracks["track_id"], tracks["genre"], strict=True))
+    trained, tested = (
+        [genre[track_of(any_id)] for any_id in ids if track_of(any_id) in genre]
+        for ids in (split.train, split.test)
+    )
+    return set(tested) - set(trained), tested
 
 
 def stratified(
@@ -146,10 +213,10 @@ def stratified(
     shares: str | tuple[float, float, float] = "70/15/15",
     seed: int = 0,
 ) -> Split:
-    """Random tracks, the same share of each genre in every part.
+    """Split tracks at random, with the same share of each genre in every part.
 
-    Copies of one recording, GTZAN's known near-duplicates among them, always fall on one side; artists
-    may stand on both, which flatters the figures (see `fault_filtered` and `folds` with
+    Copies of one recording, GTZAN's known near-duplicates among them, are always in one part; artists
+    may be in several, which flatters the figures (see `fault_filtered` and `folds` with
     ``group="artist"``).
 
     Parameters
@@ -181,7 +248,7 @@ def stratified(
     """
     if isinstance(shares, str):
         if shares not in PRESETS:
-            raise GtzanKerasError(f"split {shares!r} is not known; choose one of {', '.join(PRESETS)}")
+            raise GtzanKerasError(f"split {shares!r} is unknown; choose one of {', '.join(PRESETS)}")
         name, shares = shares, PRESETS[shares]
     else:
         name = "/".join(f"{100 * share:g}" for share in shares)
@@ -198,7 +265,7 @@ def stratified(
 
 
 def fault_filtered(tracks: pd.DataFrame) -> Split:
-    """GTZAN's faults taken out, no artist on two sides: the honest split.
+    """Return the split that leaves GTZAN's faults out and has no artist in two parts.
 
     443 tracks in training, 197 in validation, 290 in test (442 in training with the common release,
     whose ``jazz.00054`` is broken); 70 are left out.
@@ -206,7 +273,7 @@ def fault_filtered(tracks: pd.DataFrame) -> Split:
     Parameters
     ----------
     tracks : pd.DataFrame
-        From `load_tracks`; its ``fault_filtered`` column decides.
+        From `load_tracks`, with the column ``fault_filtered``.
 
     Returns
     -------
@@ -238,7 +305,7 @@ def fault_filtered(tracks: pd.DataFrame) -> Split:
     if not train or not test:
         raise GtzanKerasError(
             "split 'fault-filtered': these tracks have no fault-filtered parts, which are known for "
-            "GTZAN only; use a stratified split, or folds, or a tracks.csv beside the genre folders"
+            "GTZAN only; use a stratified split, or folds, or a tracks.csv next to the genre folders"
         )
     return Split("fault-filtered", train, validation, test)
 
@@ -250,22 +317,22 @@ def folds(
     seed: int = 0,
     validation: float = 0.0,
 ) -> list[Split]:
-    """Cut the tracks into k parts of like size and like genres; each is the test part once.
+    """Cut the tracks into k parts of similar size and genres; each is the test part once.
 
     Parameters
     ----------
     tracks : pd.DataFrame
         From `load_tracks`.
     k : int >= 2
-        How many folds.
+        Number of folds.
     group : "artist" or None
-        Keep every artist's tracks in one fold, in whichever case and punctuation the name is given.
-        Tracks without a known artist are each their own group. Copies of one recording, GTZAN's known
-        near-duplicates among them, stay together in any case.
+        Keep every artist's tracks in one fold, whatever the case and punctuation of the name. Each
+        track without a known artist is its own group. Copies of one recording, GTZAN's known
+        near-duplicates among them, are together in any case.
     seed : int
         Another seed gives other folds.
     validation : float in [0, 1)
-        Share of each fold's training tracks set apart for validation, under the same grouping.
+        Share of each fold's training tracks used for validation, under the same grouping.
 
     Returns
     -------
@@ -274,7 +341,8 @@ def folds(
     Raises
     ------
     GtzanKerasError
-        `k` is below 2 or above the number of groups, or `group` or `validation` is none of the above.
+        `k` is below 2 or above the number of groups, `group` is unknown or no artist is, or
+        `validation` is out of range.
 
     Examples
     --------
@@ -285,13 +353,18 @@ def folds(
     [200, 200, 200, 200, 200]
     """
     if group not in (None, "artist"):
-        raise GtzanKerasError(f"folds: group {group!r} is not known; use 'artist' or None")
+        raise GtzanKerasError(f"folds: group={group!r}: expected 'artist' or None")
     if not 0 <= validation < 1:
-        raise GtzanKerasError(f"folds: validation {validation} is no share; use 0 up to below 1")
+        raise GtzanKerasError(f"folds: validation={validation}: expected 0 <= validation < 1")
+    if group and not tracks.get(group, pd.Series()).fillna("").any():
+        raise GtzanKerasError(
+            "folds: group='artist': no artist of these tracks is known; name them in a tracks.csv next to "
+            "the genre folders, or use stratified folds"
+        )
     units = _units(tracks, group)
     if not 2 <= k <= len(units):
         raise GtzanKerasError(
-            f"folds: k={k}; use 2 up to the number of {group or 'track'} groups, here {len(units)}"
+            f"folds: k={k}: expected 2 up to the number of {group or 'track'} groups, here {len(units)}"
         )
     parts = _place(units, np.full(k, 1 / k), seed)
     kind = "artist-grouped" if group else "stratified"
@@ -308,7 +381,7 @@ def folds(
 
 @dataclass(frozen=True)
 class _Unit:
-    """Tracks that must stay together, and how many of each genre they are."""
+    """Tracks that must be together, and how many of each genre they are."""
 
     ids: tuple[str, ...]
     genres: tuple[int, ...]
@@ -318,13 +391,13 @@ def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
     """Connected sets: copies, and with `group` all tracks of one name in that column."""
     check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
     if tracks.empty:
-        raise GtzanKerasError("there are no tracks to split; the table of tracks is empty")
+        raise GtzanKerasError("no tracks to split: the table of tracks is empty")
     together = _copies(tracks)
     if group:
         by_name: dict[str, list[str]] = {}
         for track_id, name in zip(tracks["track_id"], tracks[group].fillna(""), strict=True):
             if name:
-                by_name.setdefault(_plain(name), []).append(track_id)
+                by_name.setdefault(artist_key(name), []).append(track_id)
         together += [tuple(ids) for ids in by_name.values()]
     names = sorted(set(tracks["genre"]))
     genre = dict(zip(tracks["track_id"], (names.index(g) for g in tracks["genre"]), strict=True))
@@ -335,33 +408,10 @@ def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
 
 
 def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Tracks that are one recording: copies as the table says, and GTZAN's known near-duplicates."""
-    pairs = known_near_duplicates()
-    return [*duplicate_groups(tracks), *zip(pairs["first"], pairs["second"], strict=True)]
-
-
-def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Connected sets of these tracks, each sorted, in order of id; others in `together` link nothing."""
-    parent = {track_id: track_id for track_id in sorted(track_ids)}
-
-    def root(track_id: str) -> str:
-        while parent[track_id] != track_id:
-            track_id = parent[track_id]
-        return track_id
-
-    for ids in together:
-        first, *others = [track_id for track_id in ids if track_id in parent] or [""]
-        for other in others:
-            parent[root(other)] = root(first)
-    members: dict[str, list[str]] = {}
-    for track_id in parent:
-        members.setdefault(root(track_id), []).append(track_id)
-    return [tuple(ids) for ids in members.values()]
-
-
-def _plain(name: str) -> str:
-    """The same for "Earth, Wind & Fire" and "Earth Wind and Fire", which GTZAN's facts both have."""
-    return re.sub(r"[\W_]", "", name.casefold().replace("&", "and")) or name
+    """Tracks that are one recording: by the table, and by what is known of GTZAN."""
+    near = known_near_duplicates()
+    pairs = zip(near["first"], near["second"], strict=True)
+    return [*duplicate_groups(tracks), *exact_copies(), *pairs]
 
 
 def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[str]]:
@@ -411,4 +461,4 @@ def _targets(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _hash(seed: int, text: str) -> str:
-    return hashlib.sha256(f"{seed} {text}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed} {text}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gtzan_keras.audio.decode import AudioError, load_audio
-from gtzan_keras.tracks.catalogue import facts, file_md5
+from gtzan_keras.audio.decode import AudioError
+from gtzan_keras.tracks.catalogue import check_jobs, facts, file_md5, files_of, load_track
 
 __all__ = ["verify"]
 
@@ -45,6 +45,7 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     import joblib
     from tqdm import tqdm
 
+    check_jobs(jobs)
     known = _facts_of(tracks)
     expected = known["wav_md5"].reindex(tracks["track_id"]).fillna("")
     work = zip(tracks["path"], expected, strict=True)
@@ -70,22 +71,24 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
 
 def _check(path: str, expected_md5: str) -> tuple[str, str]:
     """Status and MD5 of one file; MD5 "" where there is no sound in it."""
-    if not os.path.isfile(path):
+    if not all(os.path.isfile(file) for file in files_of(path)):
         return "missing", ""
     try:
-        load_audio(path, sample_rate=22050)
+        load_track(path, sample_rate=22050)
     except AudioError as error:
         reason = error.reason
         return (reason if reason.startswith("too short") else f"unreadable: {reason}"), ""
     md5 = file_md5(path)
-    if expected_md5 and Path(path).suffix.lower() == ".wav" and md5 != expected_md5:
+    whole_wav = Path(path).suffix.lower() == ".wav" and files_of(path) == [Path(path)]
+    if expected_md5 and whole_wav and md5 != expected_md5:
         return "checksum differs", md5
     return "ok", md5
 
 
 def _facts_of(tracks: pd.DataFrame) -> pd.DataFrame:
     """The facts that apply to a table: those beside its genre folders, else the packaged ones."""
-    for path in tracks["path"]:
-        own = Path(path).parent.parent / "tracks.csv" if path else None
-        return facts(own) if own is not None and own.is_file() else facts()
+    for path in tracks["path"][:1]:
+        for folder in list(Path(path).parents)[1:4]:  # genre folders may hold albums
+            if path and (folder / "tracks.csv").is_file():
+                return facts(folder / "tracks.csv")
     return facts()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +16,7 @@ import pandas as pd
 
 from gtzan_keras.audio.features import FEATURE_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import describe, genre_names, track_id_of
+from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
 from gtzan_keras.tracks.splits import Split, stratified
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import confusion, interval_scores
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
 
 logger = logging.getLogger(__name__)
-
-# A segment's number in a file name: blues.00000.3.wav. GTZAN's own numbers have five digits.
-_SEGMENT = re.compile(r"\.\d{1,4}(?=\.[^.]+$)")
 
 
 @dataclass(frozen=True)
@@ -386,10 +381,7 @@ def random_segments(
 
 def _track_ids(table: pd.DataFrame) -> list[str]:
     """The track of each row, as the catalogue calls it."""
-    names = table["filename"]
-    if names.str.contains(_SEGMENT).all():  # "take.2.wav" among whole tracks is no segment
-        names = names.str.replace(_SEGMENT, "", regex=True)
-    return [track_id_of(Path(label, name)) for label, name in zip(table["label"], names, strict=True)]
+    return [track_of_row(*row) for row in zip(table["filename"], table["label"], strict=True)]
 
 
 def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -530,7 +530,7 @@ class StoreWriter:
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # No times in the file: the same contents give the same bytes.
-        self._file = h5py.File(self.temporary, "w", libver="latest", track_order=True)
+        self._file = h5py.File(self.temporary, "w")
         self._images = self._file.create_dataset(
             self.dataset,
             shape=(0, *self.spec.shape),

@@ -1,25 +1,59 @@
-"""Sound files as arrays: any file in, mono float32 out, one exception type for all that can go wrong."""
+"""Decode sound files: any file in, mono float32 out, one exception type for all that can go wrong."""
 
 from __future__ import annotations
 
 import math
 import os
-import warnings
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["MINIMUM_SECONDS", "AudioError", "load_audio", "stream_array", "stream_audio"]
+if TYPE_CHECKING:
+    import av
+
+__all__ = ["AUDIO_SUFFIXES", "MINIMUM_SECONDS", "AudioError", "load_audio", "stream_array", "stream_audio"]
+
+AUDIO_SUFFIXES = (
+    ".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".oga",
+    ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".wv", ".mp2",
+)  # fmt: skip
+"""Suffixes of the files that are looked for in folders; `load_audio` itself goes by a file's content."""
 
 MINIMUM_SECONDS = 1.0
-"""Files with less sound than this hold nothing to classify and are refused as too short."""
+"""Files with less sound than this are refused as too short."""
 
-_BLOCK_SECONDS = 10.0  # of a stream: long enough for NumPy, short enough for any memory
+_RATES = (1_000, 768_000)  # Hz
+_MAXIMUM_CHANNELS = 64
+_TOLERANCE = 0.1  # s: encoders pad, and round the lengths that they declare
+
+_STREAM_SECONDS = 10.0  # decoded at a time: long enough for NumPy, short enough for any memory
+_WHOLE_SECONDS = 60.0  # for whole files: most clips need no joining
+_BLOCK_SAMPLES = 2**23  # in all channels: limits the memory that a false header can claim
+
+# soundfile opens files that begin with these; its MP3 decoder would print to the terminal.
+_SOUNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b".snd", b"dns.", b"FORM", b"fLaC", b"caff")
+# FFmpeg demuxers: without a list it follows playlists and takes text and images for media.
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,"
+    "w64,wav,wv"
+)
+# Those whose duration is not an estimate; an MP3 file may declare one in its first frame.
+_DECLARING = {"asf", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "tta", "wv"}
+# The frame of an MP3 file that is no sound but holds a count of frames, after its side information.
+_XING_FRAME = re.compile(
+    rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f]|VBRI.{10})(.{4})",
+    re.DOTALL,
+)
+# libsndfile's log of a chunk that is longer than the file: WAV, AIFF, AU, W64, RF64.
+_CUT_CHUNK = re.compile(
+    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
 
 Audio = npt.NDArray[np.float32]
 
@@ -58,8 +92,8 @@ def load_audio(
 ) -> npt.NDArray[np.float32]:
     """Read a sound file as mono float32 at a given sample rate.
 
-    libsndfile reads it where it can (WAV, AU, FLAC, OGG, MP3), audioread where it can not; channels
-    are averaged; soxr resamples at its "HQ" quality, the one librosa uses by default.
+    soundfile decodes uncompressed files and FLAC, PyAV (which contains FFmpeg) everything else. Channels
+    are averaged. soxr resamples at its "HQ" quality, the one librosa uses by default.
 
     Parameters
     ----------
@@ -68,8 +102,8 @@ def load_audio(
     sample_rate : int > 0 [Hz]
         Sample rate of the result.
     duration : float > 0 [seconds], optional
-        Read at most this much; everything when left out. A file that ends earlier gives less.
-        Less than `MINIMUM_SECONDS` may be asked for.
+        Read at most this much; everything by default. A file that ends earlier gives less. It may be
+        less than `MINIMUM_SECONDS`.
     offset : float >= 0 [seconds]
         Where to start.
 
@@ -81,15 +115,16 @@ def load_audio(
     Raises
     ------
     AudioError
-        The file is missing, empty, no sound, broken, shorter than `MINIMUM_SECONDS`, or holds NaN
-        or infinite samples.
+        The file is missing, empty, not sound, damaged, shorter than it declares or than
+        `MINIMUM_SECONDS`, has an implausible sample rate or number of channels, or holds NaN or infinite
+        samples. Damage behind the part that is asked for is not looked for.
     GtzanKerasError
         An argument is out of range.
 
     See Also
     --------
     gtzan_keras.log_mel : what usually comes next.
-    stream_audio : the same samples a block at a time.
+    stream_audio : the same samples block by block.
 
     Examples
     --------
@@ -103,28 +138,27 @@ def load_audio(
     _check_rate("load_audio", sample_rate)
     if duration is not None and not 0 < duration < math.inf:
         raise GtzanKerasError(
-            f"load_audio: duration is {duration}; expected seconds above 0, or None for all"
+            f"load_audio: duration is {duration}; expected seconds above 0, or None for everything"
         )
     if not 0 <= offset < math.inf:
-        raise GtzanKerasError(f"load_audio: offset is {offset}; expected seconds from 0 up")
+        raise GtzanKerasError(f"load_audio: offset is {offset}; expected seconds, at least 0")
     path = _file(path)
-    samples, native_rate = _decode(path, duration, offset)
-    samples = _mono(samples, path)
+    end = math.inf if duration is None else offset + duration
+    blocks = _part(_decode(path, min(end, _WHOLE_SECONDS)), offset, duration)
     needed = MINIMUM_SECONDS if duration is None else min(duration, MINIMUM_SECONDS)
-    if len(samples) < max(1, round(needed * native_rate)):
-        found = f"{len(samples) / native_rate:.2f} s of sound" + (f" after {offset:g} s" if offset else "")
-        raise AudioError(path, f"too short: {found}, at least {needed:g} s needed")
+    rates, pieces = zip(*_checked(blocks, path, needed, offset), strict=True)
+    native_rate, samples = rates[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     if native_rate != sample_rate:
-        import soxr
+        import soxr  # at once: the same numbers as in a stream, in less time
 
         samples = soxr.resample(samples, native_rate, sample_rate, quality="HQ")
-    return np.ascontiguousarray(samples, dtype=np.float32)
+    return np.ascontiguousarray(samples)
 
 
 def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Audio]:
     """Read a sound file block by block, as mono float32 at a given sample rate.
 
-    The blocks joined are what `load_audio` gives for the whole file; memory does not depend on its
+    The joined blocks are what `load_audio` returns for the whole file. Memory does not depend on its
     length.
 
     Parameters
@@ -142,7 +176,7 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     Raises
     ------
     AudioError
-        As `load_audio`: for what is wrong with a file's sound, once the reading gets there.
+        As `load_audio`. What is wrong with the sound itself is raised once the reading gets there.
     GtzanKerasError
         `sample_rate` is out of range.
 
@@ -157,13 +191,13 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     """
     _check_rate("stream_audio", sample_rate)
     path = _file(path)
-    return _stream(_file_blocks(path), sample_rate, path)
+    return _stream(_decode(path, _STREAM_SECONDS), sample_rate, path)
 
 
 def stream_array(
     samples: npt.NDArray[np.floating], native_rate: int, sample_rate: int, name: str = "array"
 ) -> Iterator[Audio]:
-    """What `stream_audio` would give for a file of these samples.
+    """Yield what `stream_audio` would yield for a file of these samples.
 
     Parameters
     ----------
@@ -174,7 +208,7 @@ def stream_array(
     sample_rate : int > 0 [Hz]
         Sample rate of the result.
     name : str
-        What errors call it.
+        What errors call the array.
 
     Yields
     ------
@@ -185,7 +219,7 @@ def stream_array(
     AudioError
         There are too few samples, or some are NaN or infinite.
     GtzanKerasError
-        The array is of another type or shape, or a rate is out of range.
+        The array has another type or shape, or a rate is out of range.
 
     Examples
     --------
@@ -204,11 +238,13 @@ def stream_array(
     if samples.ndim == 2 and samples.shape[1] > max(samples.shape[0], 1):
         raise GtzanKerasError(
             f"{name}: samples of shape {samples.shape} would be {samples.shape[1]} channels; expected (n, "
-            "channels): transpose what librosa gives"
+            "channels): transpose the array"
         )
-    step = round(_BLOCK_SECONDS * native_rate)
+    step = round(_STREAM_SECONDS * native_rate)
     blocks = (samples[start : start + step] for start in range(0, max(1, len(samples)), step))
-    return _stream(((native_rate, block.astype(np.float32)) for block in blocks), sample_rate, Path(name))
+    return _stream(
+        ((native_rate, _mono(block.astype(np.float32))) for block in blocks), sample_rate, Path(name)
+    )
 
 
 def _check_rate(function: str, sample_rate: int) -> None:
@@ -217,12 +253,12 @@ def _check_rate(function: str, sample_rate: int) -> None:
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
-    """The path of a file that is there, may be read, and holds something."""
+    """Return the path of a file that exists, may be read, and is not empty."""
     path = Path(path)
     try:
         if not path.is_file():
             raise AudioError(path, "not a file" if path.exists() else "no such file")
-        with path.open("rb") as file:  # tells what libsndfile calls a "System error"
+        with path.open("rb") as file:  # names the cause of what libsndfile calls a "System error"
             if not file.read(1):
                 raise AudioError(path, "the file is empty (0 bytes)")
     except OSError as error:
@@ -230,130 +266,232 @@ def _file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _mono(samples: npt.NDArray[np.float32], path: Path) -> Audio:
-    if samples.ndim == 2:
-        with np.errstate(all="ignore"):  # infinities of both signs, which are refused just below
-            samples = samples.mean(axis=1)
-    if not np.isfinite(samples).all():
-        raise AudioError(path, "holds NaN or infinite samples")
-    return samples
+def _mono(samples: npt.NDArray[np.float32], axis: int = 1) -> Audio:
+    """Average the channels; samples that overflow become infinite, which `_checked` refuses."""
+    if samples.ndim == 1:
+        return samples
+    with np.errstate(all="ignore"):
+        return samples.mean(axis=axis)
 
 
-def _stream(
-    blocks: Iterable[tuple[int, npt.NDArray[np.float32]]], sample_rate: int, path: Path
-) -> Iterator[Audio]:
-    """Blocks with their native rate to mono blocks at `sample_rate`."""
+def _part(
+    blocks: Iterable[tuple[int, Audio]], offset: float, duration: float | None
+) -> Iterator[tuple[int, Audio]]:
+    """Cut a part given in seconds out of blocks with their native rate."""
+    position = 0
+    for rate, block in blocks:
+        first = round(offset * rate)
+        last = None if duration is None else first + round(duration * rate)
+        yield rate, block[max(0, first - position) : None if last is None else max(0, last - position)]
+        position += len(block)
+        if last is not None and position >= last:
+            return
+
+
+def _checked(
+    blocks: Iterable[tuple[int, Audio]], path: Path, needed: float = MINIMUM_SECONDS, offset: float = 0.0
+) -> Iterator[tuple[int, Audio]]:
+    """Pass blocks on; refuse samples that are not finite, and too few."""
+    frames = 0
+    for native_rate, block in blocks:
+        if not np.isfinite(block).all():
+            raise AudioError(path, "holds NaN or infinite samples")
+        frames += len(block)
+        yield native_rate, block
+    if frames < max(1, round(needed * native_rate)):
+        found = f"{frames / native_rate:.2f} s of sound" + (f" after {offset:g} s" if offset else "")
+        raise AudioError(path, f"too short: {found}, at least {needed:g} s needed")
+
+
+def _stream(blocks: Iterable[tuple[int, Audio]], sample_rate: int, path: Path) -> Iterator[Audio]:
+    """Yield blocks at `sample_rate` from mono blocks with their native rate."""
     import soxr
 
-    frames, native_rate, resampler = 0, sample_rate, None
-    for native_rate, block in blocks:
+    resampler = None
+    for native_rate, block in _checked(blocks, path):
         if native_rate != sample_rate and resampler is None:
             resampler = soxr.ResampleStream(native_rate, sample_rate, 1, dtype="float32", quality="HQ")
-        frames += len(block)
-        mono = _mono(block, path)
-        yield np.ascontiguousarray(mono) if resampler is None else resampler.resample_chunk(mono)
-    if frames < max(1, round(MINIMUM_SECONDS * native_rate)):
-        found = f"{frames / native_rate:.2f} s of sound"
-        raise AudioError(path, f"too short: {found}, at least {MINIMUM_SECONDS:g} s needed")
+        yield np.ascontiguousarray(block) if resampler is None else resampler.resample_chunk(block)
     if resampler is not None:
         yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
-def _decode(path: Path, duration: float | None, offset: float) -> tuple[npt.NDArray[np.float32], int]:
-    """Samples as (frames,) or (frames, channels) float32, and their native rate in Hz."""
+def _decode(path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:
+    """Yield a file's native rate in Hz and mono blocks of about `seconds`, at least one, even if empty."""
     import soundfile
 
-    try:
-        with soundfile.SoundFile(path) as file:
-            _refuse_raw(file)
-            rate = file.samplerate
-            file.seek(min(round(offset * rate), file.frames))
-            frames = -1 if duration is None else round(duration * rate)
-            return file.read(frames, dtype="float32"), rate
-    except Exception as error:  # also TypeError for *.raw, MemoryError where a header lies about the length
-        first_reason = _reason(error)
-    try:
-        return _audioread(path, duration, offset)
-    except Exception as error:  # every backend of audioread raises its own kind
-        raise AudioError(path, f"not readable as sound ({first_reason})") from error
+    with path.open("rb") as file:
+        magic = file.read(4)
+    reason = "Format not recognised"
+    if magic in _SOUNDFILE_MAGIC:
 
+        class Sequential(soundfile.SoundFile):
+            """After each read soundfile seeks to where it is, which FLAC without a length cannot."""
 
-def _file_blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """A file's native rate in Hz and blocks of samples (frames, channels)."""
-    import soundfile
+            def seekable(self) -> bool:
+                return False
 
-    position = 0
-    try:
-        with soundfile.SoundFile(path) as file:
-            _refuse_raw(file)
-            # It would seek to where it is after every read, at which MP3 loses half a frame of sound.
-            file.seekable = lambda: False
-            rate = file.samplerate
-            while len(block := file.read(round(_BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
-                position += len(block)
-                yield rate, block
-            if not position:
-                yield rate, block
+        try:
+            # soundfile encodes text itself, and not names that are not UTF-8.
+            opened = Sequential(os.fsencode(path) if os.name == "posix" else path)
+        except TypeError:  # "*.raw", which soundfile never opens by content
+            pass
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string.rstrip(".")
+            if "SF_INFO" in reason:  # libsndfile's words for it
+                reason = "no plausible sample rate or number of channels in its header"
+        else:
+            with opened:
+                yield from _decode_with_soundfile(opened, path, seconds)
             return
-    except Exception as error:
-        first_reason = _reason(error)
-    try:
-        for rate, block in _audioread_blocks(path, _BLOCK_SECONDS):
-            skipped = min(position, len(block))  # what libsndfile could read before it failed
-            position -= skipped
-            yield rate, block[skipped:]
-    except Exception as error:
-        raise AudioError(path, f"not readable as sound ({first_reason})") from error
+    yield from _join(_decode_with_av(path, reason), seconds)
 
 
-def _refuse_raw(file: Any) -> None:
-    if file.format == "RAW":  # libsndfile takes any *.au without a header for telephone sound
-        raise ValueError("Format not recognised")
+def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:
+    from soundfile import LibsndfileError
 
-
-def _reason(error: Exception) -> str:
-    """What libsndfile says is wrong."""
-    reason = str(error).split(": ")[-1].rstrip(".") or type(error).__name__
-    if "not a regular file" in reason:  # so it says of an *.mp3 without MP3 in it
-        return "Format not recognised"
-    return reason
-
-
-def _audioread(path: Path, duration: float | None, offset: float) -> tuple[npt.NDArray[np.float32], int]:
-    """The part of a file that is asked for, and its rate in Hz, by audioread."""
-    position, pieces = 0, []
-    for rate, block in _audioread_blocks(path):
-        start = round(offset * rate)
-        stop = None if duration is None else start + round(duration * rate)
-        pieces.append(block[max(0, start - position) : None if stop is None else max(0, stop - position)])
+    rate, frames, position = file.samplerate, file.frames, 0
+    _check_format(path, rate, file.channels)
+    for said, found in _CUT_CHUNK.findall(file.extra_info):
+        if int(said) < 2**31 - 2**16:  # larger: not known when the header was written
+            _check_length(path, frames / rate, frames / rate * int(said) / max(1, int(found)))
+    step = _step(rate, file.channels, seconds)
+    while position < frames or not position:
+        wanted = min(step, frames - position)
+        try:
+            block = file.read(wanted, dtype="float32")
+        except LibsndfileError as error:
+            raise _damaged(path, file.tell() / rate, error.error_string) from error
         position += len(block)
-        if stop is not None and position >= stop:
-            break
-    return np.concatenate(pieces), rate
+        yield rate, _mono(block)
+        if len(block) < wanted:
+            if frames < 2**62:  # larger: not known
+                _check_length(path, position / rate, frames / rate)
+            return
+        if not frames:
+            return
 
 
-def _audioread_blocks(path: Path, seconds: float = 0.0) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Rate and blocks of at least so long from what audioread finds (ffmpeg, GStreamer, Core Audio), for M4A.
+def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
+    """Yield the frames of the first audio stream that FFmpeg finds."""
+    import av
 
-    At the end a shorter one, which may be empty.
-    """
-    import audioread
+    refused = AudioError(path, f"not readable as sound ({reason})")
+    try:  # "file:", for FFmpeg takes names such as "concat:" for protocols
+        opened = av.open(f"file:{path}", options={"format_whitelist": _DEMUXERS}, metadata_errors="ignore")
+    except av.FFmpegError as error:
+        raise refused from error
+    with opened as container:
+        if not container.streams.audio:
+            raise AudioError(path, "holds no sound")
+        stream = container.streams.audio[0]
+        packets = container.demux(stream)
+        rate, position, start = 0, 0, None
+        failure: Any = None
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                raise (_damaged(path, position / rate, error.strerror) if rate else refused) from error
+            if packet is None:
+                break
+            start = packet.pos if start is None else start
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                failure = error  # harmless before and after all sound, as in tags; in between it is a gap
+                continue
+            for frame in frames:
+                if failure is not None and position:
+                    raise _damaged(path, position / rate, failure.strerror) from failure
+                if rate not in (0, frame.sample_rate):
+                    raise _damaged(path, position / rate, f"its rate becomes {frame.sample_rate} Hz")
+                failure, rate = None, frame.sample_rate
+                _check_format(path, rate, frame.layout.nb_channels)
+                yield frame
+                position += frame.samples
+        if not rate:
+            raise refused from failure
+        _check_length(path, position / rate, _declared_seconds(container, stream, path, start or 0, rate))
+        if container.format.name == "ogg" and not _last_page_is_whole(path):
+            raise _damaged(path, position / rate, "the last page is cut off")
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports aifc and sunau at the first file
-        opened = audioread.audio_open(os.fspath(path))
-    with opened as file:
-        rate, channels = file.samplerate, file.channels
-        held, frame = bytearray(), 2 * channels
 
-        def taken() -> npt.NDArray[np.float32]:
-            whole = len(held) // frame * frame
-            integers = np.frombuffer(bytes(held[:whole]), dtype="<i2").reshape(-1, channels)
-            del held[:whole]
-            return integers.astype(np.float32) / np.float32(32768)
+def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int, Audio]]:
+    """Join frames to mono blocks of about `seconds` with their rate."""
+    import av
 
-        for buffer in file:
-            held += buffer
-            if len(held) >= max(frame, seconds * rate * frame):
-                yield rate, taken()
-        yield rate, taken()
+    fifo, kind = av.AudioFifo(), None
+    for frame in frames:
+        frame.pts = None
+        if kind not in (None, (frame.format.name, frame.layout.name)):
+            yield _block(fifo)
+            fifo = av.AudioFifo()
+        kind = frame.format.name, frame.layout.name
+        fifo.write(frame)
+        if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
+            yield _block(fifo)
+    if fifo.samples:
+        yield _block(fifo)
+
+
+def _block(fifo: av.AudioFifo) -> tuple[int, Audio]:
+    """Empty a fifo: the rate and the mean of the channels of what is in it."""
+    frame = fifo.read()
+    samples = frame.to_ndarray()  # (channels, n), or (1, n * channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype.kind in "iu":
+        half = np.float32(2 ** (8 * samples.itemsize - 1))
+        samples = samples / half - np.float32(samples.dtype.kind == "u")
+    return frame.sample_rate, _mono(samples.astype(np.float32, copy=False), axis=0)
+
+
+def _step(rate: int, channels: int, seconds: float) -> int:
+    return max(1, min(round(seconds * rate), _BLOCK_SAMPLES // channels))
+
+
+def _declared_seconds(container: Any, stream: Any, path: Path, start: int, rate: int) -> float | None:
+    """Return the length that a file gives for its sound; None where that is unknown or an estimate."""
+    most = math.inf
+    if container.format.name == "mp3":
+        with path.open("rb") as file:
+            file.seek(max(0, start - 4096))
+            xing = _XING_FRAME.search(file.read(min(start, 4096)))
+        if xing is None:
+            return None
+        most = int.from_bytes(xing[1], "big") * (1152 if rate >= 32000 else 576) / rate
+    elif container.format.name not in _DECLARING:
+        return None
+    if stream.duration is not None:
+        return min(most, float(stream.duration * stream.time_base))
+    if container.duration is not None and len(container.streams) == 1:
+        return float(container.duration / 1e6)
+    return None
+
+
+def _last_page_is_whole(path: Path) -> bool:
+    """Whether an Ogg file ends where its last page says (a page has at most 65,307 bytes)."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 2**17))
+        end = file.read()
+    page = end[max(0, end.rfind(b"OggS")) :]
+    header = 27 + page[26] if len(page) > 26 else 27
+    return len(page) >= header + sum(page[27:header])
+
+
+def _check_format(path: Path, rate: int, channels: int) -> None:
+    lowest, highest = _RATES
+    if not lowest <= rate <= highest:
+        raise AudioError(path, f"sample rate {rate} Hz is not plausible; expected {lowest} to {highest}")
+    if not 1 <= channels <= _MAXIMUM_CHANNELS:
+        raise AudioError(path, f"{channels} channels are not plausible; expected 1 to {_MAXIMUM_CHANNELS}")
+
+
+def _check_length(path: Path, seconds: float, declared: float | None) -> None:
+    if declared is not None and seconds < declared - _TOLERANCE:
+        raise AudioError(path, f"damaged: ends at {seconds:.2f} s; its header declares {declared:.2f} s")
+
+
+def _damaged(path: Path, seconds: float, words: str) -> AudioError:
+    return AudioError(path, f"damaged: cannot be decoded at {seconds:.2f} s ({words.strip(' .')})")

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError, stream_array, stream_audio
+from gtzan_keras.audio.decode import (
+    AUDIO_SUFFIXES,
+    MINIMUM_SECONDS,
+    AudioError,
+    stream_array,
+    stream_audio,
+)
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import SavedModel, load_model
-from gtzan_keras.tracks.catalogue import AUDIO_SUFFIXES, facts, file_md5
+from gtzan_keras.tracks.catalogue import facts, file_md5
 
 if TYPE_CHECKING:
     from gtzan_keras.training.run import Run
 
-__all__ = ["SONG_SUFFIXES", "Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
-
-SONG_SUFFIXES = (*AUDIO_SUFFIXES, ".aif", ".aiff", ".opus", ".m4a", ".aac", ".wma")
-"""What `find_songs` takes from a folder: more than a track may be, for audioread may know them."""
+__all__ = ["Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
 
 CLIP_SECONDS = 30.0
 """Window of a model whose spec takes each track as long as it is: the length of GTZAN's clips."""
@@ -273,7 +276,7 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Parameters
     ----------
     songs : iterable of str or os.PathLike
-        A folder stands for the sound files in and below it, by `SONG_SUFFIXES`; a pattern
+        A folder stands for the sound files in and below it, by `AUDIO_SUFFIXES`; a pattern
         (``music/**/*.mp3``) for what it matches; anything else for itself, there or not.
 
     Returns
@@ -302,7 +305,7 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
         if path.is_dir():
             matches = _songs_below(path)
             if not matches:
-                raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(SONG_SUFFIXES)})")
+                raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})")
         elif not path.exists() and glob.has_magic(os.fspath(song)):
             matches = []
             for match in map(Path, sorted(glob.glob(os.fspath(song), recursive=True))):
@@ -344,7 +347,7 @@ def _songs_below(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SONG_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 

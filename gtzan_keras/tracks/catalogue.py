@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES
 from gtzan_keras.errors import GtzanKerasError
 
 if TYPE_CHECKING:
@@ -45,12 +46,6 @@ GENRES = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
 """The ten genres of GTZAN, in the order of their folders, which is the class order."""
-
-AUDIO_SUFFIXES = (
-    ".wav", ".au", ".flac", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".ogg", ".oga", ".opus",
-    ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka",
-)  # fmt: skip
-"""What counts as a track; of two files of one track, the one with the earlier suffix is taken."""
 
 COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]
 FACT_COLUMNS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -27,6 +28,9 @@ Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")
 
 def main() -> None:
     """Run the command line; bad input is one line on standard error and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names the terminal has no letters for
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings help nobody here
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("gtzan_keras").setLevel(logging.INFO)
@@ -45,12 +49,11 @@ def tracks(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
     near_duplicates: Annotated[
-        bool, typer.Option("--near-duplicates", help="Look for recordings that stand there twice.")
+        bool, typer.Option("--near-duplicates", help="Look for one recording in two files that differ.")
     ] = False,
     jobs: Jobs = -1,
 ) -> None:
     """List the tracks in a folder by genre, and with --verify their faults."""
-    from rich.console import Console
     from rich.table import Table
 
     from gtzan_keras.tracks import catalogue
@@ -60,21 +63,22 @@ def tracks(
     if verify:
         found = verify_tracks(found, jobs=jobs)
     table = Table(title=f"{folder}: {catalogue.data_name(found)}")
-    for column in ("genre", "tracks", "known artists", "train", "valid", "test", "faults"):
+    for column in ("genre", "tracks", "artists", "train", "valid", "test", "faults"):
         table.add_column(column, justify="left" if column == "genre" else "right")
     faulty = ~found["status"].isin(["", "ok"])
     for genre in [*catalogue.genre_names(found["genre"]), "all"]:
         rows = found if genre == "all" else found[found["genre"] == genre]
         parts = [str((rows["fault_filtered"] == part).sum()) for part in ("train", "valid", "test")]
-        faults = str(faulty[rows.index].sum()) if verify else "not looked for"
-        table.add_row(genre, str(len(rows)), str((rows["artist"] != "").sum()), *parts, faults)
-    console = Console()
+        faults = str(faulty[rows.index].sum()) if verify else "not checked"
+        artists = {catalogue.artist_key(name) for name in rows["artist"] if name}
+        table.add_row(genre, str(len(rows)), str(len(artists)), *parts, faults)
+    console = _console()
     console.print(table)
     console.print("train, valid, test: the fault-filtered parts.", style="dim")
     for row in found[faulty].itertuples():
-        console.print(f"{row.track_id}: {row.status}", highlight=False)
+        console.print(f"{row.track_id}: {row.status}", soft_wrap=True)
     for group in catalogue.duplicate_groups(found):
-        console.print(f"exact copies: {' = '.join(group)}", highlight=False)
+        console.print(f"exact copies: {' = '.join(group)}", soft_wrap=True)
     if near_duplicates:
         from gtzan_keras.tracks.near_duplicates import find_near_duplicates
 
@@ -84,7 +88,6 @@ def tracks(
                 console.print(
                     f"near-duplicates: {pair.first} ~ {pair.second}, "
                     f"correlation {pair.correlation:.2f}, shift {pair.shift:+.2f} s",
-                    highlight=False,
                     soft_wrap=True,
                 )
 
@@ -93,7 +96,7 @@ def tracks(
 def download(
     folder: Annotated[Path, typer.Argument(help="Where to put GTZAN.")],
     mini: Annotated[bool, typer.Option("--mini", help="100 tracks instead of 1000.")] = False,
-    mirror: Annotated[str | None, typer.Option(help="Archive to use instead: a URL or a file.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Another archive to use: a URL or a file.")] = None,
 ) -> None:
     """Download GTZAN from its public mirrors and check it."""
     from gtzan_keras.tracks.download import download as fetch
@@ -106,10 +109,10 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put the demo set.")],
     tracks_per_genre: Annotated[int, typer.Option(help="Tracks of each of ten genres.")] = 20,
     seconds: Annotated[float, typer.Option(help="Length of a track.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed gives other music.")] = 0,
     jobs: Jobs = -1,
 ) -> None:
-    """Synthesise the demo set: ten genre-like kinds of sound with a few planted faults. Not GTZAN."""
+    """Synthesise the demo set: ten genre-like kinds of sound with planted faults. It is not GTZAN."""
     from gtzan_keras.tracks.demo import make
 
     made = make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs)
@@ -563,6 +566,13 @@ def _short(path: Path, length: int = 60) -> str:
     """Return a path for a line of output: relative where that is possible, its middle left out if long."""
     text = os.fspath(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     return text if len(text) <= length else f"{text[:12]}...{text[len(text) - length + 15 :]}"
+
+
+def _console() -> Any:
+    """A console that prints the names of files and genres as they are: no markup, no emoji."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _import_tensorflow() -> None:

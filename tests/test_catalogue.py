@@ -380,7 +380,7 @@ def test_names_that_are_not_utf_8_are_left_out_in_one_line_that_names_them(tmp_p
     assert r"1 sound file(s) left out, names that are not UTF-8; rename them: " in caplog.text
     assert r"br\udce9sil.wav" in caplog.text
     (tmp_path / "pop" / "ok.wav").unlink()
-    with pytest.raises(GtzanKerasError, match="no name of a sound file below it is UTF-8"):
+    with pytest.raises(GtzanKerasError, match="the name is not UTF-8, like all others; rename them"):
         load_tracks(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from gtzan_keras import cli, open_store
 from gtzan_keras.cli import main
+from gtzan_keras.tracks.catalogue import facts
 
 RATE = 22050
 
@@ -103,6 +105,48 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     reported = run_command("report", tmp_path / "runs")
     assert reported.code == 0, reported.err
     assert (tmp_path / "runs" / "index.html").read_text("utf-8").count("one/index.html") == 1
+
+
+def test_tracks_counts_artists_not_the_tracks_that_have_one(run_command, folder: Path) -> None:
+    lines = run_command("tracks", folder).out.splitlines()
+    row = next(line for line in lines if line.split("│")[1:2] == [" rock  "])
+    artists = facts()["artist"].reindex([f"rock.{number:05d}" for number in range(10)])
+    assert [int(cell) for cell in row.split("│")[2:4]] == [11, artists[artists != ""].nunique()]
+
+
+@pytest.fixture
+def strange_names(tmp_path: Path) -> Path:
+    for name in ("ro[live]ck/Song [live].wav", "ro[live]ck/[bold]:smile:.wav", "pop/é.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no sound")
+    (tmp_path / "pop" / "[").mkdir()
+    (tmp_path / "pop" / "[" / "x].wav").write_bytes(b"no sound")
+    return tmp_path
+
+
+def test_markup_in_names_is_printed_as_it_is(run_command, strange_names: Path) -> None:
+    answer = run_command("tracks", strange_names, "--verify", "--jobs", 1)
+    assert answer.code == 0, answer.err
+    for name in ("ro[live]ck/Song [live]", "ro[live]ck/[bold]:smile:", "pop/[/x]", "pop/é"):
+        assert f"{name}: unreadable" in answer.out
+    assert "│ ro[live]ck │" in answer.out
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="such names cannot be made there")
+def test_a_terminal_without_letters_and_names_without_encoding_end_in_no_traceback(
+    strange_names: Path,
+) -> None:
+    Path(os.fsdecode(os.fsencode(strange_names) + b"/pop/br\xe9sil.wav")).touch()
+    script = Path(sys.executable).with_name("gtzan-keras")
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    answer = subprocess.run(
+        [script, "tracks", strange_names], capture_output=True, env=environment, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert rb"br\udce9sil.wav" in answer.stderr
+    assert b"Traceback" not in answer.stderr
+    missing = subprocess.run([script, "tracks", "é\udce9"], capture_output=True, env=environment, check=False)
+    assert missing.stderr.startswith(rb"error: \xe9\udce9: no such folder")
 
 
 def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names, segment_id
 
 if TYPE_CHECKING:
     import h5py
@@ -305,7 +305,7 @@ class Store:
     @cached_property
     def sample_id(self) -> list[str]:
         """Track and segment of each sample: ``"blues.00000#3"``."""
-        return [f"{track}#{number}" for track, number in zip(self.track_id, self.segment, strict=True)]
+        return [segment_id(*pair) for pair in zip(self.track_id, self.segment, strict=True)]
 
     @cached_property
     def _rows_of(self) -> dict[str, list[int]]:

@@ -209,12 +209,13 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         loose = [path for path in base.iterdir() if _is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
-    _report("in no genre folder", loose)
-    _report("names that are not UTF-8; rename them", [file for file in files if not _is_text(file)])
-    files = [file for file in files if _is_text(file)]
-    folders = {file.relative_to(base).parts[0] for file in files}
+    strange = [file for file in files if _readable(file) != str(file)]
+    files = [file for file in files if _readable(file) == str(file)]
     if not files:
-        raise GtzanKerasError(f"{_readable(base)}: no name of a sound file below it is UTF-8; rename them")
+        raise GtzanKerasError(f"{_readable(strange[0])}: the name is not UTF-8, like all others; rename them")
+    folders = {file.relative_to(base).parts[0] for file in files}
+    _report("in no genre folder", loose)
+    _report("names that are not UTF-8; rename them", strange)
     if all(re.fullmatch(r"\d{3}", name) for name in folders):
         raise GtzanKerasError(
             f"{base}: folders named {', '.join(sorted(folders)[:3])} are numbers, as in FMA, not genres; "
@@ -470,12 +471,8 @@ def _is_sound(name: str) -> bool:
     return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
 
 
-def _is_text(path: Path) -> bool:
-    """Whether a path can be written to tables, JSON and HDF5: a name that is not UTF-8 cannot."""
-    return _readable(path) == str(path)
-
-
 def _readable(path: Path) -> str:
+    """A path as text for tables, JSON and HDF5; one that is not UTF-8 changes."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -476,99 +474,6 @@ def test_tracks_are_called_by_what_they_are():
 def test_a_table_without_a_column_is_refused_by_its_name():
     with pytest.raises(GtzanKerasError, match="no column duplicates, status"):
         catalogue.check_columns(pd.DataFrame({"track_id": []}), ["track_id", "duplicates", "status"])
-
-
-# --- verify
-
-
-def test_verify_tells_every_kind_of_fault(tmp_path):
-    tone(tmp_path / "own" / "fine.wav")
-    tone(tmp_path / "own" / "short.wav", seconds=0.25)
-    tone(tmp_path / "own" / "gone.wav", pitch=100)
-    (tmp_path / "own" / "empty.wav").touch()
-    soundfile.write(tmp_path / "own" / "nan.wav", np.full(44100, np.nan), 22050, subtype="FLOAT")
-    tone(tmp_path / "blues" / "blues.00000.wav")  # not what GTZAN has under that name
-    (tmp_path / "jazz").mkdir()
-    (tmp_path / "jazz" / "jazz.00054.wav").write_bytes(np.random.default_rng(0).bytes(200_000))
-    tracks = load_tracks(tmp_path)
-    (tmp_path / "own" / "gone.wav").unlink()
-
-    status = verify(tracks, jobs=1).set_index("track_id")["status"].to_dict()
-    assert status == {
-        "blues.00000": "checksum differs",
-        "jazz.00054": "unreadable: not readable as sound (Format not recognised)",
-        "own/empty": "unreadable: the file is empty (0 bytes)",
-        "own/fine": "ok",
-        "own/gone": "missing",
-        "own/nan": "unreadable: holds NaN or infinite samples",
-        "own/short": "too short: 0.25 s of sound, at least 1 s needed",
-    }
-
-
-def test_verify_compares_wav_files_with_the_checksum_of_own_facts(tmp_path):
-    md5 = hashlib.md5(tone(tmp_path / "rock" / "a.wav").read_bytes()).hexdigest()
-    tone(tmp_path / "rock" / "b.wav", pitch=500)
-    (tmp_path / "tracks.csv").write_text(HEADER + f"rock/a,rock,,,{md5},,\nrock/b,rock,,,{md5},,\n")
-    assert verify(load_tracks(tmp_path), jobs=1)["status"].tolist() == ["ok", "checksum differs"]
-
-
-def test_verify_holds_other_formats_to_no_checksum_of_the_wav_files(tmp_path):
-    tone(tmp_path / "blues" / "blues00000.au")
-    assert verify(load_tracks(tmp_path), jobs=1)["status"].tolist() == ["ok"]
-
-
-def test_verify_finds_copies_that_the_facts_do_not_know(tmp_path):
-    first = tone(tmp_path / "rock" / "a.wav")
-    (tmp_path / "pop").mkdir()
-    shutil.copy(first, tmp_path / "pop" / "b.wav")
-    shutil.copy(first, tmp_path / "pop" / "c.wav")
-    tone(tmp_path / "pop" / "d.wav", pitch=500)
-    verified = verify(load_tracks(tmp_path), jobs=1)
-    assert dict(zip(verified["track_id"], verified["duplicates"], strict=True)) == {
-        "pop/b": ("pop/c", "rock/a"),
-        "pop/c": ("pop/b", "rock/a"),
-        "pop/d": (),
-        "rock/a": ("pop/b", "pop/c"),
-    }
-    assert catalogue.duplicate_groups(verified) == [("pop/b", "pop/c", "rock/a")]
-
-
-def test_verify_calls_no_two_broken_files_copies_of_each_other(tmp_path):
-    for name in ("a", "b"):
-        touch(tmp_path, f"rock/{name}.wav").joinpath("rock", f"{name}.wav").write_bytes(b"no music")
-    assert verify(load_tracks(tmp_path), jobs=1)["duplicates"].tolist() == [(), ()]
-
-
-def test_verify_leaves_the_table_it_was_given_as_it_was(tmp_path):
-    tone(tmp_path / "rock" / "a.wav")
-    tracks = load_tracks(tmp_path)
-    before = tracks.copy()
-    verify(tracks, jobs=1)
-    pd.testing.assert_frame_equal(tracks, before)
-
-
-def test_verify_calls_a_track_known_by_id_only_missing():
-    assert verify(describe({"pop.00000": "pop"}), jobs=1)["status"].tolist() == ["missing"]
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_verify_tells_of_a_file_that_may_not_be_read(tmp_path):
-    tone(tmp_path / "rock" / "a.wav").chmod(0)
-    status = verify(load_tracks(tmp_path), jobs=1).loc[0, "status"]
-    assert status == "unreadable: cannot be opened (Permission denied)"
-
-
-def test_verify_finds_the_same_in_several_processes(tmp_path):
-    tone(tmp_path / "rock" / "a.wav")
-    (tmp_path / "rock" / "b.wav").write_bytes(b"no music")
-    tracks = load_tracks(tmp_path)
-    pd.testing.assert_frame_equal(verify(tracks, jobs=2), verify(tracks, jobs=1))
-
-
-def test_verify_finds_a_genre_of_the_mini_set_as_it_was_published(real_data):
-    tracks = load_tracks(real_data / "gtzan_mini")
-    verified = verify(tracks[tracks["genre"] == "blues"], jobs=1)
-    assert verified["status"].tolist() == ["ok"] * 10
 
 
 def test_the_catalogue_imports_nothing_heavy():

@@ -17,7 +17,15 @@ from gtzan_keras.errors import GtzanKerasError
 if TYPE_CHECKING:
     import av
 
-__all__ = ["AUDIO_SUFFIXES", "MINIMUM_SECONDS", "AudioError", "load_audio", "stream_array", "stream_audio"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "MINIMUM_SECONDS",
+    "SILENCE",
+    "AudioError",
+    "load_audio",
+    "stream_array",
+    "stream_audio",
+]
 
 AUDIO_SUFFIXES = (
     ".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".oga",
@@ -27,6 +35,9 @@ AUDIO_SUFFIXES = (
 
 MINIMUM_SECONDS = 1.0
 """Files with less sound than this are refused as too short."""
+
+SILENCE = 2.0**-16
+"""Sound whose samples are all smaller is silent [1 is full scale]: half a step of 16 bits."""
 
 _RATES = (1_000, 768_000)  # Hz
 _MAXIMUM_CHANNELS = 64

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gtzan_keras.audio.decode import (
     AUDIO_SUFFIXES,
     MINIMUM_SECONDS,
+    SILENCE,
     AudioError,
     stream_array,
     stream_audio,
@@ -39,7 +40,6 @@ BASELINE_WINDOW_SECONDS = 10.0
 """Window of the packaged model, which was trained on segments of 10 s."""
 
 _SLACK = 1 / 30  # of a window: GTZAN's clips are up to 0.65 s longer than 30 s, and still one window
-_SILENCE = 2.0**-16  # loudest sample [1 is full scale]: half a step of 16 bits
 _BATCH = 8  # windows the model sees at once: some models need 50 MB for each
 
 Audio = npt.NDArray[np.float32]
@@ -196,7 +196,7 @@ def predict(
         windows, Path(name).name, unit="window", leave=False, delay=2, disable=None if progress else True
     )
     for start, sound in bar:
-        if np.abs(sound).max(initial=0) < _SILENCE:
+        if np.abs(sound).max(initial=0) < SILENCE:
             continue
         times.append((start, start + len(sound)))
         if padded := len(sound) < shortest:

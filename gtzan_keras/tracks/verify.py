@@ -1,36 +1,43 @@
-"""Open every track and say what is wrong with it."""
+"""Open every track and report what is wrong with it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from gtzan_keras.audio.decode import AudioError
+from gtzan_keras.audio.decode import SILENCE, AudioError
 from gtzan_keras.tracks.catalogue import check_jobs, facts, file_md5, files_of, load_track
 
 __all__ = ["verify"]
 
 
 def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
-    """Open every track and say what is wrong with it.
+    """Open every track and report what is wrong with it.
 
-    Each file is read whole and its MD5 compared with the facts (for WAV files: the facts are about
-    those). Exact copies found by MD5 are added to ``duplicates``.
+    Each file is read whole. The MD5 of WAV files is compared with the facts. Exact copies are found by
+    their MD5 and added to ``duplicates``.
 
     Parameters
     ----------
     tracks : pd.DataFrame
         From `load_tracks`.
     jobs : int
-        Worker processes as joblib counts them; -1 uses every core.
+        Number of worker processes; -1 uses one per core.
 
     Returns
     -------
     pd.DataFrame
-        A copy with ``status`` filled: ``ok``, ``missing``, ``unreadable: <reason>``, ``too short:
-        <seconds>``, or ``checksum differs``.
+        A copy with ``status`` filled: ``ok``, ``missing``, ``unreadable: <reason>``, ``damaged: <where>``
+        (it cannot be decoded to its end, or ends before the length that it declares), ``too short:
+        <seconds>``, ``silent`` or ``checksum differs``.
+
+    Raises
+    ------
+    GtzanKerasError
+        `jobs` is 0.
 
     Examples
     --------
@@ -38,7 +45,7 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     >>> from gtzan_keras import load_tracks, verify
     >>> root = pathlib.Path(tempfile.mkdtemp())
     >>> (root / "jazz").mkdir()
-    >>> _ = (root / "jazz" / "jazz.00054.wav").write_bytes(b"this is no music")
+    >>> _ = (root / "jazz" / "jazz.00054.wav").write_bytes(b"this is not music")
     >>> verify(load_tracks(root), jobs=1).loc[0, "status"]
     'unreadable: not readable as sound (Format not recognised)'
     """
@@ -70,23 +77,23 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
 
 
 def _check(path: str, expected_md5: str) -> tuple[str, str]:
-    """Status and MD5 of one file; MD5 "" where there is no sound in it."""
+    """Return status and MD5 of one file; MD5 "" if it cannot be read."""
     if not all(os.path.isfile(file) for file in files_of(path)):
         return "missing", ""
     try:
-        load_track(path, sample_rate=22050)
+        audio = load_track(path, sample_rate=22050)
     except AudioError as error:
-        reason = error.reason
-        return (reason if reason.startswith("too short") else f"unreadable: {reason}"), ""
+        named = error.reason.startswith(("too short", "damaged"))
+        return error.reason if named else f"unreadable: {error.reason}", ""
     md5 = file_md5(path)
     whole_wav = Path(path).suffix.lower() == ".wav" and files_of(path) == [Path(path)]
     if expected_md5 and whole_wav and md5 != expected_md5:
         return "checksum differs", md5
-    return "ok", md5
+    return "silent" if np.abs(audio).max() < SILENCE else "ok", md5
 
 
 def _facts_of(tracks: pd.DataFrame) -> pd.DataFrame:
-    """The facts that apply to a table: those beside its genre folders, else the packaged ones."""
+    """Return the facts that apply to a table: those next to its genre folders, else the packaged ones."""
     for path in tracks["path"][:1]:
         for folder in list(Path(path).parents)[1:4]:  # genre folders may hold albums
             if path and (folder / "tracks.csv").is_file():

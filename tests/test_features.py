@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 
-from gtzan_keras.audio import features as features_module
 from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.features import (
     FEATURE_COLUMNS,

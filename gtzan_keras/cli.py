@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import io
 import json
 import logging
@@ -126,14 +128,14 @@ def preprocess(
     spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
 ) -> None:
-    """Turn the tracks of a folder into a store of spectrograms."""
+    """Turn the tracks of a folder into a store of spectrogram pictures."""
     from gtzan_keras.store.preprocess import preprocess as run
     from gtzan_keras.tracks.catalogue import load_tracks
 
     report = run(load_tracks(folder), store, spec, jobs=jobs)
     print(
-        f"{report.path}: {report.samples} spectrograms of {report.written} tracks"
-        f" ({report.resumed} already done), {len(report.refused)} left out, {report.seconds:.1f} s"
+        f"{report.path}: {report.samples} pictures of {report.written} tracks"
+        f" ({report.resumed} were there already), {len(report.refused)} left out, {report.seconds:.1f} s"
     )
 
 
@@ -144,7 +146,7 @@ def embed(
     source: Annotated[
         str, typer.Option(help="'hub', a TensorFlow Hub handle or SavedModel folder, or a file of weights.")
     ] = "hub",
-    trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
+    trim: Annotated[bool, typer.Option("--trim", help="Cut off silence first, as the source does.")] = False,
     precision: Annotated[
         str,
         typer.Option(help="float32, or bfloat16 (weights from a file): faster where the processor has it."),
@@ -167,45 +169,43 @@ def embed(
 
 @app.command()
 def import_images(
-    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<image>.png in it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<picture>.png in it.")],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     height: Annotated[int, typer.Option(help="Pixels.")] = 224,
     width: Annotated[int, typer.Option(help="Pixels.")] = 224,
     channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
 ) -> None:
-    """Turn a folder of spectrogram images into a store."""
+    """Turn a folder of spectrogram pictures into a store."""
     from gtzan_keras.store.import_images import import_images as run
 
     made = run(folder, store, height, width, channels)
-    print(f"{made.path}: {len(made)} images")
+    print(f"{made.path}: {len(made)} pictures")
 
 
 @app.command()
 def resize(
-    store: Annotated[Path, typer.Argument(help="Store of spectrograms.")],
+    store: Annotated[Path, typer.Argument(help="Store of pictures.")],
     out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     height: Annotated[int, typer.Option(help="Pixels.")],
     width: Annotated[int, typer.Option(help="Pixels.")],
     colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
 ) -> None:
-    """Make a store of another store's spectrograms in another size."""
+    """Make a store of another store's pictures in another size."""
     from gtzan_keras.store.import_images import resize as run
     from gtzan_keras.store.open import open_store
 
     made = run(open_store(store), out, height, width, colour_map)
-    print(f"{made.path}: {len(made)} spectrograms, spec {made.spec.name!r}")
+    print(f"{made.path}: {len(made)} pictures, spec {made.spec.name!r}")
 
 
 @app.command()
 def features(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     out: Annotated[Path, typer.Argument(help="CSV file to write.")],
-    segment: Annotated[
-        float | None, typer.Option(help="Cut tracks into segments of this many seconds.")
-    ] = None,
+    segment: Annotated[float | None, typer.Option(help="Cut tracks into pieces of so many seconds.")] = None,
     jobs: Jobs = -1,
 ) -> None:
-    """Compute hand-crafted features of every track, in the columns of Kaggle's table."""
+    """Measure hand-crafted features of every track, in the columns of Kaggle's table."""
     from gtzan_keras.store.feature_table import feature_table
     from gtzan_keras.tracks.catalogue import load_tracks
 
@@ -216,38 +216,59 @@ def features(
 @app.command()
 def cross_validate(
     table: Annotated[Path, typer.Argument(help="CSV of features: Kaggle's, or from `features`.")],
-    out: Annotated[Path, typer.Option(help="Folder for the scores.")],
     model: Annotated[str, typer.Option(help="feature-cnn, svm, random_forest, knn, ...")] = "feature-cnn",
     inputs: Annotated[str, typer.Option(help="all, mfcc or filtered.")] = "all",
     split: Annotated[
-        str, typer.Option(help="rows (leaky), stratified, artist, fault-filtered.")
+        str, typer.Option(help="rows (leaky), stratified, artist or fault-filtered.")
     ] = "stratified",
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ...")] = 5,
-    without: Annotated[str, typer.Option(help="Genres to leave out, with commas.")] = "",
-    data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds and of the model.")] = 0,
+    without: Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")] = "",
 ) -> None:
-    """Cross-validate a model of hand-crafted features under one split, and renew the page of scores."""
+    """Cross-validate a model of hand-crafted features and print its scores; `run` keeps results."""
     if model == "feature-cnn":
         _import_tensorflow()
-    from gtzan_keras.report.features import features_page, score_cell
+    from gtzan_keras.models.feature_networks import feature_cnn
     from gtzan_keras.store.feature_table import load_feature_table
+    from gtzan_keras.tracks import splits
+    from gtzan_keras.training.classical import classical
+    from gtzan_keras.training.cross_validate import INPUTS, REPORT_SETTINGS, row_folds, tracks_of
+    from gtzan_keras.training.cross_validate import cross_validate as validate
 
     features = load_feature_table(table)
-    left_out = [genre for genre in without.split(",") if genre]
-    command = shlex.join(["gtzan-keras", *sys.argv[1:]])
-    name = data_name or table.stem
-    path = score_cell(
-        features, model, inputs, split, seeds, out, data=name, without=left_out, command=command
+    tracks, left_out = tracks_of(features), [genre for genre in without.split(",") if genre]
+    folds = {
+        "rows": lambda: row_folds(features, seed=seed),
+        "stratified": lambda: splits.folds(tracks, seed=seed),
+        "artist": lambda: splits.folds(tracks, group="artist", seed=seed),
+        "fault-filtered": lambda: [splits.fault_filtered(tracks)],
+    }
+    for option, value, known in (("inputs", inputs, INPUTS), ("split", split, folds)):
+        if value not in known:
+            raise GtzanKerasError(f"--{option} {value}: expected one of {', '.join(known)}")
+    columns, threshold = INPUTS[inputs]
+    is_keras, genres = model == "feature-cnn", features["label"].nunique() - len(left_out)
+    found = validate(
+        (lambda count: feature_cnn((count,), genres))
+        if is_keras
+        else (lambda: classical(model, threshold=threshold)),
+        features,
+        folds[split](),
+        dataclasses.replace(REPORT_SETTINGS, seed=seed),
+        columns=columns,
+        threshold=threshold if is_keras else None,
+        exclude_genres=left_out,
     )
-    score = json.loads(path.read_text("utf-8"))["accuracy"]
-    print(f"{path}: {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})")
-    print(features_page(out))
+    print(found.folds.join(found.scores().drop(columns=["fold", "leaky"]).round(3)).to_string(index=False))
+    print(f"{found.rows['track_id'].nunique()} test tracks, scores by track with 95 % intervals:")
+    for name, score in found.intervals().items():
+        span = f"{score['low']:.1%} to {score['high']:.1%}"
+        print(f"{name.replace('_', ' ')} {score['value']:.1%} ({span}){' (leaky)' if found.leaky else ''}")
 
 
 @app.command()
 def train(
     store: Annotated[Path, typer.Argument(help="Store to train on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
     model: Annotated[
         str, typer.Option(help="cnn, cnn-arrigo, dense, vgg16, yolov8, vggish-classifier, ...")
     ] = "cnn",
@@ -255,28 +276,51 @@ def train(
     split: Annotated[
         str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
     ] = "70/15/15",
-    without: Annotated[str, typer.Option(help="Genres to leave out, with commas.")] = "",
-    epochs: Annotated[int, typer.Option(help="At most.")] = 50,
-    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 32,
+    without: Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")] = "",
+    epochs: Annotated[int, typer.Option(help="Upper limit.")] = 50,
+    batch_size: Annotated[int, typer.Option(help="Samples per step.")] = 32,
     optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
-    learning_rate: Annotated[float, typer.Option(help="To begin with.")] = 1e-4,
-    schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
+    learning_rate: Annotated[float, typer.Option(help="Initial rate.")] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(help="Of adamw.")] = 1e-4,
+    schedule: Annotated[str, typer.Option(help="plateau, cosine or step.")] = "plateau",
     ema: Annotated[float | None, typer.Option(help="Average the weights with this momentum.")] = None,
-    monitor: Annotated[str, typer.Option(help="What decides on the best epoch.")] = "val_loss",
-    patience: Annotated[int, typer.Option(help="Epochs without improvement before it stops.")] = 10,
+    monitor: Annotated[str, typer.Option(help="What selects the best epoch.")] = "val_loss",
+    patience: Annotated[int, typer.Option(help="Epochs without improvement before training stops.")] = 10,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Balance the genres.")] = False,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Change the training pictures: shifts, stretch, masks, mixup.")
+        bool,
+        typer.Option("--augment", help="Augment training spectrograms: shifts, stretch, masks, mixup."),
     ] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Drives everything that is drawn.")] = 0,
-    data_name: Annotated[str | None, typer.Option(help="What the report calls the data.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and split.")] = 0,
+    data_name: Annotated[str | None, typer.Option(help="Name of the data in the report.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
-    _import_tensorflow()
-    from gtzan_keras.report.page import report_run
     from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
+    from gtzan_keras.training.settings import TrainingSettings
+
+    settings = TrainingSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,  # type: ignore[arg-type]  # TrainingSettings itself refuses other words
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        schedule=schedule,  # type: ignore[arg-type]
+        ema=ema,
+        monitor=monitor,
+        patience=patience,
+        class_weights=class_weights,
+        augmentation=STRONG_AUGMENTATION if augment else None,
+        seed=seed,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise GtzanKerasError("--tensorboard needs TensorBoard; pip install 'gtzan-keras[tensorboard]'")
+    _import_tensorflow()
+    import keras
+
+    from gtzan_keras.report.page import report_run
     from gtzan_keras.store.open import open_store
     from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name as name_of
@@ -297,21 +341,10 @@ def train(
         built,
         opened,
         parts,
+        settings,
         out=out,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,  # type: ignore[arg-type]  # train() itself refuses other words
-        learning_rate=learning_rate,
-        schedule=schedule,  # type: ignore[arg-type]
-        ema=ema,
-        monitor=monitor,
-        patience=patience,
-        class_weights=class_weights,
-        augmentation=STRONG_AUGMENTATION if augment else None,
-        seed=seed,
-        precision=precision,  # type: ignore[arg-type]
-        tensorboard=tensorboard,
-        settings={
+        callbacks=[keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else [],
+        facts={
             "data": data_name or name_of(opened.tracks),
             "builder": built.name,
             "arguments": keywords,

@@ -1,7 +1,7 @@
 """Macro-averaged precision, recall and F1 as Keras metrics, exact over a whole epoch.
 
-The three count every sample in one confusion matrix and work out the score from that, so the way
-the data was cut into batches, or spread over devices, leaves no trace in it.
+All three accumulate one confusion matrix and compute the score from it, so the result does not depend on
+how the data was divided into batches or over devices.
 """
 
 from __future__ import annotations
@@ -17,14 +17,41 @@ from gtzan_keras.errors import GtzanKerasError
 
 __all__ = ["MacroF1", "MacroPrecision", "MacroRecall"]
 
-_register = keras.saving.register_keras_serializable(package="gtzan_keras")
+_PARAMETERS = """Parameters
+    ----------
+    num_classes : int >= 2
+        Number of classes.
+    classes : "seen" or "all"
+        The classes to average over: "seen" takes those that occur in the labels or the predictions, as
+        scikit-learn does by default; "all" takes all `num_classes`, as it does with
+        ``labels=range(num_classes)``. A sample of weight 0 is ignored (scikit-learn counts its class as
+        seen).
+    zero_division : 0.0, 1.0 or NaN
+        Score of a class whose score is 0 / 0; NaN leaves the class out of the mean. Also the result while
+        no class has a score.
+    name : str, optional
+        Name in logs and histories; by default that of the class, in snake case.
+    dtype : str or keras.DTypePolicy, optional
+        "float64" counts exactly beyond 2**24 samples per cell and agrees with scikit-learn to the last of
+        16 digits. Otherwise counts are float32, also under mixed precision.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or a batch has the wrong shape."""
+
+
+def _register(metric: type) -> type:
+    """Register a metric with Keras, and put the shared parameters into its docstring."""
+    metric.__doc__ = (metric.__doc__ or "").replace("{parameters}", _PARAMETERS)
+    return keras.saving.register_keras_serializable(package="gtzan_keras")(metric)
 
 
 class _MacroMetric(keras.metrics.Metric, abc.ABC):
-    """What the macro averages share: the confusion matrix (row: label, column: prediction)."""
+    """Base of the macro averages: the confusion matrix (row: label, column: prediction)."""
 
     _default_name: ClassVar[str]
-    _direction = "up"  # how Keras' callbacks learn that more is better
+    _direction = "up"  # tells Keras' callbacks that higher is better
 
     def __init__(
         self,
@@ -37,28 +64,29 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
     ) -> None:
         super().__init__(name=name or self._default_name, dtype=dtype)
         if not isinstance(num_classes, int | np.integer) or num_classes < 2:
-            raise self._error(f"num_classes is {num_classes!r}, expected a whole number of 2 or more")
+            raise self._error(f"num_classes={num_classes!r}: expected a whole number >= 2")
         if classes not in ("seen", "all"):
-            raise self._error(f"classes is {classes!r}, expected 'seen' or 'all'")
+            raise self._error(f"classes={classes!r}: expected seen or all")
         if zero_division not in (0.0, 1.0) and zero_division == zero_division:  # NaN differs from itself
-            raise self._error(f"zero_division is {zero_division!r}, expected 0.0, 1.0 or NaN")
+            raise self._error(f"zero_division={zero_division!r}: expected 0.0, 1.0 or NaN")
         self.num_classes = int(num_classes)
         self.classes = classes
         self.zero_division = float(zero_division)
-        self._confusion_matrix = self.add_weight(
+        self._confusion_matrix = keras.Variable(  # which Keras tracks as `add_weight` would
+            "zeros",
             shape=(self.num_classes, self.num_classes),
-            initializer="zeros",
-            # Half precision can not count beyond 2048 (float16) or 256 (bfloat16).
+            # Half precision cannot count beyond 2048 (float16) or 256 (bfloat16).
             dtype=keras.backend.result_type(self.dtype, "float32"),
+            trainable=False,
+            autocast=False,  # a mixed-precision layer that updates the metric would read half precision
+            aggregation="sum",
+            synchronization="on_read",
             name="confusion_matrix",
         )
-        # A layer of a mixed-precision model that updates this metric in its `call` would otherwise
-        # read the counts in half precision.
-        self._confusion_matrix._autocast = False
 
     @abc.abstractmethod
     def _fraction(self, correct: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
-        """Numerator and denominator of each class's score, from the class's counts."""
+        """Return numerator and denominator of each class's score, from the class's counts."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch.
@@ -66,18 +94,18 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         Parameters
         ----------
         y_true : array [shape=(n,), (n, 1) or (n, num_classes)]
-            Class numbers, or one-hot rows; of soft rows (mixup, label smoothing) the largest entry
-            counts, the first of equals.
+            Class numbers, or one-hot rows; in soft rows (mixup, label smoothing) the largest entry
+            counts, the first among equal ones.
         y_pred : array [shape=(n, num_classes)]
-            Probabilities or logits; the largest counts, the first of equals.
+            Probabilities or logits; the largest counts, the first among equal ones.
         sample_weight : array [shape=(n,) or (n, 1)], optional
-            How much each sample counts; 1 when left out. With weight 0 it is as good as left out.
+            Weight of each sample, 1 by default. A sample of weight 0 is ignored.
 
         Raises
         ------
         GtzanKerasError
-            A shape is none of these. (The values can not be checked in compiled code: a class
-            number outside 0..num_classes - 1 turns the result into NaN, unless its weight is 0.)
+            Another shape. (Values cannot be checked in compiled code: a class number outside
+            0..num_classes - 1 turns the result into NaN, unless its weight is 0.)
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         self._check_shape("y_pred", y_pred, (None, self.num_classes))
@@ -105,12 +133,12 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         self._confusion_matrix.assign_add(ops.reshape(counts, self._confusion_matrix.shape))
 
     def result(self) -> Any:
-        """Mean of the class scores over all samples since the last `reset_state`.
+        """Return the mean of the class scores over all samples since the last `reset_state`.
 
         Returns
         -------
         tensor [shape=(), dtype=float32 or float64]
-            The score; `zero_division` as long as no class has one, as before the first sample.
+            The score; `zero_division` while no class has one, as before the first sample.
         """
         matrix = ops.convert_to_tensor(self._confusion_matrix)
         predicted, actual = ops.sum(matrix, axis=0), ops.sum(matrix, axis=1)
@@ -140,7 +168,7 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         }
 
     def _check_shape(self, argument: str, tensor: Any, *expected: tuple[int | None, ...]) -> None:
-        """Refuse a tensor whose shape is none of those expected; None stands for any size."""
+        """Refuse a tensor whose shape is not one of those expected; None matches any size."""
         shape = tuple(tensor.shape)
         for candidate in expected:
             if len(shape) == len(candidate) and all(
@@ -159,36 +187,15 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
 class MacroPrecision(_MacroMetric):
     """Macro-averaged precision: the mean over classes of one-versus-rest precision.
 
-    Precision of a class is the share of its predictions that are right. The confusion matrix is
-    accumulated over the whole epoch, or the whole evaluation: a mean of batch values would be
-    wrong, because the precision of a class in a batch that predicts it once is 0 or 1, and counts
-    there as much as one from a hundred predictions. Equals scikit-learn's
+    The precision of a class is the share of its predictions that are correct. The confusion matrix is
+    accumulated over the whole epoch or evaluation. A mean of batch values would be wrong: the precision of
+    a class in a batch that predicts it once is 0 or 1, and would count as much as one from a hundred
+    predictions. Equals scikit-learn's
     ``precision_score(labels, predictions, average="macro", zero_division=zero_division)`` [1]_ to
-    the precision of `dtype`. Arrigo (2025) monitors this figure and calls it "mAP" [2]_; it is not
-    the mean average precision of retrieval and object detection, an area under a curve.
+    the precision of `dtype`. Arrigo (2025) monitors this score and calls it "mAP" [2]_; it is not the mean
+    average precision of retrieval and object detection, which is an area under a curve.
 
-    Parameters
-    ----------
-    num_classes : int >= 2
-        Number of classes.
-    classes : "seen" or "all"
-        The classes to average over: "seen" takes those that stand among the labels or the
-        predictions, as scikit-learn does when called plainly; "all" takes all `num_classes`, as it
-        does with ``labels=range(num_classes)``. A sample of weight 0 shows no class (to
-        scikit-learn it does; leave it out there).
-    zero_division : 0.0, 1.0 or NaN
-        Score of a class whose score is 0 / 0, here a class never predicted; NaN leaves the class
-        out of the mean. Also the result as long as no class has a score.
-    name : str, optional
-        Name in logs and histories; "macro_precision" when left out.
-    dtype : str or keras.DTypePolicy, optional
-        "float64" to count exactly beyond 2**24 samples a cell and to agree with scikit-learn to
-        the last of 16 digits. Otherwise float32 does the counting, under mixed precision too.
-
-    Raises
-    ------
-    GtzanKerasError
-        An argument is out of its range, or a batch has the wrong shape.
+    {parameters}
 
     See Also
     --------
@@ -204,7 +211,7 @@ class MacroPrecision(_MacroMetric):
 
     Examples
     --------
-    Blues is predicted once and rightly, classical twice and once rightly, country never:
+    Blues is predicted once, correctly; classical twice, once correctly; country never:
 
     >>> from gtzan_keras.metrics import MacroPrecision
     >>> metric = MacroPrecision(3)
@@ -213,7 +220,7 @@ class MacroPrecision(_MacroMetric):
     >>> float(metric.result())  # (1 + 1/2 + 0) / 3
     0.5
 
-    In a model it is one more metric, and `monitor="val_macro_precision"` knows its direction:
+    In a model it is used like any metric, and `monitor="val_macro_precision"` knows its direction:
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
@@ -230,28 +237,12 @@ class MacroPrecision(_MacroMetric):
 class MacroRecall(_MacroMetric):
     """Macro-averaged recall: the mean over classes of one-versus-rest recall.
 
-    Recall of a class is the share of its samples that are predicted as such. Accumulated over the
-    whole epoch like `MacroPrecision`, whose parameters it shares. Equals scikit-learn's
+    The recall of a class is the share of its samples that are predicted as such. Accumulated over the
+    whole epoch like `MacroPrecision`. Equals scikit-learn's
     ``recall_score(labels, predictions, average="macro", zero_division=zero_division)`` [1]_ to the
-    precision of `dtype`; where every class has samples that is balanced accuracy too.
+    precision of `dtype`; where every class has samples, this is also the balanced accuracy.
 
-    Parameters
-    ----------
-    num_classes : int >= 2
-        Number of classes.
-    classes : "seen" or "all"
-        The classes to average over, see `MacroPrecision`.
-    zero_division : 0.0, 1.0 or NaN
-        Score of a class without samples; NaN leaves it out of the mean.
-    name : str, optional
-        Name in logs and histories; "macro_recall" when left out.
-    dtype : str or keras.DTypePolicy, optional
-        "float64" to count in double precision, see `MacroPrecision`.
-
-    Raises
-    ------
-    GtzanKerasError
-        An argument is out of its range, or a batch has the wrong shape.
+    {parameters}
 
     See Also
     --------
@@ -268,7 +259,7 @@ class MacroRecall(_MacroMetric):
     >>> from gtzan_keras.metrics import MacroRecall
     >>> metric = MacroRecall(3)
     >>> metric.update_state([0, 0, 1], [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.5, 0.4]])
-    >>> float(metric.result())  # (1/2 + 1) / 2: the third class was not seen
+    >>> float(metric.result())  # (1/2 + 1) / 2: the third class does not occur
     0.75
     """
 
@@ -282,30 +273,13 @@ class MacroRecall(_MacroMetric):
 class MacroF1(_MacroMetric):
     """Macro-averaged F1: the mean over classes of one-versus-rest F1.
 
-    F1 of a class is the harmonic mean of its precision and recall. Accumulated over the whole epoch
-    like `MacroPrecision`, whose parameters it shares. Equals scikit-learn's
+    The F1 of a class is the harmonic mean of its precision and recall. Accumulated over the whole epoch
+    like `MacroPrecision`. Equals scikit-learn's
     ``f1_score(labels, predictions, average="macro", zero_division=zero_division)`` to the precision
     of `dtype`. Two scores go by this name [2]_: this one is the mean of the classes' F1, not the
     F1 of macro precision and macro recall that Sokolova and Lapalme define [1]_.
 
-    Parameters
-    ----------
-    num_classes : int >= 2
-        Number of classes.
-    classes : "seen" or "all"
-        The classes to average over, see `MacroPrecision`.
-    zero_division : 0.0, 1.0 or NaN
-        Score of a class neither labelled nor predicted, as happens with ``classes="all"``; NaN
-        leaves it out of the mean.
-    name : str, optional
-        Name in logs and histories; "macro_f1" when left out.
-    dtype : str or keras.DTypePolicy, optional
-        "float64" to count in double precision, see `MacroPrecision`.
-
-    Raises
-    ------
-    GtzanKerasError
-        An argument is out of its range, or a batch has the wrong shape.
+    {parameters}
 
     See Also
     --------

@@ -18,11 +18,13 @@ from sklearn.preprocessing import StandardScaler
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.two_branch_network import two_branch
+from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.catalogue import facts
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.classical import classical
 from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
+from gtzan_keras.training.settings import TrainingSettings
 
 COLUMNS = ("tempo", "rms_mean", "mfcc1_mean", "mfcc2_mean")
 GENRES = ["blues", "metal", "pop"]
@@ -68,7 +70,10 @@ def small_network(features: int) -> keras.Model:
 
 
 def validate(build: Callable, table: pd.DataFrame, folds: list[Split], **arguments):
-    return cross_validate(build, table, folds, **{"columns": COLUMNS, "epochs": 2, **arguments})
+    names = {field.name for field in dataclasses.fields(TrainingSettings)}
+    values = {name: arguments.pop(name) for name in names & arguments.keys()}
+    settings = TrainingSettings(**{"epochs": 2, "learning_rate": 1e-3, "schedule": "step", **values})
+    return cross_validate(build, table, folds, settings, **{"columns": COLUMNS, **arguments})
 
 
 @pytest.mark.parametrize("name", ["svm", "knn", "logistic_regression"])
@@ -147,15 +152,28 @@ def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, mo
     assert [GENRES[column] for column in targets.argmax(axis=1)] == table["label"].iloc[train].tolist()
 
 
-def test_the_learning_rate_is_halved_again_and_again(table, folds):
-    models = []
+def test_by_default_a_keras_model_is_trained_as_in_the_report(table, folds, monkeypatch):
+    rates = []
+    original = keras.Model.fit
 
-    def build(features):
-        models.append(small_network(features))
-        return models[-1]
+    def spy(self, *arguments, **keywords):
+        history = original(self, *arguments, **keywords)
+        rates.extend(history.history["learning_rate"])
+        return history
 
-    validate(build, table, folds[:1], epochs=6, halve_every=2, learning_rate=0.8)
-    assert float(models[-1].optimizer.learning_rate) == pytest.approx(0.1)
+    monkeypatch.setattr(keras.Model, "fit", spy)
+    cross_validate(small_network, table, folds[:1], columns=COLUMNS)
+    expected = [1e-3 / 2 ** (epoch // 10) for epoch in range(1, 51)]  # the rate after each epoch
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_a_keras_model_is_trained_in_float32_whatever_it_was_built_in(table, folds):
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    built = validate(small_network, table, folds[:1])
+    assert (built.rows[GENRES].to_numpy(np.float32).view(np.uint32) & 0xFFFF).any()  # not bfloat16's digits
+    keras.config.set_dtype_policy("float32")
+    plain = validate(small_network, table, folds[:1])
+    np.testing.assert_allclose(built.rows[GENRES], plain.rows[GENRES], atol=0.02)
 
 
 def test_a_keras_model_learns(folds, table):
@@ -167,7 +185,7 @@ def test_a_keras_model_learns(folds, table):
 
 @pytest.fixture(scope="module")
 def noise(separable) -> pd.DataFrame:
-    """Features that say nothing, of the tracks of a store whose pictures tell all."""
+    """Features that say nothing, of the tracks of a store whose spectrograms tell all."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"filename": [f"{track}.wav" for track in separable.track_id]})
     numbers = pd.DataFrame(rng.normal(size=(len(table), len(COLUMNS))), columns=[*COLUMNS])
@@ -175,53 +193,60 @@ def noise(separable) -> pd.DataFrame:
 
 
 def two(features: int) -> keras.Model:
-    return two_branch((features,), (8, 12, 1), 3, picture_filters=(8,), dense_units=(16,), dropout=0.0)
+    return two_branch((features,), (8, 12, 1), 3, spectrogram_filters=(8,), dense_units=(16,), dropout=0.0)
 
 
-def test_a_model_with_two_branches_sees_the_picture_of_each_rows_track(noise, separable, monkeypatch):
+def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise, separable, monkeypatch):
     seen = []
     original = keras.Model.fit
 
     def spy(self, inputs, targets, **keywords):
-        seen.append((inputs["picture"], targets))
+        seen.append((inputs["spectrogram"], targets))
         return original(self, inputs, targets, **keywords)
 
     monkeypatch.setattr(keras.Model, "fit", spy)
     folds = splits.folds(tracks_of(noise), k=3)
-    validate(two, noise, folds[:1], pictures=separable)
-    ((pictures, targets),) = seen
+    validate(two, noise, folds[:1], spectrograms=separable)
+    ((spectrograms, targets),) = seen
     tracks = [name[:-4] for name in noise["filename"] if name[:-4] in folds[0].train]
     expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
-    np.testing.assert_allclose(pictures, expected, atol=1e-6)
+    np.testing.assert_allclose(spectrograms, expected, atol=1e-6)
     genres = [separable.genres[code] for code in targets.argmax(axis=1)]
     assert genres == [track.split(".")[0] for track in tracks]
 
 
-def test_a_model_with_two_branches_learns_from_the_picture(noise, separable, make_store):
+def test_a_model_with_two_branches_learns_from_the_spectrogram(noise, separable, make_store):
     alike = noise.assign(**dict.fromkeys(COLUMNS, 1.0))
-    # Told apart by brightness: where in the picture something stands is lost in the pooling.
+    # Told apart by brightness: where in the spectrogram something stands is lost in the pooling.
     grey = np.random.default_rng(0).integers(30, size=(36, 8, 12), dtype=np.uint8)
     grey += np.repeat(np.array([0, 100, 200], np.uint8), 12)[:, None, None]
-    pictures = make_store(list(separable.track_id), grey)
+    spectrograms = make_store(list(separable.track_id), grey)
     folds = splits.folds(tracks_of(alike), k=3)[:1]
     result = validate(
-        two, alike, folds, pictures=pictures, epochs=40, halve_every=40, batch_size=8, learning_rate=1e-2
+        two,
+        alike,
+        folds,
+        spectrograms=spectrograms,
+        epochs=40,
+        schedule="plateau",
+        batch_size=8,
+        learning_rate=1e-2,
     )
     assert result.scores()["accuracy"].tolist() == [1.0]
 
 
-def test_rows_without_a_picture_are_left_out(noise, separable, make_store):
+def test_rows_without_a_spectrogram_are_left_out(noise, separable, make_store):
     ids = [track for track in separable.track_id if track != "metal.00000"]
-    result = validate(two, noise, splits.folds(tracks_of(noise), k=3), pictures=make_store(ids))
+    result = validate(two, noise, splits.folds(tracks_of(noise), k=3), spectrograms=make_store(ids))
     assert sorted(result.rows["track_id"]) == sorted(ids)
 
 
 def test_a_store_that_fits_no_row_is_refused(noise, make_store):
     folds = splits.folds(tracks_of(noise), k=3)
-    with pytest.raises(GtzanKerasError, match="several pictures a track"):
-        validate(two, noise, folds, pictures=make_store(["disco.00000", "disco.00000"]))
-    with pytest.raises(GtzanKerasError, match="no picture of any track"):
-        validate(two, noise, folds, pictures=make_store(["pop.00000", "jazz.00000"]))
+    with pytest.raises(GtzanKerasError, match="several spectrograms per track"):
+        validate(two, noise, folds, spectrograms=make_store(["disco.00000", "disco.00000"]))
+    with pytest.raises(GtzanKerasError, match="no spectrogram of any track"):
+        validate(two, noise, folds, spectrograms=make_store(["pop.00000", "jazz.00000"]))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, folds):
@@ -318,11 +343,11 @@ def test_random_rows_put_a_track_on_both_sides_and_say_so(segments):
 def test_random_rows_flatter_a_model_that_knows_tracks_by_heart(segments):
     build = lambda: classical("knn", n_neighbors=1)  # noqa: E731
     leaky = validate(build, segments, row_folds(segments, k=3))
-    honest = validate(build, segments, splits.folds(tracks_of(segments), k=3))
+    clean = validate(build, segments, splits.folds(tracks_of(segments), k=3))
     assert leaky.leaky
     assert leaky.scores()["leaky"].tolist() == [True, True, True]
     assert leaky.summary(by="row").at["accuracy", "mean"] > 0.95
-    assert honest.summary(by="row").at["accuracy", "mean"] < 0.8
+    assert clean.summary(by="row").at["accuracy", "mean"] < 0.8
 
 
 def test_single_rows_in_a_fold_that_is_not_marked_leaky_are_refused(segments):
@@ -374,6 +399,21 @@ def test_intervals_are_about_the_tracks_of_all_folds(segments):
     assert interval["high"] - interval["low"] == pytest.approx(2 * normal, rel=0.2)
 
 
+def test_intervals_resample_tracks_that_leaky_folds_test_several_times(segments):
+    result = validate(lambda: classical("svm"), segments, row_folds(segments, k=5))
+    pairs = len(result.tracks)  # a fold and a track
+    tracks = result.tracks["track_id"].nunique()
+    assert pairs > 3 * tracks
+    right = (result.tracks["genre"] == result.tracks["predicted"]).to_numpy()
+    codes = np.unique(result.tracks["track_id"], return_inverse=True)[1]
+    random = np.random.default_rng(1)
+    draws = random.integers(tracks, size=(4000, tracks))
+    hits, counts = np.bincount(codes, right), np.bincount(codes)
+    low, high = np.percentile(hits[draws].sum(axis=1) / counts[draws].sum(axis=1), [2.5, 97.5])
+    interval = result.intervals()["accuracy"]
+    assert (interval["low"], interval["high"]) == pytest.approx((low, high), abs=0.02)
+
+
 def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
     names = ["take.1.wav", "take.2.wav", "song.mp3"]
     own = pd.DataFrame({"filename": names, "label": "polka"})
@@ -392,8 +432,9 @@ def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
         (RandomForestClassifier, {"columns": ["tempo", "mfcc9_mean"]}, "no column mfcc9_mean"),
         (RandomForestClassifier, {"columns": []}, "columns is empty"),
         (RandomForestClassifier, {"folds": []}, "folds is empty"),
+        (RandomForestClassifier, {"augmentation": STRONG_AUGMENTATION}, "augmentation: expected None"),
         (RandomForestClassifier, {"exclude_genres": ["rock"]}, "no rock in the table; its genres are blues"),
-        (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "1 genre is left"),
+        (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "exclude_genres leaves 1 genres"),
         (RandomForestClassifier, {"folds": [Split("other", ("a.1",), (), ("b.1",))]}, "no row of its train"),
     ],
 )
@@ -410,5 +451,5 @@ def test_a_hole_in_the_table_is_named(table, folds):
 
 def test_scores_by_anything_else_are_refused(table, folds):
     result = validate(lambda: classical("knn"), table, folds[:1])
-    with pytest.raises(GtzanKerasError, match="expected 'track' or 'row'"):
+    with pytest.raises(GtzanKerasError, match="by='segment': expected track or row"):
         result.scores(by="segment")

@@ -8,6 +8,7 @@ from gtzan_keras import models
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.splits import Split, stratified
 from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
+from gtzan_keras.training.settings import TrainingSettings
 
 
 def test_the_final_training_takes_the_folds_mean_best_epoch_and_all_but_the_test_part(separable, tmp_path):
@@ -17,20 +18,18 @@ def test_the_final_training_takes_the_folds_mean_best_epoch_and_all_but_the_test
         separable,
         split,
         out=tmp_path,
+        settings=TrainingSettings(epochs=4, patience=1, learning_rate=0.01),
         k=3,
-        epochs=4,
-        patience=1,
-        learning_rate=0.01,
         verbose=0,
     )
-    found = run.settings["kfold"]
+    found = run.facts["kfold"]
     assert len(found["best_epochs"]) == 3
     assert len(run.history) == max(1, round(sum(found["best_epochs"]) / 3))
     assert set(run.split.train) == {*split.train, *split.validation}
     assert run.split.test == split.test
     assert sorted(path.name for path in tmp_path.glob("fold*")) == ["fold1", "fold2", "fold3"]
     records = [json.loads((tmp_path / f"fold{number}" / "run.json").read_text()) for number in (1, 2, 3)]
-    seconds = sum(record["settings"]["training"]["seconds"] for record in records)
+    seconds = sum(record["outcome"]["seconds"] for record in records)
     assert found["seconds"] == pytest.approx(seconds)
 
 
@@ -43,8 +42,8 @@ def test_every_track_but_the_test_part_validates_once(separable, tmp_path):
         separable,
         split,
         out=tmp_path,
+        settings=TrainingSettings(epochs=1),
         k=2,
-        epochs=1,
         verbose=0,
     )
     validated = [load_run(tmp_path / f"fold{number}").split.validation for number in (1, 2)]

@@ -1,4 +1,4 @@
-"""Networks of hand-crafted features: the 1-D CNN and the two-branch model."""
+"""Networks on hand-crafted features: the 1-D CNN and the two-branch model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pool(x: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def two() -> keras.Model:
     keras.utils.set_random_seed(0)
-    sizes = {"filters": (4, 8), "picture_filters": (4, 8), "dense_units": (16,)}
+    sizes = {"filters": (4, 8), "spectrogram_filters": (4, 8), "dense_units": (16,)}
     return two_branch((11,), (16, 16, 1), 3, **sizes)
 
 
@@ -35,7 +35,7 @@ def samples() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {
         "features": rng.normal(size=(12, 11)).astype("float32"),
-        "picture": rng.random((12, 16, 16, 1)).astype("float32"),
+        "spectrogram": rng.random((12, 16, 16, 1)).astype("float32"),
     }
 
 
@@ -79,39 +79,39 @@ def test_feature_cnn_without_dropout_has_no_dropout_layers():
         ({"dropout": 1.0}, "is 1.0; expected a share"),
     ],
 )
-def test_feature_cnn_refuses_what_fits_no_network(arguments, words):
+def test_feature_cnn_refuses_wrong_arguments(arguments, words):
     with pytest.raises(GtzanKerasError, match=words):
         feature_cnn(**arguments)
 
 
 def test_two_branch_has_the_parameters_counted_by_hand(two):
     features = (3 * 4 + 4) + (3 * 4 * 8 + 8)
-    picture = (9 * 4 + 4) + (9 * 4 * 8 + 8)
-    head = ((2 * 8 + 8) * 16 + 16) + (16 * 3 + 3)  # 11 features pooled twice leave 2; pictures 8 averages
-    assert two.count_params() == features + picture + head
+    spectrogram = (9 * 4 + 4) + (9 * 4 * 8 + 8)
+    head = ((2 * 8 + 8) * 16 + 16) + (16 * 3 + 3)  # 11 features pooled twice leave 2; spectrograms 8 averages
+    assert two.count_params() == features + spectrogram + head
 
 
-@pytest.mark.parametrize("branch", ["features", "picture"])
-def test_two_branch_listens_to_both_inputs(two, samples, branch):
+@pytest.mark.parametrize("branch", ["features", "spectrogram"])
+def test_two_branch_uses_both_inputs(two, samples, branch):
     other = {**samples, branch: 1 - samples[branch]}
     assert not np.allclose(two(samples), two(other), atol=1e-4)
 
 
 def test_two_branch_learns_from_inputs_by_name(samples):
     keras.utils.set_random_seed(0)
-    model = two_branch((11,), (16, 16, 1), 2, filters=(4,), picture_filters=(4,), dropout=0.0)
+    model = two_branch((11,), (16, 16, 1), 2, filters=(4,), spectrogram_filters=(4,), dropout=0.0)
     model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False)
     labels = (samples["features"][:, 0] > 0).astype("int32")
     losses = model.fit(samples, labels, epochs=15, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2
 
 
-def test_two_branch_says_the_same_after_saving_and_loading(two, samples, tmp_path: Path):
+def test_two_branch_predicts_the_same_after_saving_and_loading(two, samples, tmp_path: Path):
     two.save(tmp_path / "two.keras")
     again = keras.saving.load_model(tmp_path / "two.keras")
     np.testing.assert_array_equal(np.asarray(again(samples)), np.asarray(two(samples)))
 
 
-def test_two_branch_refuses_a_picture_that_is_pooled_away():
+def test_two_branch_refuses_a_spectrogram_that_is_pooled_away():
     with pytest.raises(GtzanKerasError, match="too small for 3 blocks"):
         two_branch((51,), (4, 128, 1))

@@ -1,7 +1,8 @@
-"""A frozen base is computed once an image, gives the same training, and is thawed in a second stage."""
+"""A frozen base is computed once per sample, gives the same training, and is unfrozen in a second stage."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from gtzan_keras.training.fine_tune import fine_tune
 from gtzan_keras.training.fit import train
 from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
 from gtzan_keras.training.run import Run, load_run
+from gtzan_keras.training.settings import TrainingSettings
 
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)
@@ -59,8 +61,16 @@ def transfer(**arguments: Any) -> keras.Model:
 
 
 def fit(model: keras.Model, store: SpectrogramStore, out: Path, **arguments: Any) -> Run:
-    settings = {"epochs": 3, "batch_size": 3, "learning_rate": 0.01, "verbose": 0, **arguments}
-    return train(model, store, SPLIT, out=out, **settings)
+    options = {name: arguments.pop(name) for name in ("cache_frozen", "resume") if name in arguments}
+    settings = TrainingSettings(**{"epochs": 3, "batch_size": 3, "learning_rate": 0.01, **arguments})
+    return train(model, store, SPLIT, settings, out=out, verbose=0, **options)
+
+
+def tune(run: Run, trainable_from: str, rate: float = 1e-5, **arguments: Any) -> Run:
+    names = ("out", "cache_frozen", "resume")
+    options = {name: arguments.pop(name) for name in names if name in arguments}
+    settings = dataclasses.replace(run.settings, **{"learning_rate": rate, "epochs": 1, **arguments})
+    return fine_tune(run, trainable_from, settings, verbose=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +147,7 @@ def test_the_frozen_part_ends_where_all_paths_meet() -> None:
 
 def test_large_feature_maps_are_not_kept() -> None:
     model = vgg16((64, 64, 1), 2, weights=None, trainable_from="block2_conv1")
-    assert frozen_part(model) is None  # 32 x 32 x 64 numbers for each picture of 64 x 64
+    assert frozen_part(model) is None  # 32 x 32 x 64 numbers for each image of 64 x 64
     deeper = frozen_part(vgg16((64, 64, 1), 2, weights=None, trainable_from="block5_conv1"))
     assert deeper is not None
     assert deeper[0].output_shape == (None, 4, 4, 512)
@@ -158,8 +168,8 @@ def test_training_on_kept_features_is_training_on_images(
 
     one = fit(build(), store, tmp_path / "one", cache_frozen=tmp_path)
     other = fit(build(), store, tmp_path / "other", cache_frozen=False)
-    assert one.settings["training"]["frozen_part_cached"]
-    assert not other.settings["training"]["frozen_part_cached"]
+    assert one.outcome.frozen_part_cached
+    assert not other.outcome.frozen_part_cached
     pd.testing.assert_frame_equal(one.history, other.history, rtol=1e-3)
     images = store.as_input(store.read())
     np.testing.assert_allclose(one.model(images), other.model(images), atol=1e-4)
@@ -178,7 +188,7 @@ def test_with_augmentation_nothing_is_kept(store: SpectrogramStore, tmp_path: Pa
         transfer(), store, tmp_path / "run", epochs=1, augmentation=Augmentation(mixup=0.2),
         cache_frozen=tmp_path,
     )  # fmt: skip
-    assert not run.settings["training"]["frozen_part_cached"]
+    assert not run.outcome.frozen_part_cached
     assert not list(tmp_path.glob("*-frozen-*"))
 
 
@@ -205,10 +215,10 @@ def features_of(store: SpectrogramStore, model: keras.Model, ids: tuple[str, ...
     return FrozenFeatures(parts[0], store, ids, folder)
 
 
-def test_the_file_lies_beside_the_store_unless_said_otherwise(store: SpectrogramStore) -> None:
+def test_the_file_is_next_to_the_store_by_default(store: SpectrogramStore) -> None:
     run = fit(transfer(), store, store.path.parent / "run", epochs=1)
     assert len(list(store.path.parent.glob("tiny-frozen-*.h5"))) == 1
-    assert run.settings["training"]["frozen_part_cached"]
+    assert run.outcome.frozen_part_cached
 
 
 def test_features_are_the_bases_output_in_the_order_of_the_batches(
@@ -275,23 +285,23 @@ def test_what_was_begun_and_not_ended_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_is_made_anew(
+def test_a_damaged_file_is_computed_again(
     store: SpectrogramStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = features_of(store, transfer(), SPLIT.test, tmp_path).path
     path.write_bytes(path.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING):
         again = features_of(store, transfer(), SPLIT.test, tmp_path)
-    assert "it is made anew" in caplog.text
+    assert "computing it again" in caplog.text
     with h5py.File(again.path) as file:
         assert file["there"][:].sum() == 2
 
 
-def test_a_folder_that_can_not_be_written_to_is_one_clear_error(
+def test_a_folder_that_cannot_be_written_to_is_one_clear_error(
     store: SpectrogramStore, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(GtzanKerasError, match=r"can not be kept there .* cache_frozen="):
+    with pytest.raises(GtzanKerasError, match=r"cannot write the frozen base.* cache_frozen="):
         fit(transfer(), store, tmp_path / "run", cache_frozen=tmp_path / "file")
 
 
@@ -300,7 +310,7 @@ def test_a_folder_that_can_not_be_written_to_is_one_clear_error(
 
 @pytest.fixture(scope="module")
 def tuned(cached: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return fine_tune(cached, "block2_conv", 1e-4, out=tmp_path_factory.mktemp("tuned"), epochs=2, verbose=0)
+    return tune(cached, "block2_conv", 1e-4, out=tmp_path_factory.mktemp("tuned"), epochs=2)
 
 
 def changed(before: keras.Model, after: keras.Model) -> set[str]:
@@ -322,8 +332,8 @@ def test_layers_change_from_the_named_one_on(cached: Run, tuned: Run) -> None:
 
 
 def test_the_second_stage_starts_from_the_first_ones_best(cached: Run, tmp_path: Path) -> None:
-    still = fine_tune(cached, "block2_conv", 1e-30, out=tmp_path, epochs=1, verbose=0)
-    best = cached.settings["training"]["best_epoch"]
+    still = tune(cached, "block2_conv", 1e-30, out=tmp_path)
+    best = cached.outcome.best_epoch
     assert still.history["val_loss"].iloc[-1] == pytest.approx(cached.history["val_loss"].iloc[best - 1])
 
 
@@ -333,7 +343,7 @@ def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
     assert history["stage"].tolist() == [1, 1, 1, 2, 2]
     np.testing.assert_allclose(history["learning_rate"], [0.01] * 3 + [1e-4] * 2, rtol=1e-5)
     pd.testing.assert_frame_equal(history.iloc[:3].drop(columns="stage"), cached.history)
-    best = tuned.settings["training"]["best_epoch"]
+    best = tuned.outcome.best_epoch
     assert best == 4 + int(history["val_loss"].iloc[3:].reset_index(drop=True).argmin())
     assert len(plots.history(history, best_epoch=best).axes) == 4
 
@@ -341,30 +351,27 @@ def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
 def test_the_second_stage_is_a_run_like_any_other(cached: Run, tuned: Run) -> None:
     again = load_run(tuned.folder)
     pd.testing.assert_frame_equal(again.history, tuned.history)
-    training = again.settings["training"]
-    assert training["first_stage"] == cached.settings["training"]
-    assert training["batch_size"] == 3
-    assert again.settings["trainable_from"] == "block2_conv"
-
-
-def test_the_second_stage_keeps_the_firsts_settings(store: SpectrogramStore, tmp_path: Path) -> None:
-    options = {
-        "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "ema": 0.5, "patience": 4,
-        "monitor": "val_accuracy", "plateau_patience": 2, "class_weights": True, "seed": 5,
-        "keep_best": False, "augmentation": Augmentation(mixup=0.2),
+    assert again.outcome.first_stage == {
+        "settings": cached.settings.to_dict(), "outcome": dataclasses.asdict(cached.outcome)
     }  # fmt: skip
-    first = fit(transfer(), store, tmp_path / "run", epochs=1, **options)
-    second = fine_tune(first, "predictions", 0.01, out=tmp_path / "tuned", epochs=1, verbose=0)
-    said, kept = first.settings["training"], second.settings["training"]
-    own = {"first_stage", "epochs", "best_epoch", "seconds", "frozen_part_cached"}
-    assert {key: kept[key] for key in kept if key not in own} == {
-        key: said[key] for key in said if key not in own
-    }
+    assert again.settings.batch_size == 3
+    assert again.facts["trainable_from"] == "block2_conv"
+
+
+def test_by_default_the_second_stage_has_the_firsts_settings_and_a_low_rate(
+    cached: Run, tmp_path: Path
+) -> None:
+    def stop(epoch: int, logs: object) -> None:
+        stopper.model.stop_training = True
+
+    stopper = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+    second = fine_tune(cached, "predictions", out=tmp_path, verbose=0, callbacks=[stopper])
+    assert second.settings == dataclasses.replace(cached.settings, learning_rate=1e-5, epochs=30)
 
 
 def test_frozen_batch_normalisation_keeps_its_statistics(store: SpectrogramStore, tmp_path: Path) -> None:
     first = fit(transfer(normalization="batch"), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
-    second = fine_tune(first, "block2_norm", out=tmp_path / "tuned", epochs=1, verbose=0)
+    second = tune(first, "block2_norm", out=tmp_path / "tuned")
     assert changed(first.model, second.model) == {
         "block2_norm", "block3_conv", "block3_norm", "dense_1", "dense_1_norm", "predictions",
     }  # fmt: skip
@@ -372,17 +379,17 @@ def test_frozen_batch_normalisation_keeps_its_statistics(store: SpectrogramStore
 
 def test_by_default_the_first_stages_folder_holds_the_second(store: SpectrogramStore, tmp_path: Path) -> None:
     first = fit(transfer(), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
-    second = fine_tune(first, "predictions", epochs=1, verbose=0, cache_frozen=tmp_path)
+    second = tune(first, "predictions", cache_frozen=tmp_path)
     assert (second.folder, second.name) == (first.folder, first.name)
     assert load_run(first.folder).history["stage"].tolist() == [1, 2]
 
 
-def test_an_interrupted_second_stage_goes_on_without_the_first(
+def test_an_interrupted_second_stage_continues_without_the_first(
     store: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def both_stages(folder: Path) -> Run:
-        options: dict[str, Any] = {"resume": True, "cache_frozen": tmp_path, "epochs": 3, "verbose": 0}
-        return fine_tune(fit(transfer(), store, folder, **options), "block3_conv", 1e-3, **options)
+        options: dict[str, Any] = {"resume": True, "cache_frozen": tmp_path, "epochs": 3}
+        return tune(fit(transfer(), store, folder, **options), "block3_conv", 1e-3, **options)
 
     begun: list[int] = []
 
@@ -410,8 +417,7 @@ def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_p
 
 
 def test_the_second_stage_is_trained_in_the_precision_that_is_asked_for(cached: Run, tmp_path: Path) -> None:
-    options = {"epochs": 1, "verbose": 0, "cache_frozen": tmp_path, "precision": "bfloat16"}
-    run = fine_tune(cached, "predictions", out=tmp_path, **options)
+    run = tune(cached, "predictions", out=tmp_path, cache_frozen=tmp_path, precision="bfloat16")
     assert {layer.compute_dtype for layer in run.model.layers if layer.weights} == {"float32"}
     assert changed(cached.model, run.model) == {"predictions"}
     with h5py.File(next(tmp_path.glob("tiny-frozen-*.h5"))) as file:

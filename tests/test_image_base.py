@@ -16,8 +16,8 @@ import pytest
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.image_bases import IMAGE_BASES, freeze, image_base, vgg16
+from gtzan_keras.models.layers import clone
 from gtzan_keras.models.saving import load_model, save_model
-from gtzan_keras.training.fit import clone
 from gtzan_keras.training.frozen import frozen_part
 
 SHAPE = (32, 32, 3)

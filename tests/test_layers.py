@@ -11,8 +11,11 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
+from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, models, train
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.layers import DropBlock2D
+from gtzan_keras.models.layers import DropBlock2D, FusedBatchNormalization, all_layers, clone, mish
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training import fit
 
 # height, width, block side: square, both kinds of not square, single values, a block longer than one side
 # or than both, the block the whole map.
@@ -259,3 +262,178 @@ def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], m
 def test_what_is_no_feature_map_is_refused() -> None:
     with pytest.raises(GtzanKerasError, match=r"input is \(2, 3\); expected \(batch, height, width, chan"):
         DropBlock2D(0.1)(np.ones((2, 3), "float32"))
+
+
+# ---- fused kernels: Keras' own layers and derivatives are the reference
+
+SHAPE = (3, 5, 7, 4)
+
+
+def normalizing(trainable: bool = True, **options: Any) -> keras.Model:
+    """Batch normalization with weights that are not the initial ones."""
+    layer = keras.layers.BatchNormalization(trainable=trainable, **options)
+    model = keras.Sequential([keras.Input(SHAPE[1:]), layer])
+    random = np.random.default_rng(1)
+    model.set_weights([random.uniform(0.5, 2, weights.shape) for weights in model.get_weights()])
+    return model
+
+
+def fused(model: keras.Model) -> keras.Model:
+    return clone(model, lambda layer: layer.dtype_policy, fused=True)
+
+
+def step(model: keras.Model, training: bool, dtype: str = "float32") -> list[np.ndarray]:
+    """Output, derivatives by input and weights, and all weights after one call."""
+    random = np.random.default_rng(2)
+    images = tf.constant(random.normal(3, 2, SHAPE), dtype)
+    weight = tf.constant(random.normal(0, 1, SHAPE), "float32")
+
+    @tf.function
+    def call() -> tuple[Any, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            out = model(images, training=training)
+            loss = tf.reduce_sum(tf.cast(out, "float32") * weight)
+        return out, tape.gradient(loss, [images, *[v.value for v in model.trainable_variables]])
+
+    out, slopes = call()
+    return [np.asarray(tf.cast(value, "float32")) for value in (out, *slopes)] + model.get_weights()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"scale": False},
+        {"center": False},
+        {"momentum": 0.5, "epsilon": 0.1},
+        {"axis": 3},
+        {"trainable": False},
+        {"axis": 1},
+        {"renorm": True},
+    ],
+    ids=str,
+)
+def test_fused_batch_normalization_is_that_of_keras(training: bool, options: dict[str, Any]) -> None:
+    model = normalizing(**options)
+    copied = fused(model)
+    assert type(copied.layers[0]) is FusedBatchNormalization
+    for one, other in zip(step(copied, training), step(model, training), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_in_bfloat16_statistics_and_scale_are_not_rounded() -> None:
+    expected = step(normalizing(), training=True)
+    found = step(fused(normalizing()), training=True, dtype="bfloat16")
+    np.testing.assert_allclose(found[0], expected[0], rtol=2**-7, atol=2**-7)  # the feature map is
+    for one, other in zip(found[-2:], expected[-2:], strict=True):  # moving mean and variance
+        np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_feature_maps_keep_their_precision() -> None:
+    layer = FusedBatchNormalization()
+    for dtype in ("bfloat16", "float32"):
+        assert layer(tf.zeros(SHAPE, dtype), training=True).dtype == dtype
+        assert layer(keras.KerasTensor(SHAPE, dtype=dtype)).dtype == dtype
+
+
+def test_one_value_per_channel_has_no_variance() -> None:
+    layer = FusedBatchNormalization(momentum=0.5)
+    layer(np.array([[[[2.0, 4.0]]]], "float32"), training=True)
+    np.testing.assert_allclose(layer.moving_mean, [1, 2])
+    np.testing.assert_allclose(layer.moving_variance, [0.5, 0.5])
+
+
+def test_a_mask_is_left_to_keras() -> None:
+    images = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
+    mask = np.random.default_rng(1).random(SHAPE[:3]) > 0.5
+    model = normalizing()
+    copied = fused(model)
+    outs = [m.layers[0](images, training=True, mask=mask) for m in (copied, model)]
+    np.testing.assert_array_equal(*outs)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.BatchNormalization(dtype="float64"),
+        type("Own", (keras.layers.BatchNormalization,), {})(),
+        keras.layers.Activation("relu"),
+    ],
+    ids=["float64", "subclass", "relu"],
+)
+def test_other_layers_are_not_exchanged(layer: keras.layers.Layer) -> None:
+    copied = fused(keras.Sequential([keras.Input(SHAPE[1:]), layer])).layers[0]
+    assert type(copied) is type(layer)
+    assert getattr(copied, "activation", None) is getattr(layer, "activation", None)
+
+
+def test_a_clone_has_the_same_output_also_in_training_and_leaves_the_model_alone() -> None:
+    model = models.yolov4((32, 32, 1), 3, width=0.125, depth=0.1)
+    copied = fused(model)
+    images = np.random.default_rng(0).random((2, 32, 32, 1), dtype="float32")
+    np.testing.assert_allclose(copied(images), model(images), rtol=1e-3, atol=1e-5)
+    # The same random seeds: DropBlock and dropout drop the same.
+    np.testing.assert_allclose(copied(images, training=True), model(images, training=True), atol=2e-3)
+    exchanged = [layer for layer in all_layers(copied) if isinstance(layer, FusedBatchNormalization)]
+    assert len(exchanged) > 50
+    assert copied.get_layer("stem_mish").activation is mish
+    assert not any(isinstance(layer, FusedBatchNormalization) for layer in all_layers(model))
+    assert model.get_layer("stem_mish").activation is keras.activations.mish
+
+
+def test_mish_and_its_derivative_are_those_of_keras_in_float64() -> None:
+    points = np.concatenate([np.linspace(-30, 30, 2001), [-1e4, -100, -88, 88, 100, 1e4]])
+    values = {}
+    for function, dtype in ((mish, "float32"), (keras.activations.mish, "float64")):
+        x = tf.constant(points, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        values[dtype] = np.asarray(y), np.asarray(tape.gradient(y, x))
+    for one, other in zip(values["float32"], values["float64"], strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
+
+
+def test_mish_of_bfloat16_is_rounded_once() -> None:
+    x = tf.constant(np.linspace(-8, 8, 101), "bfloat16")
+    exact = keras.activations.mish(tf.cast(x, "float64"))
+    np.testing.assert_array_equal(mish(x), tf.cast(tf.cast(exact, "float32"), "bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "xla", "expected"),
+    [("tensorflow", False, True), ("tensorflow", True, False), ("jax", False, False)],
+)
+def test_fused_kernels_are_for_tensorflow_without_xla(
+    monkeypatch: pytest.MonkeyPatch, backend: str, xla: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr("gtzan_keras.models.device.use_xla", lambda: xla)
+    assert fit._has_fused_kernels() is expected
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_with_fused_kernels_is_training_without(
+    tmp_path: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SpectrogramSpec(name="tiny", n_mels=16, height=16, width=16)
+    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
+    images = np.random.default_rng(0).integers(256, size=(40, 16, 16), dtype=np.uint8)
+    images[20:, :8] //= 2
+    store = SpectrogramStore.from_arrays(tmp_path / "tiny.h5", images, ids, spec)
+    split = Split("by hand", tuple(ids[2:20] + ids[22:]), tuple(ids[:2] + ids[20:22]), ())
+    settings = TrainingSettings(epochs=3, learning_rate=0.01, precision=precision)
+    histories = []
+    for use in (False, True):
+        monkeypatch.setattr(fit, "_has_fused_kernels", lambda use=use: use)
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input(spec.shape)
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, use_bias=False)(inputs))
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("mish")(x))
+        model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+        run = train(model, store, split, settings, out=tmp_path / str(use), verbose=0)
+        histories.append(run.history[["loss", "val_loss"]].to_numpy())
+    tolerance = 1e-4 if precision == "float32" else 0.02
+    np.testing.assert_allclose(*histories, rtol=tolerance)

@@ -102,7 +102,7 @@ def _from_audio(
                 feature_table(tracks, jobs=jobs, path=path)
             table = load_feature_table(path)
         elif kind == VGGISH:
-            from gtzan_keras.inference.embed import embed
+            from gtzan_keras.inference.embed import embed, embeddings_current
 
             path = stores / f"{stem}-vggish-{zlib.crc32((weights or 'hub').encode()):08x}.h5"
             source: Any = weights or "hub"
@@ -113,7 +113,8 @@ def _from_audio(
 
                 keras.utils.set_random_seed(0)
                 source = vggish(None if weights == "none" else weights)
-            embed(tracks, path, source=source, trim=True, jobs=jobs)
+            if not embeddings_current(path, tracks, source, trim=True):
+                embed(tracks, path, source=source, trim=True, jobs=jobs)
             store = open_store(path)
         else:
             from gtzan_keras.store.preprocess import preprocess

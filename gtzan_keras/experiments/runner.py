@@ -22,6 +22,7 @@ from gtzan_keras.experiments.recipe import Recipe
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
 from gtzan_keras.training.evaluate import SCORES, result_path
+from gtzan_keras.training.settings import TrainingSettings
 
 __all__ = ["PROTOCOLS", "protocol_of", "run"]
 
@@ -64,12 +65,20 @@ class _Seed:
         return f"{self.recipe.name}, {self.protocol}, seed {self.seed}"
 
     @property
-    def training(self) -> dict[str, Any]:
-        """The recipe's settings, for no more epochs than asked for."""
-        settings = dict(self.recipe.training)
-        if self.max_epochs is not None and "epochs" in settings:
-            settings["epochs"] = min(self.max_epochs, settings["epochs"])
-        return settings
+    def settings(self) -> TrainingSettings:
+        """The recipe's settings, for no more epochs than asked for, in the policy that is set."""
+        import keras
+
+        given = dict(self.recipe.training)
+        if self.sources.table is not None:
+            given = {"schedule": "step", "keep_best": False, **given}
+            given.pop("halve_every", None)
+        else:
+            words = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+            given["precision"] = words.get(keras.config.dtype_policy().name, "auto")
+        settings = TrainingSettings.from_dict({**given, "seed": self.seed})
+        epochs = min(self.max_epochs or settings.epochs, settings.epochs)
+        return replace(settings, epochs=epochs)
 
 
 def run(
@@ -258,7 +267,6 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
     from gtzan_keras import models
     from gtzan_keras.report.page import report_run, write_figures
     from gtzan_keras.report.plots import grid_heat_map
-    from gtzan_keras.store.augmentation import Augmentation
     from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fine_tune import fine_tune
@@ -268,9 +276,7 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
     recipe, seed, max_epochs, store = one.recipe, one.seed, one.max_epochs, one.sources.store
     assert store is not None
     store = store.without(recipe.without) if recipe.without else store
-    training = {**one.training, "precision": None}  # models are built in the policy that is set
-    if "augmentation" in training:
-        training["augmentation"] = Augmentation(**training["augmentation"])
+    settings = one.settings
     shape: tuple[int | None, ...] = store.spec.shape
     if recipe.training.get("augmentation", {}).get("crop"):
         shape = (shape[0], None, shape[2])  # learns from segments, answers for whole clips
@@ -294,38 +300,40 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
                 store,
                 split,
                 recipe.grid,
+                settings,
                 out=folder / "search",
-                seed=seed,
                 verbose=verbose,
-                **training,
             )
             seconds = float(table["seconds"].sum())
             if len(recipe.grid) == 2:
                 write_figures({"grid": grid_heat_map(table, *recipe.grid)}, folder)
-            of_build, of_training = divided({name: table[name].iloc[0].item() for name in recipe.grid})
+            of_build, of_training = divided({name: table[name].iloc[0] for name in recipe.grid})
             arguments |= of_build
-            training |= of_training
-        settings = {
+            settings = replace(settings, **of_training)
+        record = {
             "data": one.sources.name,
             "builder": recipe.builder,
             "arguments": arguments,
             "command": one.command,
         }
-        options: dict[str, Any] = {"seed": seed, "settings": settings, "verbose": verbose, **training}
+        options: dict[str, Any] = {"out": folder, "resume": True, "facts": record, "verbose": verbose}
         if recipe.kfold:
             group: Any = None if one.protocol in ("published", "random") else "artist"
             made = train_kfold_then_full(
-                build, store, split, out=folder, k=recipe.kfold, group=group, resume=True, **options
+                build, store, split, settings, k=recipe.kfold, group=group, **options
             )
         else:
             label = one.name + (f", fold {number}" if len(parts) > 1 else "")
-            made = train(build(), store, split, out=folder, name=label, resume=True, **options)
+            made = train(build(), store, split, settings, name=label, **options)
         if recipe.fine_tune:
             second = dict(recipe.fine_tune)
             if max_epochs is not None:
                 second["epochs"] = min(max_epochs, second["epochs"])
-            made = fine_tune(made, **second, resume=True, verbose=verbose)
-        results.append({**evaluate(made), "seconds": seconds + _seconds(made.settings)})
+            layer = second.pop("trainable_from", "block3_conv1")
+            second = {"learning_rate": 1e-5, "epochs": 30, **second}
+            made = fine_tune(made, layer, replace(settings, **second), resume=True, verbose=verbose)
+        seconds += made.outcome.seconds + made.facts.get("kfold", {}).get("seconds", 0.0)
+        results.append({**evaluate(made), "seconds": seconds})
         # Says from now on whose it is: a fold, or a seed that is not complete, is no run by itself.
         fold = {"fold": number} if len(parts) > 1 else {}
         _keep(folder, results[-1], {"recipe": recipe.name, "protocol": one.protocol, "seed": seed, **fold})
@@ -334,15 +342,6 @@ def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
         keras.backend.clear_session()  # which would forget the precision too
         keras.config.set_dtype_policy(policy)
     return results[0] if len(results) == 1 else _pooled(results, one.name)
-
-
-def _seconds(settings: Mapping[str, Any]) -> float:
-    """What all trainings behind a run took: its folds and its stages."""
-    total, stage = settings.get("kfold", {}).get("seconds", 0.0), settings["training"]
-    while stage is not None:
-        total += stage["seconds"]
-        stage = stage.get("first_stage")
-    return total
 
 
 def _features(one: _Seed) -> dict[str, Any]:
@@ -366,18 +365,17 @@ def _features(one: _Seed) -> dict[str, Any]:
         shapes = [(features,)] if store is None else [(features,), store.spec.shape]
         return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
 
-    training = one.training
+    settings = one.settings
     begin = time.perf_counter()
     found = cross_validate(
         build,
         table,
         _splits(one),
+        settings,
         columns=columns,
         threshold=None if is_classical else threshold,
         exclude_genres=recipe.without,
-        pictures=store,
-        seed=one.seed,
-        **training,
+        spectrograms=store,
     )
     seconds = time.perf_counter() - begin
     facts = one.sources.tracks.set_index("track_id")
@@ -418,7 +416,7 @@ def _features(one: _Seed) -> dict[str, Any]:
         },
         "folds": folds,
         "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
-        "training": {**training, "seed": one.seed},
+        "training": {**settings.to_dict(), "max_epochs": settings.epochs},
         "environment": environment(),
         "date": date.today().isoformat(),
         "command": one.command,

@@ -1,7 +1,11 @@
-"""Layers of our own. Importing this module makes them known to Keras, which opening a saved model needs."""
+"""Custom layers, and copies of models with other layers.
+
+Importing this module registers the layers with Keras, which opening a saved model needs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -9,7 +13,10 @@ from keras import ops
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["DropBlock2D"]
+__all__ = ["DropBlock2D", "FusedBatchNormalization", "all_layers", "clone", "copy_state", "mish"]
+
+_LARGE = 20.0
+"""From here on Mish is the identity in float32, and the exponential must not overflow."""
 
 
 @keras.saving.register_keras_serializable(package="gtzan_keras")
@@ -159,3 +166,184 @@ class DropBlock2D(keras.layers.Layer):
 def _float(size: Any) -> Any:
     """A size as a number to calculate with: Python's own where it is known, else a float32 tensor."""
     return float(size) if isinstance(size, int) else ops.cast(size, "float32")
+
+
+@keras.saving.register_keras_serializable(package="gtzan_keras")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization by TensorFlow's fused kernel: Keras' values up to rounding, in less time on a CPU.
+
+    Keras composes batch normalization from single operations, each of which walks through the whole feature
+    map, forward and backward. `gtzan_keras.train` exchanges layers in the copy that it trains; a saved model
+    has Keras' own. Feature maps keep the precision they come in; statistics, scale and offset are float32.
+    What the kernel does not support (another axis than the last of four, masks, `synchronized`, `renorm`,
+    other backends) is computed by Keras.
+
+    Parameters
+    ----------
+    **kwargs
+        Of `keras.layers.BatchNormalization`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.models.layers import FusedBatchNormalization
+    >>> maps = np.array([1.0, 3.0], "float32").reshape(2, 1, 1, 1)
+    >>> np.asarray(FusedBatchNormalization(epsilon=0)(maps, training=True)).ravel().tolist()
+    [-1.0, 1.0]
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "autocast": False, "dtype": "float32"})
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize a batch of feature maps, and update the moving statistics in training."""
+        if (
+            keras.backend.backend() != "tensorflow"
+            or (mask is not None or self.synchronized or self.renorm)
+            or (len(inputs.shape) != 4 or self.axis not in (-1, 3))
+            or keras.backend.standardize_dtype(inputs.dtype) not in ("float32", "bfloat16", "float16")
+        ):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        learning = bool(training) and self.trainable
+        mean, variance = self.moving_mean, self.moving_variance
+        found = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(mean.shape),
+            offset=tf.convert_to_tensor(self.beta) if self.center else tf.zeros(mean.shape),
+            mean=tf.constant([]) if learning else tf.convert_to_tensor(mean),
+            variance=tf.constant([]) if learning else tf.convert_to_tensor(variance),
+            epsilon=self.epsilon,
+            is_training=learning,
+        )
+        if learning:
+            # The kernel's variance is that of a sample (n - 1), Keras keeps that of the batch (n).
+            count = tf.cast(tf.size(inputs) // mean.shape[0], tf.float32)
+            biased = found.batch_variance * (tf.maximum(count - 1, 1) / count)
+            for kept, new in ((mean, found.batch_mean), (variance, biased)):
+                kept.assign(kept * self.momentum + new * (1 - self.momentum))
+        return found.y
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return a tensor of the input's shape and precision."""
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="gtzan_keras")
+def mish(x: Any) -> Any:
+    """Mish, x tanh(softplus(x)), from one exponential and with a custom gradient; TensorFlow only.
+
+    With e = exp(x) and n = e (e + 2), tanh(log(1 + e)) = n / (n + 2). On other backends, and in float64,
+    this is `keras.activations.mish`.
+
+    Parameters
+    ----------
+    x : tensor
+        Of any shape and floating type; computed in float32.
+
+    Returns
+    -------
+    tensor
+        Of the same shape and type.
+
+    References
+    ----------
+    Misra, "Mish: A self regularized non-monotonic activation function", BMVC 2020 (arXiv:1908.08681).
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.layers import mish
+    >>> [round(float(value), 4) for value in mish([-1.0, 0.0, 1.0, 50.0])]
+    [-0.3034, 0.0, 0.8651, 50.0]
+    """
+    if isinstance(x, keras.KerasTensor):
+        return keras.activations.mish(x)
+    x = ops.convert_to_tensor(x)
+    if keras.backend.backend() != "tensorflow" or keras.backend.standardize_dtype(x.dtype) == "float64":
+        return keras.activations.mish(x)
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def compute(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def parts() -> tuple[Any, Any, Any]:
+            value = tf.cast(x, tf.float32)
+            power = tf.exp(tf.minimum(value, _LARGE))
+            return value, power, power * (power + 2)
+
+        def gradient(upstream: Any) -> Any:
+            value, power, n = parts()  # computed again: cheaper than keeping them until now
+            slope = n / (n + 2) + value * 4 * power * (power + 1) / tf.square(n + 2)
+            return upstream * tf.cast(slope, x.dtype)
+
+        value, _, n = parts()
+        return tf.cast(value * (n / (n + 2)), x.dtype), gradient
+
+    return compute(x)
+
+
+def all_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yield a model or layer and every layer inside it, also in nested models and wrappers.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from gtzan_keras.models.layers import all_layers
+    >>> inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")], name="inner")
+    >>> [layer.name for layer in all_layers(keras.Sequential([inner], name="outer"))]
+    ['outer', 'inner', 'a']
+    """
+    yield layer
+    inner = [layer.layer] if isinstance(layer, keras.layers.Wrapper) else getattr(layer, "layers", ())
+    for part in inner:
+        yield from all_layers(part)
+
+
+def clone(
+    model: keras.Model, dtype_of: Callable[[keras.layers.Layer], Any], fused: bool = False
+) -> keras.Model:
+    """Copy a model with its weights and random seeds, in another precision.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential.
+    dtype_of : callable
+        Returns the precision policy of each layer's copy.
+    fused : bool
+        Exchange batch normalization and Mish for `FusedBatchNormalization` and `mish`.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> from gtzan_keras.models.layers import clone
+    >>> model = models.cnn((8, 8, 1), filters=(4,), dense_units=(), normalization="batch")
+    >>> copied = clone(model, lambda layer: layer.dtype_policy, fused=True)
+    >>> type(copied.get_layer("block1_norm")).__name__
+    'FusedBatchNormalization'
+    """
+
+    def copy(part: Any) -> Any:
+        if not isinstance(part, keras.layers.Layer):
+            return part  # a plain operation, such as flip, has neither weights nor precision
+        kind, config = type(part), {**part.get_config(), "dtype": dtype_of(part)}
+        if fused and kind is keras.layers.BatchNormalization and part.variable_dtype == "float32":
+            kind = FusedBatchNormalization
+        if fused and kind is keras.layers.Activation and part.activation is keras.activations.mish:
+            config["activation"] = mish
+        return kind.from_config(config)
+
+    other = keras.models.clone_model(model, clone_function=copy, recursive=True)
+    copy_state(model, other)
+    return other
+
+
+def copy_state(source: keras.Model, target: keras.Model) -> None:
+    """Copy weights and random seeds from a model to its `clone`, or back."""
+    for variable, value in zip(target.variables, source.variables, strict=True):
+        variable.assign(value)

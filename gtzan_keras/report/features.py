@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import write_json
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.cross_validate import CrossValidation, cross_validate, row_folds, tracks_of
+from gtzan_keras.training.cross_validate import (
+    INPUTS,
+    REPORT_SETTINGS,
+    CrossValidation,
+    cross_validate,
+    row_folds,
+    tracks_of,
+)
 from gtzan_keras.training.evaluate import RESAMPLES, interval
 
 __all__ = ["INPUTS", "MODELS", "PUBLISHED", "SPLITS", "features_page", "score_cell", "score_table"]
@@ -35,13 +42,6 @@ MODELS = {
     "logistic_regression": "logistic regression",
     "gradient_boosting": "gradient boosting",
 }
-INPUTS: Mapping[str, tuple[tuple[str, ...], float | None]] = {
-    "all": (FEATURE_COLUMNS, None),
-    "mfcc": (MFCC_COLUMNS, None),
-    "filtered": (FEATURE_COLUMNS, 0.8),
-}
-"""Columns by name, and the threshold of the correlation filter that goes over them."""
-
 SPLITS = {
     "rows": "random rows (leaky)",
     "stratified": "stratified folds",
@@ -137,10 +137,10 @@ def score_cell(
             _builder(model, table["label"].nunique() - len(left_out), threshold),
             table,
             _folds(table, split, k, seed),
+            replace(REPORT_SETTINGS, seed=seed),
             columns=columns,
             threshold=threshold if model == "feature-cnn" else None,
             exclude_genres=left_out,
-            seed=seed,
         )
         for seed in range(seeds)
     ]

@@ -1,4 +1,4 @@
-"""After each epoch, all that is needed to go on from there."""
+"""A training's state after each epoch, to continue from."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps a training's state in one file, so that it goes on after an interruption as if there were none.
+    """Keep a training's state in one file, so that it continues after an interruption as if there were none.
 
-    The state is weights, random seeds, the optimizer, what the other callbacks count and remember, and
-    the history so far. Keras' ``BackupAndRestore`` keeps weights and optimizer only. The file is replaced
-    in one step; `forget` removes it.
+    The state consists of weights, random seeds, the optimizer, counters of other callbacks, and the history
+    so far. Keras' ``BackupAndRestore`` keeps weights and optimizer only. The file is replaced in one step;
+    `forget` removes it.
 
     Parameters
     ----------
     path : Path
         The file.
     key : str
-        Stands for all settings; a file of another key is left unread.
+        Identifies the training; a file with another key is ignored.
     watched : sequence of keras.callbacks.Callback
-        Whose counters are kept too; they stand before this one in ``fit``'s list.
+        Callbacks whose counters are kept too; they come before this one in ``fit``'s list.
     """
 
     def __init__(self, path: Path, key: str, watched: Sequence[keras.callbacks.Callback]) -> None:
@@ -49,11 +49,11 @@ class Checkpoint(keras.callbacks.Callback):
             self._read()
 
     def forget(self) -> None:
-        """Remove the file: there is nothing to go on with."""
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Bring everything back; by now the other callbacks have set themselves to nought."""
+        """Restore the state; by now the other callbacks have reset their counters."""
         self._begin = time.perf_counter()
         if not self._restored:
             return
@@ -104,10 +104,10 @@ class Checkpoint(keras.callbacks.Callback):
                 if state["key"] == self.key:
                     arrays = [file[f"arr_{number}"] for number in range(1, len(file.files))]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            logger.warning("%s: not readable (%s); training begins afresh", self.path, error)
+            logger.warning("%s: not readable (%s); training starts again", self.path, error)
             return
         if state["key"] != self.key:
-            logger.warning("%s: of a training with other settings; training begins afresh", self.path)
+            logger.warning("%s: made by another training; training starts again", self.path)
             return
         self.rows, self.stopped, self.earlier_seconds = state["rows"], state["stopped"], state["seconds"]
         best_weights: list[list[npt.NDArray[Any]]] = []
@@ -120,13 +120,13 @@ class Checkpoint(keras.callbacks.Callback):
             "callbacks": state["callbacks"],
             "best_weights": best_weights,
         }
-        logger.info("%s: going on after epoch %d", self.path, len(self.rows))
+        logger.info("%s: continuing after epoch %d", self.path, len(self.rows))
 
 
 def fingerprint(model: keras.Model, weights: Iterable[npt.NDArray[Any]], *facts: Any) -> str:
-    """SHA-256 of a model's graph, but for its names, of some weights, and of further facts.
+    """Return a SHA-256 of a model's graph without its names, of some weights, and of further facts.
 
-    Keras counts automatic names up within a session: two builds of one model differ in them.
+    Keras numbers automatic names within a session: two builds of one model differ in them.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Cross-validation of models of hand-crafted features, by fold, row and track."""
+"""Cross-validation of models on hand-crafted features, by fold, row and track."""
 
 from __future__ import annotations
 
@@ -14,42 +14,53 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.features import FEATURE_COLUMNS, correlation_filter
+from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
 from gtzan_keras.tracks.splits import Split, stratified
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import confusion, interval_scores
+from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import keras
 
     from gtzan_keras.store.base import Store
 
-__all__ = ["CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
+__all__ = ["INPUTS", "CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
 
 logger = logging.getLogger(__name__)
+
+INPUTS: Mapping[str, tuple[tuple[str, ...], float | None]] = {
+    "all": (FEATURE_COLUMNS, None),
+    "mfcc": (MFCC_COLUMNS, None),
+    "filtered": (FEATURE_COLUMNS, 0.8),
+}
+"""Columns by name, and the threshold of the correlation filter applied to them."""
+
+REPORT_SETTINGS = TrainingSettings(learning_rate=1e-3, schedule="step", keep_best=False)
+"""How the feature report trains: Adam, the rate halved every ten epochs, no early stopping."""
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the models of all folds said about the rows that they had not seen.
+    """Predictions of the models of all folds for the rows they were not trained on.
 
-    Scores are given ``by="track"``, a track's rows voting with their mean probabilities, or
-    ``by="row"``. In a table with one row a track the two agree.
+    Scores are computed ``by="track"``, from the mean probabilities of a track's rows, or ``by="row"``. In a
+    table with one row per track the two agree.
 
     Parameters
     ----------
     genres : list of str
         Class order.
     folds : pd.DataFrame [shape=(folds, 5)]
-        ``fold`` (name), ``leaky``, ``train`` and ``test`` (number of rows), ``inputs`` (features left by
-        the filter).
+        ``fold`` (name), ``leaky``, ``train`` and ``test`` (number of rows), ``inputs`` (number of features
+        after the filter).
     rows : pd.DataFrame [shape=(test rows, 5 + genres)]
         ``fold`` (number, from 0), ``filename``, ``track_id``, ``genre``, ``predicted``, then one column
-        of probabilities a genre.
+        of probabilities per genre.
     missing : tuple of str
-        Tracks of the folds that the table does not have.
+        Tracks of the folds that are missing in the table.
     """
 
     genres: list[str]
@@ -59,12 +70,12 @@ class CrossValidation:
 
     @property
     def leaky(self) -> bool:
-        """Whether a recording may stand on two sides of a fold."""
+        """Whether a recording may be in training and test of one fold."""
         return bool(self.folds["leaky"].any())
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
-        """As `rows`, one row a fold and track, with the mean of its rows' probabilities."""
+        """As `rows`, with one row per fold and track and the mean of its rows' probabilities."""
         groups = self.rows.groupby(["fold", "track_id"], as_index=False)
         table = groups.agg({"genre": "first", **dict.fromkeys(self.genres, "mean")})
         likeliest = table[self.genres].to_numpy().argmax(axis=1)
@@ -72,7 +83,7 @@ class CrossValidation:
         return table
 
     def scores(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
-        """Accuracy and macro precision, recall and F1 of each fold.
+        """Return accuracy and macro precision, recall and F1 of each fold.
 
         Returns
         -------
@@ -91,7 +102,7 @@ class CrossValidation:
         return pd.DataFrame(result, columns=columns)
 
     def summary(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
-        """Mean and standard deviation (of the sample, n - 1) of `scores` over the folds.
+        """Return mean and standard deviation (of the sample, n - 1) of `scores` over the folds.
 
         Returns
         -------
@@ -101,19 +112,21 @@ class CrossValidation:
         return self.scores(by).drop(columns=["fold", "leaky"]).agg(["mean", "std"]).T
 
     def confusion_matrix(self, by: Literal["track", "row"] = "track") -> npt.NDArray[np.int64]:
-        """The folds' confusion matrices (true, predicted), summed."""
+        """Return the sum of the folds' confusion matrices (true, predicted)."""
         return confusion(*self._codes(by), len(self.genres))
 
     def intervals(self, resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, float]]:
-        """Scores over the tracks of all folds together, with 95 % bootstrap intervals.
+        """Return scores over the tracks of all folds together, with 95 % bootstrap intervals.
 
-        Tracks are drawn again, never their segments. See `gtzan_keras.training.evaluate.interval_scores`.
+        Whole tracks are resampled: not their segments, and not one track's predictions in several folds.
+        See `gtzan_keras.training.evaluate.interval_scores`.
         """
-        return interval_scores(*self._codes("track"), len(self.genres), resamples, seed)
+        groups = np.unique(self.tracks["track_id"], return_inverse=True)[1]
+        return interval_scores(*self._codes("track"), len(self.genres), resamples, seed, groups=groups)
 
     def _predictions(self, by: str) -> pd.DataFrame:
         if by not in ("track", "row"):
-            raise GtzanKerasError(f"by is {by!r}; expected 'track' or 'row'")
+            raise GtzanKerasError(f"by={by!r}: expected track or row")
         return self.tracks if by == "track" else self.rows
 
     def _codes(self, by: str) -> tuple[np.ndarray, np.ndarray]:
@@ -126,50 +139,44 @@ def cross_validate(
     build: Callable[..., Any],
     table: pd.DataFrame,
     folds: Sequence[Split],
+    settings: TrainingSettings = REPORT_SETTINGS,
     *,
     columns: Sequence[str] | None = None,
     threshold: float | None = None,
     exclude_genres: Iterable[str] = (),
-    pictures: Store | None = None,
-    seed: int = 0,
-    epochs: int = 50,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    halve_every: int = 10,
+    spectrograms: Store | None = None,
 ) -> CrossValidation:
     """Train a new model on each fold's training rows and score it on the fold's test rows.
 
-    Filter and scaler learn from the fold's training rows alone. Keras models are trained as in the
-    feature report: Adam, categorical cross-entropy, the rate halved every ten epochs, no early
-    stopping; a fold's validation part is left alone.
+    Filter and scaler are fitted on the fold's training rows alone. By default, Keras models are trained as
+    in the feature report: Adam, categorical cross-entropy, the rate halved every ten epochs, no early
+    stopping. A fold's validation part is not used.
 
     Parameters
     ----------
     build : callable
         Makes an unfitted scikit-learn classifier, which brings its own scaler (`classical`), or an
-        uncompiled `keras.Model`, whose input is standardised here. Called without arguments, or, where
-        it requires one, with the number of features.
+        uncompiled `keras.Model`, whose input is standardised here. Called without arguments, or with the
+        number of features if it requires an argument.
     table : pd.DataFrame
-        From `load_feature_table` or `feature_table`: one row a track or a segment.
+        From `load_feature_table` or `feature_table`: one row per track or segment.
     folds : sequence of Split
-        Of tracks, from `gtzan_keras.tracks.splits`: `folds`, or a list with one split, as
-        ``[fault_filtered(...)]``. From `row_folds` for a leak on purpose.
+        Of tracks, from `gtzan_keras.tracks.splits`: `folds`, or a list with one split such as
+        ``[fault_filtered(...)]``. From `row_folds` for a deliberate leak.
+    settings : TrainingSettings
+        How Keras models are trained; all epochs are run. "auto" computes in float32 here, where models are
+        small. The seed is also set as every ``random_state`` of a scikit-learn model. `augmentation` is
+        refused.
     columns : sequence of str, optional
-        Features to use; all 57 when left out.
+        Features to use; all 57 by default.
     threshold : float, optional
-        Correlation from which on the later of two features is dropped (the report: 0.8); none is
-        dropped when left out.
+        Correlation above which the later of two features is dropped (0.8 in the report); by default none
+        is dropped.
     exclude_genres : iterable of str
-        Leave these genres out altogether, as Zhang does.
-    pictures : Store, optional
-        Gives a model with two inputs, ``features`` and ``picture`` (`two_branch`), the picture of each
-        row's track; rows without one are left out.
-    seed : int
-        Drives Python, NumPy and Keras, and every ``random_state`` of a scikit-learn model.
-    epochs, batch_size, learning_rate : int, int, float
-        Of Keras models.
-    halve_every : int > 0 [epochs]
-        After how many epochs the rate is halved, again and again.
+        Genres to leave out, as Zhang does.
+    spectrograms : Store, optional
+        Gives a model with two inputs, ``features`` and ``spectrogram`` (`two_branch`), the spectrogram of
+        each row's track; rows without one are left out.
 
     Returns
     -------
@@ -179,8 +186,8 @@ def cross_validate(
     ------
     GtzanKerasError
         A fold leaks and is not marked leaky; a fold has no rows in training or test; a column is
-        missing or holds NaN; a genre to exclude is not there, or fewer than two are left; the model does
-        not fit the number of features and genres.
+        missing or holds NaN; a genre to exclude is missing, or fewer than two are left; the model does
+        not fit the number of features and genres; or a setting does not apply here.
 
     References
     ----------
@@ -207,20 +214,22 @@ def cross_validate(
     _check_table(table, names)
     if not folds:
         raise GtzanKerasError("folds is empty; expected at least one Split")
+    if settings.augmentation is not None:
+        raise GtzanKerasError("augmentation: expected None; features of a table cannot be augmented")
     table = table.assign(track_id=_track_ids(table)).reset_index(drop=True)
     known = {*table["track_id"], *table["filename"]}
     missing = sorted({key for fold in folds for ids in fold.parts().values() for key in ids} - known)
     if missing:
-        logger.warning("%d tracks of the folds are not in the table, %s first", len(missing), missing[0])
+        logger.warning("%d tracks of the folds are missing in the table: %s, ...", len(missing), missing[0])
     tracks = tracks_of(table)
     table = _without(table, exclude_genres)
-    if pictures is not None:
-        table, images = _with_pictures(table, pictures)
+    if spectrograms is not None:
+        table, images = _with_spectrograms(table, spectrograms)
     genres = genre_names(table["label"])
     labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
 
     parts = []
-    for fold in folds:  # All of them before the first is trained
+    for fold in folds:  # all of them are checked before the first is trained
         fold.check(tracks)
         parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
 
@@ -230,16 +239,15 @@ def cross_validate(
         if threshold is not None:
             kept = correlation_filter(table.loc[train, names], threshold)[0]
         features = table[kept].astype(float)
-        model, is_keras = _build(build, len(kept), seed)
+        model, is_keras = _build(build, len(kept), settings.seed)
         if is_keras:
             inputs = {"features": _standardised(features, train)}
-            if pictures is not None:
-                inputs["picture"] = images
+            if spectrograms is not None:
+                inputs["spectrogram"] = images
             _check_model(model, inputs, len(genres))
             seen = {name: values[train] for name, values in inputs.items()}
             unseen = {name: values[test] for name, values in inputs.items()}
-            _fit(model, seen, labels[train], epochs, batch_size, learning_rate, halve_every)
-            probabilities = _predict(model, unseen)
+            probabilities = _predict(_fitted(model, seen, labels[train], settings), unseen)
             predicted = probabilities.argmax(axis=1)
         else:
             model.fit(features.loc[train], labels[train])
@@ -259,12 +267,12 @@ def cross_validate(
 
 
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The tracks that a table of features is about, as `gtzan_keras.tracks.splits` wants them.
+    """Return the tracks of a table of features, as `gtzan_keras.tracks.splits` needs them.
 
     Parameters
     ----------
     table : pd.DataFrame
-        With ``filename`` and ``label``; segments of one track (``blues.00000.3.wav``) are one track.
+        With ``filename`` and ``label``; segments (``blues.00000.3.wav``) are counted as their track.
 
     Returns
     -------
@@ -283,7 +291,7 @@ def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
-    """LEAKY folds of random rows: segments of one track stand in training and test.
+    """Make LEAKY folds of random rows: segments of one track are in training and test.
 
     Only to show what such a split does to a figure, or to reproduce one that was made with it. Every
     fold is marked leaky, and its parts hold file names instead of track ids.
@@ -291,11 +299,11 @@ def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
     Parameters
     ----------
     table : pd.DataFrame
-        With ``filename`` and ``label``, one row a segment.
+        With ``filename`` and ``label``, one row per segment.
     k : int >= 2
-        How many folds; each has the same share of every genre.
+        Number of folds; each has the same share of every genre.
     seed : int
-        Another seed gives other folds.
+        Of the folds.
 
     Returns
     -------
@@ -329,7 +337,7 @@ def random_segments(
     count: int | None = None,
     without: Iterable[str] = (),
 ) -> Split:
-    """LEAKY split of random segments of a store: those of one track stand in all parts.
+    """Make a LEAKY split of random segments of a store: those of one track are in all parts.
 
     Only to reproduce a figure that was made with such a split. Parts hold ids of samples,
     ``"blues.00000#3"``.
@@ -341,9 +349,9 @@ def random_segments(
     shares : (float, float, float)
         Of training, validation and test.
     seed : int
-        Another seed gives another split.
+        Of the split.
     count : int, optional
-        So many segments, drawn at random; all when left out.
+        Number of segments, drawn at random; by default all.
     without : iterable of str
         Genres to leave out.
 
@@ -380,7 +388,7 @@ def random_segments(
 
 
 def _track_ids(table: pd.DataFrame) -> list[str]:
-    """The track of each row, as the catalogue calls it."""
+    """Return the track id of each row."""
     return [track_of_row(*row) for row in zip(table["filename"], table["label"], strict=True)]
 
 
@@ -388,8 +396,8 @@ def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
     absent = [column for column in ("filename", "label", *columns) if column not in table]
     if absent:
         raise GtzanKerasError(
-            f"the table of features has no column {', '.join(absent)}; make it with load_feature_table() or "
-            "feature_table(), or name other columns"
+            f"the table of features has no column {', '.join(absent)}; read it with load_feature_table() or "
+            "feature_table(), or choose other columns"
         )
     if not columns:
         raise GtzanKerasError("columns is empty; expected names of features")
@@ -408,12 +416,12 @@ def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame
             f"its genres are {', '.join(genre_names(present))}"
         )
     if len(present - excluded) < 2:
-        raise GtzanKerasError(f"{len(present - excluded)} genre is left to tell apart; expected at least 2")
+        raise GtzanKerasError(f"exclude_genres leaves {len(present - excluded)} genres; expected at least 2")
     return table[~table["label"].isin(excluded)].reset_index(drop=True)
 
 
 def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
-    """Positions of a part's rows. Only leaky folds may name single rows: a check of tracks would miss it."""
+    """Return the positions of a part's rows. Only leaky folds may name rows: checks see tracks alone."""
     keys = fold.parts()[part]
     chosen = table["track_id"].isin(keys)
     if fold.leaky:
@@ -427,7 +435,7 @@ def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
 
 
 def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, bool]:
-    """A new model that follows the seed, and whether it is a Keras model."""
+    """Return a new model that follows the seed, and whether it is a Keras model."""
     from sklearn.base import BaseEstimator
 
     parameters = inspect.signature(build).parameters.values()
@@ -444,17 +452,17 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
             f"build returned {type(model).__name__}; expected a scikit-learn classifier or a keras.Model"
         )
     keras.utils.set_random_seed(seed)
-    return build(*arguments), True  # Again, for its weights to follow the seed
+    return build(*arguments), True  # again, so that its weights follow the seed
 
 
-def _with_pictures(table: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows whose track has a picture, and the pictures (row, height, width, channel), 0..1."""
+def _with_spectrograms(table: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the rows whose track has a spectrogram, and these (row, height, width, channel), 0..1."""
     place = {track_id: row for row, track_id in enumerate(store.track_id)}
     if len(place) < len(store):
-        raise GtzanKerasError(f"{store.path}: holds several pictures a track; expected one")
+        raise GtzanKerasError(f"{store.path}: has several spectrograms per track; expected one")
     table = table[table["track_id"].isin(place)].reset_index(drop=True)
     if table.empty:
-        raise GtzanKerasError(f"{store.path}: has no picture of any track in the table")
+        raise GtzanKerasError(f"{store.path}: has no spectrogram of any track in the table")
     return table, store.read([place[track_id] for track_id in table["track_id"]]) / np.float32(255)
 
 
@@ -465,50 +473,58 @@ def _check_model(model: keras.Model, inputs: Mapping[str, np.ndarray], num_class
         expected = {tensor.name: tensor.shape for tensor in model.inputs}
     if expected != given or model.output_shape != (None, num_classes):
         features = inputs["features"].shape[1]
-        pictures = f", pictures of {inputs['picture'].shape[1:]}" if "picture" in inputs else ""
-        builder = "two_branch((features,), pictures.spec.shape" if pictures else "feature_cnn((features,)"
+        images = f", spectrograms of {inputs['spectrogram'].shape[1:]}" if "spectrogram" in inputs else ""
+        builder = "two_branch((features,), store.spec.shape" if images else "feature_cnn((features,)"
         raise GtzanKerasError(
             f"model {model.name!r} maps {model.input_shape} to {model.output_shape}, but there are "
-            f"{features} features{pictures} and {num_classes} genres; build it as "
+            f"{features} features{images} and {num_classes} genres; build it as "
             f"lambda features: {builder}, {num_classes})"
         )
 
 
 def _standardised(features: pd.DataFrame, train: np.ndarray) -> npt.NDArray[np.float32]:
-    """All rows, by mean and standard deviation of the training rows."""
+    """Return all rows, standardised by mean and standard deviation of the training rows."""
     from sklearn.preprocessing import StandardScaler
 
     return StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
 
 
-def _fit(
-    model: keras.Model,
-    inputs: Mapping[str, np.ndarray],
-    labels: np.ndarray,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    halve_every: int,
-) -> None:
+def _fitted(
+    model: keras.Model, inputs: Mapping[str, np.ndarray], labels: np.ndarray, settings: TrainingSettings
+) -> keras.Model:
+    """Train a model, or a copy of it where it was built in another precision, and return it."""
     import keras
 
-    steps = -(-len(labels) // batch_size)
-    rate = keras.optimizers.schedules.ExponentialDecay(
-        learning_rate, halve_every * steps, 0.5, staircase=True
-    )
+    from gtzan_keras.models.layers import clone
+    from gtzan_keras.training.fit import callbacks_for, class_weights_of, optimizer_for
+    from gtzan_keras.training.precision import dtypes_in, policy_of
+
+    policy = "mixed_bfloat16" if settings.precision == "bfloat16" else "float32"
+    if policy_of(model) != policy:
+        model = clone(model, dtypes_in(model, policy))
+        keras.utils.set_random_seed(settings.seed)
+    optimizer = optimizer_for(settings, -(-len(labels) // settings.batch_size))
     # XLA compiles longer than such a small network trains.
-    model.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", jit_compile=False)
-    targets = keras.utils.to_categorical(labels, model.output_shape[-1])
-    model.fit(_as_input(model, inputs), targets, epochs=epochs, batch_size=batch_size, verbose=0)
+    model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
+    model.fit(
+        _as_input(model, inputs),
+        keras.utils.to_categorical(labels, model.output_shape[-1]),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        class_weight=class_weights_of(labels) if settings.class_weights else None,
+        callbacks=callbacks_for(settings, optimizer, has_validation=False),
+        verbose=0,
+    )
+    return model
 
 
 def _as_input(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> Any:
-    """Arrays by name, or the only one alone, as the model wants them."""
+    """Return arrays by name, or the only one by itself, as the model expects them."""
     return dict(inputs) if len(model.inputs) > 1 else inputs["features"]
 
 
 def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 256) -> np.ndarray:
-    """Probabilities, `rows` at a time. Called as it is: `Model.predict` would be traced in every fold."""
+    """Return probabilities, `rows` at a time; `Model.predict` would be traced in every fold."""
     import keras
 
     def part(start: int) -> Any:
@@ -521,7 +537,7 @@ def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 2
 
 
 def _probabilities(model: Any, features: pd.DataFrame, num_classes: int) -> np.ndarray:
-    """Probabilities (row, class); the softmax of the decision values where a model has no others."""
+    """Return probabilities (row, class): the softmax of decision values where a model has no others."""
     from scipy.special import softmax
 
     if hasattr(model, "predict_proba"):

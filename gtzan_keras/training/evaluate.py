@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,14 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
         part: len([track_id for track_id in ids if track_id not in refused])
         for part, ids in split.parts().items()
     }
-    settings = run.settings
+    facts = run.facts
+    training = {**asdict(run.outcome), **run.settings.to_dict(), "max_epochs": run.settings.epochs}
+    training |= {"epochs": run.outcome.epochs, "precision": run.outcome.precision}
     result = {
         "format": 1,
         "name": run.name,
         "data": {
-            "name": settings.get("data", store.path.name),
+            "name": facts.get("data", store.path.name),
             "tracks": len(store.tracks),
             "genres": store.genres,
             "refused": [{"track_id": key, "reason": reason} for key, reason in refused.items()],
@@ -90,14 +93,14 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
             ),
         },
         "model": {
-            "builder": settings.get("builder", run.model.name),
-            "arguments": settings.get("arguments", {}),
-            "parameters": settings["parameters"],
+            "builder": facts.get("builder", run.model.name),
+            "arguments": facts.get("arguments", {}),
+            "parameters": run.outcome.parameters,
         },
-        "training": settings["training"],
-        "environment": settings["environment"],
-        "date": settings["date"],
-        "command": settings.get("command", ""),
+        "training": training,
+        "environment": dict(run.outcome.environment),
+        "date": run.outcome.date,
+        "command": facts.get("command", ""),
         "scores": {
             part: _score(run, ids, batch_size) if sizes[part] else None
             for part, ids in (("validation", split.validation), ("test", split.test))

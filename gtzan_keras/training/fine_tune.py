@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gtzan_keras.models.image_bases import freeze
-from gtzan_keras.training.fit import clone, train
+from gtzan_keras.training.fit import Stage, train_stage
 from gtzan_keras.training.run import Run
+from gtzan_keras.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["fine_tune"]
 
@@ -15,32 +22,31 @@ __all__ = ["fine_tune"]
 def fine_tune(
     run: Run,
     trainable_from: str = "block3_conv1",
-    learning_rate: float = 1e-5,
+    settings: TrainingSettings | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
-    epochs: int = 30,
-    **training: Any,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int = 2,
+    cache_frozen: bool | str | os.PathLike[str] = True,
 ) -> Run:
-    """Go on with a run at a low rate, with part of its base thawed.
+    """Continue a run at a low learning rate, with part of its base unfrozen.
 
-    The first stage's settings hold where nothing else is said. Its model is not changed; that of the
-    second stage has the best weights of the second stage.
+    The model of the first stage is not changed; that of the second has the best weights of the second.
 
     Parameters
     ----------
     run : Run
         The first stage: the head was trained on a frozen base.
     trainable_from : str
-        The first layer that is trained from now on; those before it stay frozen, batch normalisation in
+        The first layer that is trained from now on; those before it stay frozen, batch normalization in
         them keeps its statistics.
-    learning_rate : float > 0
-        To begin with.
+    settings : TrainingSettings, optional
+        Of this stage; by default those of the first with 30 epochs and a learning rate of 1e-5.
     out : str or os.PathLike, optional
-        Folder of the run; the first stage's, whose files are replaced at the end, when left out.
-    epochs : int > 0
-        At most, of this stage.
-    **training
-        Further arguments of `train`.
+        Folder of the run; by default the first stage's, whose files are replaced at the end.
+    resume, callbacks, verbose, cache_frozen
+        As for `gtzan_keras.train`.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def fine_tune(
     Raises
     ------
     GtzanKerasError
-        The model has no such layer, or as `train`.
+        The model has no such layer, or as `gtzan_keras.train`.
 
     References
     ----------
@@ -58,44 +64,18 @@ def fine_tune(
 
     Examples
     --------
-    >>> from gtzan_keras.training.fine_tune import fine_tune
+    >>> from gtzan_keras import fine_tune
     >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
     >>> run = fine_tune(run)  # doctest: +SKIP
     """
-    from gtzan_keras.store.augmentation import Augmentation
+    from gtzan_keras.models.layers import clone
 
+    if settings is None:
+        settings = dataclasses.replace(run.settings, learning_rate=1e-5, epochs=30)
     model = clone(run.model, lambda _: "float32")
     freeze(model, trainable_from)
-    first = run.settings["training"]
-    names = (
-        "optimizer",
-        "weight_decay",
-        "schedule",
-        "ema",
-        "batch_size",
-        "monitor",
-        "patience",
-        "keep_best",
-        "plateau_patience",
-        "class_weights",
-        "seed",
-        "jit_compile",
-    )
-    options = {name: first[name] for name in names if name in first}
-    words = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
-    options["precision"] = words.get(first.get("precision"), "auto")
-    if first.get("augmentation"):
-        options["augmentation"] = Augmentation(**first["augmentation"])
-    said = ("data", "builder", "arguments", "command", "kfold")
-    settings = {key: run.settings[key] for key in said if key in run.settings}
-    return train(
-        model,
-        run.store,
-        run.split,
-        out=run.folder if out is None else out,
-        name=run.name if out is None else None,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        after=run,
-        **{"settings": {**settings, "trainable_from": trainable_from}, **options, **training},
-    )
+    folder = run.folder if out is None else Path(out)
+    name = run.name if out is None else folder.resolve().name
+    facts = {**run.facts, "trainable_from": trainable_from}
+    stage = Stage(run.store, run.split, settings, folder, name, facts, before=run)
+    return train_stage(model, stage, resume, callbacks, verbose, cache_frozen)

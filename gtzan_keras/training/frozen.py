@@ -1,4 +1,4 @@
-"""Transfer learning: a frozen base is computed once an image, and thawed in a second stage."""
+"""Transfer learning: the output of a frozen base is computed once per sample and kept in a file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["FrozenFeatures", "frozen_part"]
 
 logger = logging.getLogger(__name__)
 
-_IMAGES_A_STEP = 32
-_LARGEST = 2  # times as many numbers as an image: what a file may hold of each
+_SAMPLES_A_STEP = 32
+_LARGEST = 2  # values kept per sample, as a multiple of the sample's own
 
 
 def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """Cut a model in two where its frozen part ends.
 
     The frozen part is the longest one from the input to a single tensor in which nothing is trained and
-    nothing is drawn at random, and whose output is no more than twice as large as the image: VGG16 up to
-    its end, but not its first blocks alone.
+    nothing is random, and whose output is at most twice as large as the sample: VGG16 up to its end, but
+    not its first blocks alone.
 
     Parameters
     ----------
@@ -81,12 +81,14 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
 
 
 def _is_fixed(operation: Any) -> bool:
-    """Whether it gives the same for the same input, in training and after any training."""
+    """Return whether it gives the same for the same input, in training and after any training."""
     import keras
+
+    from gtzan_keras.models.layers import all_layers
 
     if not isinstance(operation, keras.layers.Layer):
         return True  # a plain operation, such as flip
-    parts = operation._flatten_layers(include_self=True, recursive=True)
+    parts = all_layers(operation)
     return (
         not operation.trainable_weights
         and len(operation.variables) == len(operation.weights)  # the others are random seeds
@@ -95,26 +97,26 @@ def _is_fixed(operation: Any) -> bool:
 
 
 class FrozenFeatures:
-    """What a frozen base makes of a store's images, in a file, for training the rest of the model on it.
+    """The output of a frozen base for a store's samples, in a file, to train the rest of the model on.
 
-    Each image is computed once, for whichever training asks first. The file's name holds a checksum of
-    store, base and weights; it is written to a temporary name and renamed when complete.
+    Each sample is computed once, for whichever training needs it first. The file's name holds a checksum of
+    the store, the base and its weights; it is written to a temporary name and renamed when complete.
 
     Parameters
     ----------
     base : keras.Model
         From `frozen_part`.
     store : Store
-        Where the images are.
+        The samples.
     track_ids : sequence of str
-        Whose features are wanted; others that are there already are kept.
+        Tracks whose features are needed; features in the file of other tracks are kept.
     folder : str or os.PathLike, optional
-        Where the file lies; beside the store when left out.
+        Folder of the file; by default the store's.
 
     Raises
     ------
     GtzanKerasError
-        The folder can not be written to.
+        The folder cannot be written to.
 
     Examples
     --------
@@ -140,38 +142,38 @@ class FrozenFeatures:
         wanted = store.rows(track_ids)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            while len(missing := wanted[~self._open()[wanted]]):  # again, if another training came between
+            while len(missing := wanted[~self._open()[wanted]]):  # again, if another process wrote
                 self._compute(base, missing)
         except OSError as error:
             raise GtzanKerasError(
-                f"{self.path}: the frozen base's output can not be kept there ({error}); name another "
-                "folder with cache_frozen=, or train without: cache_frozen=False"
+                f"{self.path}: cannot write the frozen base's output ({error}); name another folder with "
+                "cache_frozen=..., or train without it: cache_frozen=False"
             ) from error
 
     def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """As `Store.rows`."""
+        """Return row numbers, as `Store.rows`."""
         return self.store.rows(track_ids)
 
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Features by row number, in the order asked for."""
+        """Return features by row number, in the given order."""
         out = np.empty((len(rows), *self.spec.shape), np.float32)
         order = np.argsort(rows)  # in which HDF5 reads
         out[order] = self._file["features"][rows[order]]
         return out
 
     def as_input(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """As `Store.as_input`: the head takes features as they are."""
+        """Return features unchanged: the head takes them as they are."""
         return samples
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
-        """As `Store.batches`, in the same order."""
+        """Return batches, as `Store.batches`, in the same order."""
         from gtzan_keras.store.batches import Batches
 
         size = 4 * len(self.rows(track_ids)) * int(np.prod(self.spec.shape))
         return Batches(self, track_ids, batch_size, in_memory=size <= IN_MEMORY_BYTES, **options)  # type: ignore[arg-type]
 
     def _open(self) -> npt.NDArray[np.bool_]:
-        """Open the file, if there is one; tells which rows it has."""
+        """Open the file, if it exists, and return which rows it has."""
         import h5py
 
         if self.path.exists():
@@ -179,16 +181,16 @@ class FrozenFeatures:
                 self._file = h5py.File(self.path)
                 return self._file["there"][:]
             except (OSError, KeyError) as error:
-                logger.warning("%s: not readable (%s); it is made anew", self.path, error)
+                logger.warning("%s: not readable (%s); computing it again", self.path, error)
                 self.path.unlink()
         return np.zeros(len(self.store), bool)
 
     def _compute(self, base: keras.Model, missing: npt.NDArray[np.int64]) -> None:
-        """Write a new file: what the old one has, and the missing rows."""
+        """Write a new file: the rows of the old one, and the missing ones."""
         import h5py
         from tqdm import tqdm
 
-        # Of this process alone: two trainings may begin at once. The open old file stays readable.
+        # Named after this process: two trainings may begin at once. The open old file stays readable.
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.writing")
         try:
             if self.path.is_file():
@@ -197,14 +199,14 @@ class FrozenFeatures:
             with h5py.File(temporary, "a") as file:
                 features = file.require_dataset("features", shape, "float32", chunks=(1, *shape[1:]))
                 there = file.require_dataset("there", shape[:1], "bool")
-                with tqdm(total=len(missing), desc="frozen base", unit="image", disable=None) as bar:
-                    for first in range(0, len(missing), _IMAGES_A_STEP):
-                        rows = missing[first : first + _IMAGES_A_STEP]
-                        images = self.store.as_input(self.store.read(rows))
-                        features[rows] = np.asarray(base.predict_on_batch(images), np.float32)
+                with tqdm(total=len(missing), desc="frozen base", unit="sample", disable=None) as bar:
+                    for first in range(0, len(missing), _SAMPLES_A_STEP):
+                        rows = missing[first : first + _SAMPLES_A_STEP]
+                        samples = self.store.as_input(self.store.read(rows))
+                        features[rows] = np.asarray(base.predict_on_batch(samples), np.float32)
                         there[rows] = True
                         bar.update(len(rows))
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
-        logger.info("%s: the frozen base's output for %d images", self.path, len(missing))
+        logger.info("%s: the frozen base's output for %d samples", self.path, len(missing))

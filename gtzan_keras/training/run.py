@@ -1,4 +1,4 @@
-"""The folder of a run: model, history, settings."""
+"""The folder of a run: model, history, record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib.metadata
 import json
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,38 +15,81 @@ import pandas as pd
 
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.saving import load_model
+from gtzan_keras.models.saving import load_model, save_model
 from gtzan_keras.store.base import Store
+from gtzan_keras.store.files import write_json
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Outcome", "Run", "load_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came out of a training, besides the model.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs trained, over all stages.
+    best_epoch : int
+        The epoch whose weights were kept, from 1.
+    seconds : float
+        Training time of all stages.
+    parameters : int
+        Of the model.
+    precision : str
+        Policy that was computed in, "float32" or "mixed_bfloat16".
+    frozen_part_cached : bool
+        Whether the frozen part of the model was computed once per sample; see `gtzan_keras.training.frozen`.
+    date : str
+        Of the training, ISO 8601.
+    environment : mapping
+        Versions and machine.
+    first_stage : mapping, optional
+        ``settings`` and ``outcome`` of the stage before; see `gtzan_keras.fine_tune`.
+    """
+
+    epochs: int
+    best_epoch: int
+    seconds: float
+    parameters: int
+    precision: str
+    frozen_part_cached: bool
+    date: str
+    environment: Mapping[str, Any]
+    first_stage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of a training: what went in, what came out, and the folder that holds it.
+    """One training: what went in, what came out, and the folder that holds it.
 
     Parameters
     ----------
     folder : Path
-        Holds ``model.keras``, ``history.csv`` and ``run.json``; `evaluate` and the report add theirs.
+        Holds ``model.keras``, ``history.csv`` and ``run.json``; `evaluate` and the report add their files.
     name : str
-        How tables call it.
+        What tables call it.
     model : keras.Model
         With its best weights, in float32, not compiled.
     store : Store
         What it was trained on.
     split : Split
-        Who was in training, validation and test.
+        Training, validation and test tracks.
     history : pd.DataFrame
         One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``macro_precision``, the same
         with ``val_`` when there is a validation part, ``learning_rate``; ``stage`` after `fine_tune`.
-    settings : dict
-        All that is needed to repeat it: model, training, environment, date, command.
+    settings : TrainingSettings
+        How it was trained.
+    outcome : Outcome
+        Epochs, best epoch, seconds, environment, date.
+    facts : mapping
+        What else the record should say: ``data`` (a name), ``builder``, ``arguments``, ``command``, ...
     """
 
     folder: Path
@@ -54,18 +98,47 @@ class Run:
     store: Store
     split: Split
     history: pd.DataFrame
-    settings: dict[str, Any]
+    settings: TrainingSettings
+    outcome: Outcome
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_run(run: Run, key: str = "") -> None:
+    """Write a run's folder; `key` identifies what it was made from, see `complete_run`."""
+    save_model(run.model, run.folder / "model.keras", run.store.spec, run.store.genres)
+    run.history.to_csv(run.folder / "history.csv", index=False)
+    write_json(
+        run.folder / "run.json",
+        {
+            "name": run.name,
+            "store": str(run.store.path.resolve()),
+            "split": asdict(run.split),
+            "settings": run.settings.to_dict(),
+            "outcome": asdict(run.outcome),
+            "facts": dict(run.facts),
+            "key": key,
+        },
+    )
+
+
+def complete_run(folder: Path, key: str, store: Store) -> Run | None:
+    """Return the run that a folder holds, if it is complete and was made from the same things."""
+    try:
+        found = json.loads((folder / "run.json").read_text("utf-8")).get("key")
+    except (OSError, ValueError):
+        return None
+    return load_run(folder, store) if found == key else None
 
 
 def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
-    """Open a run's folder again.
+    """Open a run's folder.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        As `train` left it.
+        As `gtzan_keras.train` left it.
     store : Store, optional
-        When the store is no longer where it was.
+        Needed if the store has moved.
 
     Returns
     -------
@@ -74,15 +147,15 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     Raises
     ------
     GtzanKerasError
-        The folder holds no run, its store is gone, or the store is of another spec or other genres
+        The folder holds no run, its store is missing, or the store has another spec or other genres
         than the model.
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():
-        raise GtzanKerasError(
-            f"{folder}: no run here (run.json is missing); make one with `gtzan-keras train`"
-        )
+        raise GtzanKerasError(f"{folder}: run.json is missing, so this is not a run; make one with train()")
     record = json.loads((folder / "run.json").read_text("utf-8"))
+    if "outcome" not in record:
+        raise GtzanKerasError(f"{folder}: run.json was written by an older version; train again")
     parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
     split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
     model, spec, genres = load_model(folder / "model.keras")
@@ -91,15 +164,17 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
         store = store.without(set(store.genres) - set(genres))
     if spec != store.spec or genres != store.genres:
         raise GtzanKerasError(
-            f"{folder}: the model takes spec {spec.name!r} and knows {', '.join(genres)}, but {store.path} "
-            f"is of spec {store.spec.name!r} with {', '.join(store.genres)} ({spec.difference(store.spec)})"
+            f"{folder}: the model expects spec {spec.name!r} and genres {', '.join(genres)}, but "
+            f"{store.path} has spec {store.spec.name!r} and genres {', '.join(store.genres)} "
+            f"({spec.difference(store.spec)}); pass the store it was trained on"
         )
     history = pd.read_csv(folder / "history.csv")
-    return Run(folder, record["name"], model, store, split, history, record["settings"])
+    settings, outcome = TrainingSettings.from_dict(record["settings"]), Outcome(**record["outcome"])
+    return Run(folder, record["name"], model, store, split, history, settings, outcome, record["facts"])
 
 
 def environment() -> dict[str, Any]:
-    """What a training ran on, for its record."""
+    """Return the versions and the machine, for the record of a training."""
     import keras
 
     from gtzan_keras.models.device import count_gpus

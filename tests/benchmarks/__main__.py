@@ -1,4 +1,4 @@
-"""Runs every benchmark here on a folder of real tracks: ``python -m tests.benchmarks FOLDER``."""
+"""Run every benchmark on a folder of real tracks: ``python -m tests.benchmarks FOLDER``."""
 
 from __future__ import annotations
 

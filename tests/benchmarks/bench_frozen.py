@@ -1,9 +1,9 @@
-"""Training a head on a frozen VGG16, with its output kept and without.
+"""Training a head on a frozen VGG16, with and without its output in a file.
 
 python tests/benchmarks/bench_frozen.py [FOLDER] [--side 48] [--images 160] [--epochs 10]
 
-FOLDER is taken and not used, as the other benchmarks want one. The defaults are small, to be quick: what a
-training sets up once weighs more in them than in a real one. ``--side 96 --images 500`` is nearer to that.
+FOLDER is not used; the other benchmarks need one. The defaults are small, so the fixed cost of a training
+weighs more than in a real one; ``--side 96 --images 500`` is nearer to that.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from gtzan_keras import SpectrogramSpec, SpectrogramStore, train
+from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, train
 from gtzan_keras.models.image_bases import vgg16
 from gtzan_keras.tracks.splits import Split
-from gtzan_keras.training.precision import use_precision
+from gtzan_keras.training.precision import training_policy
 
 
 def main(side: int, images: int, epochs: int) -> None:
@@ -31,11 +31,11 @@ def main(side: int, images: int, epochs: int) -> None:
     )
     ids = [f"{genre}/{number:04d}" for genre in ("blues", "rock") for number in range(images // 2)]
     random = np.random.default_rng(0)
-    pictures = (random.integers(256, size=spec.shape, dtype=np.uint8) for _ in ids)
-    policy = use_precision("auto")
+    samples = (random.integers(256, size=spec.shape, dtype=np.uint8) for _ in ids)
+    policy = training_policy("auto")[0]
     with tempfile.TemporaryDirectory() as folder:
         genres = [track_id.split("/")[0] for track_id in ids]
-        store = SpectrogramStore.from_arrays(Path(folder) / "store.h5", pictures, ids, spec, genres)
+        store = SpectrogramStore.from_arrays(Path(folder) / "store.h5", samples, ids, spec, genres)
         split = Split("all", tuple(ids[1:-1]), (), (ids[0], ids[-1]))
         seconds, work = {}, {}
         for cached in (True, False):  # in this order: what the first call sets up, the cached one pays
@@ -46,8 +46,8 @@ def main(side: int, images: int, epochs: int) -> None:
                 model,
                 store,
                 split,
+                TrainingSettings(epochs=epochs),
                 out=Path(folder) / str(cached),
-                epochs=epochs,
                 cache_frozen=cached,
                 verbose=0,
             )

@@ -62,16 +62,11 @@ VOICES = {
     "sub": Voice(2.6, 0.6, 0.2),
     "synth": Voice(0.9, 3.0, 0.1, 0.015),
 }
-SCALES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "mixed": (0, 2, 4, 5, 7, 9, 10),
-    "dark": (0, 1, 3, 5, 7, 8, 10),
-}
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 10))
+PROGRESSIONS = ("0344", "0534", "0000330043040000", "0650")  # the chords' roots as scale degrees, one a bar
 # Sixteen steps make a bar: X loud, x, - soft, . rest. Kick, snare and hat.
 GROOVES = {
     "backbeat": ("X.......X.......", "....X.......X...", "x.x.x.x.x.x.x.x."),
-    "pushed": ("X.....x.X.x.....", "....X.......X..-", "x.x.x.x.x.x.x.x."),
     "floor": ("X...X...X...X...", "....X.......X.-.", "..X...X...X...X."),
     "train": ("X...x...X...x...", "--X---X---X---X-", "x...x...x...x..."),
     "shuffle": ("X...x...X...x...", "....X.......X...", "x.x.x.x.x.x.x.x."),
@@ -83,6 +78,7 @@ GROOVES = {
     "one drop": ("........X.......", "........X.......", "x.x.x.x.x.x.x.x."),
     "none": ("................", "................", "................"),
 }
+LEVELS = (-3, -4, -6, -4)  # dB: drums, bass, chords, melody
 LOUDNESS = {"X": 1.0, "x": 0.7, "-": 0.4}
 
 
@@ -92,83 +88,70 @@ class Style(NamedTuple):
     tempo: tuple[float, float]  # beats a minute
     swing: float  # where the second eighth falls in the beat; 0.5 is straight
     grooves: Sequence[str]
-    scales: Sequence[str]
     chord: tuple[int, ...]  # scale steps above the root
-    progressions: Sequence[str]  # roots as scale degrees, one a bar
-    bass: Sequence[str]  # a digit is how many scale steps above the chord's root
-    comping: Sequence[str]
     hold: float  # steps that a chord lasts
     melody: float  # share of eighths on which the melody starts a note
-    voices: tuple[Sequence[str], Sequence[str], Sequence[str]]  # of bass, chords and melody
-    levels: tuple[float, float, float, float]  # dB: drums, bass, chords, melody
-    tone: tuple[float, float, float]  # dB at 80, 800 and 8000 Hz
     tail: float  # s of reverberation
-    neighbours: Sequence[str]  # whom its tracks borrow from
+    tone: tuple[float, float, float]  # dB at 80, 800 and 8000 Hz
+    neighbours: Sequence[str]  # genres that its tracks borrow from
+    bass: Sequence[str]  # a digit is how many scale steps above the chord's root
+    comping: Sequence[str]
+    voices: tuple[Sequence[str], Sequence[str], Sequence[str]]  # of bass, chords and melody
 
 
 STYLES = {
     "blues": Style(
-        (70, 110), 0.65, ["shuffle"], ["mixed"], (0, 2, 4, 6), ["000033004304"],
-        ["0...2...4...5...", "0.0.4.4.5.5.4.4."], ["x...x...x...x...", "X.x.....X.x....."], 2, 0.45,
+        (70, 110), 0.65, ["shuffle"], (0, 2, 4, 6), 2, 0.45, 0.4, (1, 4, -4), ["rock", "country", "jazz"],
+        ["0...2...4...5...", "0.0.4.4.5.5.4.4."], ["x...x...x...x...", "X.x.....X.x....."],
         (["pluck", "keys"], ["keys", "overdrive"], ["overdrive", "reed", "steel"]),
-        (-4, -4, -8, -3), (1, 4, -4), 0.4, ["rock", "country", "jazz"],
     ),
     "classical": Style(
-        (60, 140), 0.5, ["none"], ["major", "minor"], (0, 2, 4), ["0340", "0534"],
-        ["0...............", "0.......4......."], ["x.x.x.x.x.x.x.x.", "X..............."], 4, 0.6,
+        (60, 140), 0.5, ["none"], (0, 2, 4), 4, 0.6, 1.5, (-5, 0, -9), ["jazz"],
+        ["0...............", "0.......4......."], ["x.x.x.x.x.x.x.x.", "X..............."],
         (["bow", "keys"], ["bow", "keys"], ["bow", "keys", "reed"]),
-        (-10, -5, -6, -2), (-5, 0, -9), 1.5, ["jazz"],
     ),
     "country": Style(
-        (95, 140), 0.53, ["train", "backbeat"], ["major", "mixed"], (0, 2, 4), ["00304400"],
-        ["0.......4......."], ["....X.......X...", "..x.X.x...x.X.x."], 1.5, 0.4,
+        (95, 140), 0.53, ["train", "backbeat"], (0, 2, 4), 1.5, 0.4, 0.4, (-5, 2, 3), ["rock", "blues"],
+        ["0.......4......."], ["....X.......X...", "..x.X.x...x.X.x."],
         (["pluck"], ["steel", "pluck"], ["steel", "bow"]),
-        (-6, -3, -5, -4), (-5, 2, 3), 0.4, ["rock", "blues", "pop"],
     ),
     "disco": Style(
-        (108, 132), 0.5, ["floor"], ["minor"], (0, 2, 4, 6), ["0560", "0304"],
-        ["0.7.0.7.0.7.0.7.", "0..70..70..7047."], ["..x.-.x-..x.-.x-", "x..x..x.x..x..x."], 1, 0.35,
+        (108, 132), 0.5, ["floor"], (0, 2, 4, 6), 1, 0.35, 0.4, (3, -3, 4), ["pop", "hiphop"],
+        ["0.7.0.7.0.7.0.7.", "0..70..70..7047."], ["..x.-.x-..x.-.x-", "x..x..x.x..x..x."],
         (["pluck", "synth"], ["pluck", "keys"], ["bow", "horn", "synth"]),
-        (-2, -4, -6, -5), (3, -3, 4), 0.4, ["pop", "hiphop"],
     ),
     "hiphop": Style(
-        (76, 100), 0.55, ["hop", "trap"], ["minor", "dark"], (0, 2, 4, 6), ["0055", "0000"],
-        ["0.....0..00.....", "0..0......0..0.."], ["X...............", "X..x..X..x..X..."], 3, 0.25,
+        (76, 100), 0.55, ["hop", "trap"], (0, 2, 4, 6), 3, 0.15, 0.3, (9, -5, 0), ["pop", "disco", "reggae"],
+        ["0.....0..00.....", "0..0......0..0.."], ["X...............", "X..x..X..x..X..."],
         (["sub"], ["keys", "bow"], ["synth", "pluck", "horn"]),
-        (-1, -3, -8, -8), (9, -5, 0), 0.3, ["pop", "disco", "reggae"],
     ),
     "jazz": Style(
-        (110, 190), 0.63, ["ride"], ["mixed", "major"], (0, 2, 4, 6, 8), ["1405", "03251400"],
-        ["0...2...4...6...", "0...4...2...1..."], ["x.....x.........", "..x.......x....."], 2, 0.65,
+        (110, 190), 0.63, ["ride"], (0, 2, 4, 6, 8), 2, 0.65, 0.6, (3, 0, -7), ["blues", "classical"],
+        ["0...2...4...6...", "0...4...2...1..."], ["x.....x.........", "..x.......x....."],
         (["pluck"], ["keys", "pluck"], ["reed", "horn", "keys"]),
-        (-6, -4, -8, -3), (3, 0, -7), 0.6, ["blues", "classical"],
     ),
     "metal": Style(
-        (125, 185), 0.5, ["blast", "gallop"], ["dark", "minor"], (0, 4, 7), ["0010", "0056"],
-        ["0000000000000000", "0.000.000.000.00"], ["X-x-X-x-X-x-X-x-", "X.xxX.xxX.xxX.xx"], 1, 0.5,
+        (125, 185), 0.5, ["blast", "gallop"], (0, 4, 7), 1, 0.5, 0.2, (-1, -5, 7), ["rock"],
+        ["0000000000000000", "0.000.000.000.00"], ["X-x-X-x-X-x-X-x-", "X.xxX.xxX.xxX.xx"],
         (["pluck", "fuzz"], ["fuzz"], ["fuzz", "overdrive"]),
-        (-3, -5, -3, -7), (-1, -5, 7), 0.2, ["rock"],
     ),
     "pop": Style(
-        (92, 122), 0.5, ["backbeat", "pushed"], ["major", "minor"], (0, 2, 4), ["0453", "5304"],
-        ["0.0.0.0.0.0.0.0.", "0.....0.0......."], ["X.......X.......", "X..x..x.X..x..x."], 6, 0.45,
+        (92, 122), 0.5, ["backbeat"], (0, 2, 4), 6, 0.45, 0.5, (2, 1, 7), ["disco", "hiphop", "rock"],
+        ["0.0.0.0.0.0.0.0.", "0.....0.0......."], ["X.......X.......", "X..x..x.X..x..x."],
         (["synth", "sub"], ["synth", "keys"], ["synth", "reed", "horn"]),
-        (-2, -4, -6, -3), (2, 1, 7), 0.5, ["disco", "hiphop", "rock"],
     ),
     "reggae": Style(
-        (66, 86), 0.55, ["one drop"], ["minor", "major"], (0, 2, 4), ["0303", "0606"],
-        ["0..0..2.4.......", "....0.0.2.4.0..."], ["..X...X...X...X.", "..X-..X-..X-..X-"], 0.8, 0.25,
+        (66, 86), 0.55, ["one drop"], (0, 2, 4), 0.8, 0.25, 0.7, (8, 0, -5), ["hiphop", "pop"],
+        ["0..0..2.4.......", "....0.0.2.4.0..."], ["..X...X...X...X.", "..X-..X-..X-..X-"],
         (["sub", "pluck"], ["organ", "pluck"], ["reed", "organ", "horn"]),
-        (-4, -2, -4, -6), (8, 0, -5), 0.7, ["hiphop", "pop"],
     ),
     "rock": Style(
-        (110, 155), 0.5, ["backbeat", "pushed"], ["mixed", "minor"], (0, 4, 7), ["0630", "0344"],
-        ["0.0.0.0.0.0.0.0.", "0...0.0.0...0.4."], ["X.x.X.x.X.x.X.x.", "X...x.x.X.....x."], 3, 0.4,
+        (110, 155), 0.5, ["backbeat"], (0, 4, 7), 3, 0.4, 0.4, (-1, 4, 2), ["metal", "blues", "pop"],
+        ["0.0.0.0.0.0.0.0.", "0...0.0.0...0.4."], ["X.x.X.x.X.x.X.x.", "X...x.x.X.....x."],
         (["pluck"], ["overdrive", "fuzz"], ["overdrive", "fuzz", "reed"]),
-        (-3, -5, -4, -5), (-1, 4, 2), 0.4, ["metal", "blues", "country", "pop"],
     ),
 }  # fmt: skip
-BORROWED = (("grooves",), ("bass", "comping"), ("voices", "levels"), ("tempo", "swing"))
+BORROWED = (("grooves",), ("bass", "comping"), ("voices", "chord"), ("tempo", "swing"))
 BORROWING = 0.25
 """Share of tracks that take something from a neighbouring genre."""
 
@@ -342,7 +325,7 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     beats, place = np.divmod(np.arange(16 * (int(seconds / (4 * beat)) + 2)) / 4, 1)
     times = (beats + np.interp(place, [0, 0.5, 1], [0, style.swing, 1])) * beat
     times += rng.normal(0, 0.004, len(times)) - rng.random() * 4 * beat  # begins anywhere in a bar
-    progression = _pick(style.progressions, rng)
+    progression = _pick(PROGRESSIONS, rng)
     roots = [int(progression[step // 16 % len(progression)]) for step in range(len(times))]
 
     groove, bass, comping = (_pick(lines, rng) for lines in (style.grooves, style.bass, style.comping))
@@ -359,8 +342,8 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
             parts[2].append((time, int(phrase[step // 2 % 16]) + change, rng.uniform(0.6, 1)))
 
     choice, rolloff, pitch = artist.random(3), artist.uniform(-0.3, 0.3), artist.uniform(0.8, 1.25)
-    gains = 10 ** (artist.normal(style.levels, 1.5) / 20)
-    key = int(rng.integers(-5, 7)) + np.array(SCALES[_pick(style.scales, rng)])
+    gains = 10 ** (artist.normal(LEVELS, 1.5) / 20)
+    key = int(rng.integers(-5, 7)) + np.array(_pick(SCALES, rng))
     mix = gains[0] * _drums(n, GROOVES[groove], pitch, times, rng)
     holds, octaves = (1.8, style.hold, 3.0), (36, 55, 67)
     for number, notes in enumerate(parts):

@@ -16,10 +16,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gtzan_keras import SpectrogramSpec, open_store, preprocess
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.tracks import catalogue
 from gtzan_keras.tracks.catalogue import GENRES, describe, facts, genre_names, load_tracks
 from gtzan_keras.tracks.verify import verify
+from gtzan_keras.training.cross_validate import tracks_of
 
 HEADER = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\n"
 
@@ -57,23 +60,9 @@ def test_facts_are_of_1000_tracks_100_a_genre():
     assert facts().index.tolist() == [f"{genre}.{n:05d}" for genre in GENRES for n in range(100)]
 
 
-def test_facts_know_919_artists_tracks_by_244_artists():
-    artists = facts()["artist"]
-    assert (artists != "").sum() == 919
-    assert artists[artists != ""].nunique() == 244
-
-
 def test_facts_have_the_fault_filtered_parts_of_443_197_and_290():
     parts = facts()["fault_filtered"].value_counts().to_dict()
     assert parts == {"train": 443, "valid": 197, "test": 290, "excluded": 70}
-
-
-def test_facts_put_the_broken_jazz_00054_in_the_training_part():
-    assert facts().loc["jazz.00054", "fault_filtered"] == "train"
-
-
-def test_facts_have_an_md5_of_32_hex_digits_for_every_track():
-    assert facts()["wav_md5"].str.fullmatch(r"[0-9a-f]{32}").all()
 
 
 def test_facts_have_14_pairs_of_exact_copies_which_are_the_tracks_of_equal_md5():
@@ -83,12 +72,6 @@ def test_facts_have_14_pairs_of_exact_copies_which_are_the_tracks_of_equal_md5()
     pairs = sorted(tuple(sorted(group)) for group in by_md5.values() if len(group) > 1)
     assert len(pairs) == 14
     assert catalogue.duplicate_groups(describe(facts()["genre"].to_dict())) == pairs
-
-
-def test_one_exact_pair_goes_across_genres():
-    groups = catalogue.duplicate_groups(describe(facts()["genre"].to_dict()))
-    across = [group for group in groups if len({track_id.split(".")[0] for track_id in group}) > 1]
-    assert across == [("metal.00058", "rock.00016")]
 
 
 def test_packaged_facts_equal_the_published_table(real_data):
@@ -111,14 +94,6 @@ def test_an_artist_called_na_is_text(tmp_path):
 def test_facts_saved_by_a_spreadsheet_with_a_byte_order_mark_are_read(tmp_path):
     (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,Björk,,,,\n", encoding="utf-8-sig")
     assert facts(tmp_path / "tracks.csv").loc["a/x", "artist"] == "Björk"
-
-
-def test_facts_edited_meanwhile_are_read_anew(tmp_path):
-    path = tmp_path / "tracks.csv"
-    path.write_text(HEADER + "a/x,a,before,,,,\n")
-    facts(path)
-    path.write_text(HEADER + "a/x,a,after,,,,\n")
-    assert facts(path).loc["a/x", "artist"] == "after"
 
 
 def test_facts_without_a_column_are_refused_by_file_and_column(tmp_path):
@@ -171,21 +146,10 @@ def test_an_archives_top_folder_is_looked_into(tmp_path, layout):
     assert ids(tmp_path) == ["pop.00003"]
 
 
-def test_kaggles_pictures_and_tables_beside_the_sound_are_left_alone(tmp_path):
-    touch(tmp_path, "Data/images_original/blues/blues00000.png", "Data/features_30_sec.csv")
-    touch(tmp_path, "Data/genres_original/blues/blues.00000.wav")
-    assert ids(tmp_path) == ["blues.00000"]
-
-
 def test_a_mac_archives_shadow_files_and_hidden_folders_are_left_alone(tmp_path):
     touch(tmp_path, "genres/blues/._blues.00000.wav", "genres/.git/x.wav", "__MACOSX/blues/blues.00001.wav")
     touch(tmp_path, "genres/blues/blues.00000.wav")
     assert ids(tmp_path) == ["blues.00000"]
-
-
-def test_a_folder_named_like_a_sound_file_is_no_track(tmp_path):
-    (tmp_path / "blues" / "blues.00001.wav").mkdir(parents=True)
-    assert ids(touch(tmp_path, "blues/blues.00000.wav")) == ["blues.00000"]
 
 
 @pytest.mark.parametrize("suffix", [*catalogue.AUDIO_SUFFIXES, ".WAV", ".Mp3"])
@@ -216,23 +180,12 @@ def test_hiphop_is_one_genre_however_its_folder_is_written(tmp_path, folder):
     ]
 
 
-def test_a_track_that_lies_there_as_wav_and_au_is_listed_once_as_wav(tmp_path):
-    found = load_tracks(touch(tmp_path, "jazz/jazz00002.au", "jazz/jazz.00002.wav"))
-    assert found["track_id"].tolist() == ["jazz.00002"]
-    assert found.loc[0, "path"].endswith("jazz.00002.wav")
-
-
 def test_a_file_in_the_wrong_genre_folder_takes_the_folders_genre_and_no_facts(tmp_path):
     found = load_tracks(touch(tmp_path, "rock/blues.00000.wav", "blues/blues.00000.wav"))
     assert found[["track_id", "genre", "artist", "fault_filtered"]].values.tolist() == [
         ["blues.00000", "blues", "John Lee Hooker", "valid"],
         ["rock/blues.00000", "rock", "", ""],
     ]
-
-
-def test_files_that_are_no_gtzan_tracks_are_kept_with_empty_facts(tmp_path):
-    found = load_tracks(touch(tmp_path, "rock/my song.ogg"))
-    assert found.drop(columns="path").values.tolist() == [["rock/my song", "rock", "", "", "", (), ""]]
 
 
 def test_rows_stand_in_class_order_then_by_track_id(tmp_path):
@@ -247,25 +200,11 @@ def test_own_genres_make_the_class_order_sorted(tmp_path):
     assert genre_names(found["genre"]) == ["ambient", "blues", "zouk"]
 
 
-def test_gtzans_genres_stand_in_the_order_of_its_folders():
-    assert genre_names(reversed(GENRES)) == [
-        "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
-    ]  # fmt: skip
-
-
 def test_duplicates_name_only_copies_that_are_there(tmp_path):
     touch(tmp_path, "rock/rock.00016.wav")
     assert load_tracks(tmp_path)["duplicates"].tolist() == [()]
     touch(tmp_path, "metal/metal.00058.wav")
     assert load_tracks(tmp_path)["duplicates"].tolist() == [("rock.00016",), ("metal.00058",)]
-
-
-def test_the_table_has_the_published_columns_and_nothing_verified(tmp_path):
-    found = load_tracks(touch(tmp_path, "pop/pop.00000.wav"))
-    assert list(found.columns) == [
-        "track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status",
-    ]  # fmt: skip
-    assert found["status"].tolist() == [""]
 
 
 def test_a_tracks_csv_beside_the_genre_folders_overrides_the_packaged_facts(tmp_path):
@@ -318,6 +257,42 @@ def test_pieces_are_read_as_one_sound_in_their_order(tmp_path):
     before = catalogue.file_md5(path)
     soundfile.write(tmp_path / "blues" / "blues.00000.3.wav", sounds[0], 22050)
     assert catalogue.file_md5(path) != before
+
+
+@pytest.fixture(scope="module")
+def pieces_and_takes(tmp_path_factory):
+    """Two GTZAN tracks in three pieces each, and three takes of ones own that only look like pieces."""
+    root = tmp_path_factory.mktemp("pieces")
+    sounds = [f"blues/blues.{t:05d}.{k}" for t in range(2) for k in range(3)]
+    for name in (*sounds, "rock/Session.1", "rock/Session.2", "rock/Session.3"):
+        tone(root / f"{name}.wav", seconds=1.5)
+    return root, ["blues.00000", "blues.00001", "rock/Session.1", "rock/Session.2", "rock/Session.3"]
+
+
+def test_a_store_has_the_tracks_of_the_folder_with_their_segments(pieces_and_takes, tmp_path):
+    root, expected = pieces_and_takes
+    spec = SpectrogramSpec(
+        name="tiny",
+        n_mels=8,
+        height=8,
+        width=8,
+        clip_seconds=None,
+        segment_seconds=1.5,
+        segment_hop_seconds=1.5,
+    )
+    preprocess(load_tracks(root), tmp_path / "x.h5", spec, jobs=1, progress=False)
+    with open_store(tmp_path / "x.h5") as store:
+        assert store.tracks["track_id"].tolist() == expected
+        assert store.sample_id[:4] == ["blues.00000#0", "blues.00000#1", "blues.00000#2", "blues.00001#0"]
+        assert len(store) == 9
+
+
+def test_a_table_of_features_has_the_tracks_of_the_folder(pieces_and_takes):
+    root, expected = pieces_and_takes
+    table = feature_table(load_tracks(root), segment=1, jobs=1, progress=False)
+    assert tracks_of(table)["track_id"].tolist() == expected
+    names = ["blues.00000.0.wav", "blues.00001.0.wav", "rock/Session.1#0.wav"]
+    assert table["filename"].tolist()[::4] == names
 
 
 def test_a_whole_track_is_preferred_to_its_pieces(tmp_path, caplog):
@@ -426,11 +401,6 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         load_tracks(tmp_path / "nowhere")
 
 
-def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
-    with pytest.raises(GtzanKerasError, match=r"genres\.tar\.gz: no such folder"):
-        load_tracks(touch(tmp_path, "genres.tar.gz") / "genres.tar.gz")
-
-
 @pytest.mark.parametrize(
     "names",
     [(), ("blues/readme.txt",), ("song.wav",), ("a/b/c/song.txt",)],
@@ -451,13 +421,6 @@ def test_a_genre_folder_that_may_not_be_read_is_refused_by_name(tmp_path):
             load_tracks(tmp_path)
     finally:
         (tmp_path / "rock").chmod(0o700)
-
-
-def test_the_mini_set_is_100_tracks_with_artists_facts_and_all_genres(real_data):
-    found = load_tracks(real_data / "gtzan_mini")
-    assert found["genre"].value_counts().to_dict() == dict.fromkeys(GENRES, 10)
-    assert found["track_id"].isin(facts().index).all()
-    assert found["fault_filtered"].ne("").all()
 
 
 # --- names

@@ -81,7 +81,7 @@ def test_parts_hold_about_half_a_fifth_and_three_tenths() -> None:
 
 def test_broken_files_are_refused_with_the_reason(root: Path, table: pd.DataFrame) -> None:
     truncated, empty = (root / f"{track}.wav" for track in BROKEN)
-    with pytest.raises(AudioError, match=r"too short: 0\.40 s"):
+    with pytest.raises(AudioError, match=r"damaged: ends at 0\.40 s"):
         load_audio(truncated, demo.SAMPLE_RATE)
     with pytest.raises(AudioError, match="empty"):
         load_audio(empty, demo.SAMPLE_RATE)
@@ -95,16 +95,6 @@ def test_one_exact_duplicate_crosses_genres(table: pd.DataFrame) -> None:
     assert named[named != ""].to_dict() == {metal: rock, rock: metal}
     assert table["artist"].loc[[metal, rock]].nunique() == 1
     assert (table["fault_filtered"].loc[[metal, rock]] == "excluded").tolist() == [False, True]
-
-
-def test_every_other_file_has_its_full_length(sounds: dict[str, np.ndarray]) -> None:
-    assert {len(samples) for samples in sounds.values()} == {round(SECONDS * demo.SAMPLE_RATE)}
-
-
-def test_levels_are_those_of_recordings(sounds: dict[str, np.ndarray]) -> None:
-    for samples in sounds.values():
-        assert -12 < 20 * np.log10(np.abs(samples).max()) < -0.5
-        assert abs(samples.mean()) < 0.01
 
 
 def test_same_arguments_give_the_same_bytes_with_any_number_of_jobs(tmp_path: Path) -> None:
@@ -136,12 +126,6 @@ def test_foreign_folder_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(GtzanKerasError, match="holds other files, no demo set"):
         demo.make(tmp_path, 3, 1.0, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_file_in_the_way_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "set").write_text("")
-    with pytest.raises(GtzanKerasError, match="is a file"):
-        demo.make(tmp_path / "set", 3, 1.0, jobs=1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,30 +55,14 @@ def test_a_copy_cut_later_is_found_with_its_shift():
     assert found([music(1), recording[:, :120], recording[:, 30:150]]) == [("t1", "t2", -7.5)]
 
 
-def test_a_copy_cut_earlier_is_found_with_its_shift():
-    recording = music(0, 160)
-    assert found([recording[:, 12:132], recording[:, :120]]) == [("t0", "t1", 3.0)]
-
-
 def test_noise_gain_and_another_tone_do_not_hide_a_copy():
     recording = music(0)
     copy = 0.4 * recording + np.linspace(0, 90, 64)[:, None] + RNG(9).normal(scale=4, size=(64, 120))
     assert found([recording, music(1), copy]) == [("t0", "t2", 0.0)]
 
 
-def test_a_louder_stretch_does_not_hide_a_copy():
-    recording = music(0)
-    fader = np.repeat([0, 40, -20, 10], 30)  # in a log spectrogram a gain is a sum
-    assert found([recording, recording + fader]) == [("t0", "t1", 0.0)]
-
-
 def test_tracks_of_one_tonal_balance_are_no_copies():
     assert found([music(seed) for seed in range(30)]) == []
-
-
-def test_tracks_of_one_loudness_over_time_are_no_copies():
-    beat = 60 * (np.arange(120) % 4 == 0)
-    assert found([music(seed) + beat for seed in range(10)]) == []
 
 
 def test_correlation_is_that_of_the_overlap_computed_by_loops():
@@ -104,11 +87,6 @@ def test_less_overlap_than_asked_for_is_no_pair():
     images = [recording[:, :120], recording[:, 75:195]]  # 45 frames, 11.25 s, in common
     assert found(images, min_overlap=11) == [("t0", "t1", -18.75)]
     assert found(images, min_overlap=11.5) == []
-
-
-def test_tracks_shorter_than_the_overlap_are_passed_over():
-    recording = music(0)
-    assert found([recording[:, :30], recording, recording[:, 40:]]) == [("t1", "t2", -10.0)]
 
 
 def test_silence_is_no_recording():
@@ -235,17 +213,6 @@ def test_pairs_that_share_a_track_become_one_group_with_the_exact_copies():
     assert linked.set_index("track_id").loc["rock.00017", "duplicates"] == ()
 
 
-def test_the_table_itself_stays_as_it_was(gtzan):
-    before = gtzan.copy()
-    with_near_duplicates(gtzan)
-    pd.testing.assert_frame_equal(gtzan, before)
-
-
-def test_pairs_of_which_one_is_not_there_are_passed_over(gtzan):
-    linked = with_near_duplicates(gtzan, table_of_pairs(("rock.00000", "somewhere/else")))
-    assert duplicate_groups(linked) == duplicate_groups(gtzan)
-
-
 def test_a_table_without_the_columns_is_refused(gtzan):
     with pytest.raises(GtzanKerasError, match="table of pairs has no column second"):
         with_near_duplicates(gtzan, pd.DataFrame({"first": ["rock.00000"]}))
@@ -262,23 +229,11 @@ def test_a_split_with_near_duplicates_on_two_sides_is_refused():
         split.check(linked)
 
 
-def test_the_splits_of_a_table_that_names_gtzans_near_duplicates_are_those_of_one_that_does_not(gtzan):
-    linked = with_near_duplicates(gtzan)
-    assert linked.set_index("track_id").loc["reggae.00080", "duplicates"] == ("reggae.00081", "reggae.00082")
-    for seed in range(3):
-        for draw in (partial(splits.stratified, seed=seed), partial(splits.folds, k=4, seed=seed)):
-            assert draw(linked) == draw(gtzan)
-
-
 def test_near_duplicates_of_other_tracks_stand_on_one_side_of_every_split():
     tracks = describe({f"fado/{number}": "fado" for number in range(40)})
     pairs = [(f"fado/{number}", f"fado/{number + 20}") for number in range(20)]
     split = splits.stratified(with_near_duplicates(tracks, table_of_pairs(*pairs)), (0.5, 0.0, 0.5))
     assert all((first in split.train) == (second in split.train) for first, second in pairs)
-
-
-def test_the_fault_filtered_split_has_no_known_near_duplicate_on_two_sides(gtzan):
-    splits.fault_filtered(gtzan).check(with_near_duplicates(gtzan))
 
 
 def test_a_store_keeps_the_near_duplicates_of_its_tracks(folder, tmp_path):

@@ -357,52 +357,63 @@ def train(
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show this one whole.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show all of this one.")] = None,
 ) -> None:
     """List the published experiments that can be run, or show one."""
     from rich.console import Console
     from rich.table import Table
 
-    from gtzan_keras.experiments import RECIPES, changes, find
+    from gtzan_keras.experiments import RECIPES, find
 
-    console = Console()
-    if name is None:
-        table = Table(title="gtzan-keras run NAME --data DIR")
-        for column in ("name", "source", "model", "data", "split", "published"):
-            table.add_column(column, no_wrap=column == "name")
-        for recipe in RECIPES.values():
-            split = f"{recipe.split} (leaky)" if recipe.leaky else recipe.split
-            figure = str(recipe.published[0]) if recipe.published else ""
-            source = recipe.source.split(",")[0].strip('"')
-            table.add_row(recipe.name, source, recipe.title, recipe.data, split, figure)
+    console = Console(highlight=False)
+    table = Table(show_header=name is None, box=None, padding=(0, 2, 0, 0))
+    if name is not None:
+        recipe = find(name)
+        console.print(f"[bold]{recipe.name}[/bold]: {recipe.title}")
+        for key, value in _recipe_facts(recipe):
+            table.add_row(key, value)
         console.print(table)
         return
-    recipe = find(name)
+    table.add_column("name", no_wrap=True, min_width=max(map(len, RECIPES)))
+    table.add_column("published", no_wrap=True, min_width=9)
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for recipe in RECIPES.values():
+        metrics = {"accuracy": "", "macro_precision": " mP", "loss": " loss"}
+        shown = [f"{100 * figure.value:.1f} %{metrics[figure.metric]}" for figure in recipe.published[:1]]
+        table.add_row(recipe.name, *(shown or [""]), recipe.title)
+    console.print(table)
+    console.print("published: accuracy, or macro precision (mP); `gtzan-keras recipes NAME` shows all of one")
+
+
+def _recipe_facts(recipe: Any) -> list[tuple[str, str]]:
+    """Return what `recipes NAME` shows, without empty lines."""
+    from dataclasses import asdict
+
+    from gtzan_keras.experiments import changes
+    from gtzan_keras.experiments.catalogue import in_words
+
+    settings = {} if recipe.settings is None else asdict(recipe.settings)
     facts = [
         ("source", recipe.source),
         ("data", recipe.data),
+        ("features", recipe.inputs),
         ("model", recipe.builder),
-        *((f"  {key}", value) for key, value in recipe.arguments.items()),
+        *((f"  {key}", in_words(value)) for key, value in recipe.arguments.items()),
         ("split", f"{recipe.split} (leaky)" if recipe.leaky else recipe.split),
         ("without", ", ".join(recipe.without)),
-        ("training", ""),
-        *((f"  {key}", value) for key, value in recipe.training.items()),
-        ("then", ", ".join(f"{key} {value}" for key, value in recipe.fine_tune.items())),
+        ("training", " " if settings else ""),
+        *((f"  {key}", in_words(value)) for key, value in settings.items() if key != "seed"),
+        ("then", in_words(asdict(recipe.fine_tune)) if recipe.fine_tune else ""),
         ("grid", ", ".join(f"{key} {values}" for key, values in recipe.grid.items())),
-        ("folds that choose the epochs", recipe.kfold or ""),
+        ("folds that choose the epochs", str(recipe.kfold or "")),
         ("averages", ", ".join(recipe.members)),
         ("starts from", recipe.pretrained),
-        *(("published", figure) for figure in recipe.published),
+        *(("published", str(figure)) for figure in recipe.published),
         *((f"from {recipe.base}", change) for change in changes(recipe)),
         *(("ours", choice) for choice in recipe.ours),
         ("note", recipe.note),
     ]
-    console.print(f"[bold]{recipe.name}[/bold]: {recipe.title}", highlight=False)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for key, value in facts:
-        if value != "" or key == "training":
-            table.add_row(key, str(value))
-    console.print(table)
+    return [(key, value) for key, value in facts if value]
 
 
 @app.command()
@@ -417,32 +428,30 @@ def run(
     split: Annotated[
         str | None, typer.Option(help="published (the default), random, artist or fault-filtered.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ...")] = 1,
-    max_epochs: Annotated[int | None, typer.Option(help="Train no longer than this.")] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 1,
+    max_epochs: Annotated[int | None, typer.Option(help="Upper limit of epochs.")] = None,
     arguments: Annotated[
         str, typer.Option(help='Of the builder, in place of the recipe\'s, as JSON: \'{"size": "xs"}\'.')
     ] = "{}",
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("reports"),
-    stores: Annotated[Path, typer.Option(help="Where what is made from audio is kept.")] = Path(
-        "data/stores"
-    ),
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports"),
+    stores: Annotated[Path, typer.Option(help="Folder for what is made from audio.")] = Path("data/stores"),
+    precision: Annotated[
+        str | None, typer.Option(help="auto, float32 or bfloat16, in place of the recipe's.")
+    ] = None,
     jobs: Jobs = -1,
 ) -> None:
-    """Run a published experiment and put its figures beside the published ones."""
+    """Run a published experiment, and show its figures with the published ones."""
     _import_tensorflow()
     from rich.console import Console
-    from rich.table import Table
 
-    from gtzan_keras.experiments import PROTOCOLS, find
+    from gtzan_keras.experiments import find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import in_percent, leaderboard, seeds_in_words
+    from gtzan_keras.report.leaderboard import leaderboard
 
-    recipe = find(name)
-    summaries = run_recipe(
+    folders = run_recipe(
         name,
         data or (),
         protocol=split,
@@ -452,35 +461,51 @@ def run(
         out=out,
         stores=stores,
         weights=weights,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]  # TrainingSettings itself refuses other words
         jobs=jobs,
         command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
     )
-    console = Console()
-    table = Table(title=f"{recipe.name}: {recipe.title}")
-    for column in ("what", "split", "accuracy", "macro precision", "seeds"):
-        table.add_column(column)
-    published = {figure.metric: figure for figure in reversed(recipe.published)}
-    if published:
-        shown = [str(published.get(metric, "")) for metric in ("accuracy", "macro_precision")]
-        table.add_row("published", recipe.split, *shown, "")
-    remarks = []
-    for path in summaries:
-        summary = json.loads(path.read_text("utf-8"))
-        label = PROTOCOLS[summary["protocol"]]
-        if part := summary["segments"]:
-            remarks.append(f"{label}, by segment: {in_percent(part)}")
-        remarks += [f"{label}, not as in the recipe: {text}" for text in summary["deviations"]]
-        table.add_row(
-            f"ours, {label}" + (" (leaky)" if summary["leaky"] else ""),
-            summary["split"],
-            *(in_percent(summary["scores"][metric]) for metric in ("accuracy", "macro_precision")),
-            seeds_in_words(summary),
-        )
+    console, recipe = Console(highlight=False), find(name)
+    table, remarks = _figures(recipe, folders)
     console.print(table)
     for remark in [*remarks, *([recipe.note] if recipe.note else [])]:
-        console.print(remark, highlight=False)
+        console.print(remark, markup=False)
     print(leaderboard(out)[1].resolve())
+
+
+def _figures(recipe: Any, folders: list[Path]) -> tuple[Any, list[str]]:
+    """Return the published figures and ours as a table, and what is to be said about ours."""
+    from rich.table import Table
+
+    from gtzan_keras.experiments import PROTOCOLS
+    from gtzan_keras.training.compare import across_seeds
+    from gtzan_keras.training.results import read_result
+
+    def shown(score: Any) -> str:
+        return f"{score['value']:.1%} ({score['low']:.1%} to {score['high']:.1%})"
+
+    table, remarks = Table(title=f"{recipe.name}: {recipe.title}"), []
+    for column in ("", "accuracy", "macro precision"):
+        table.add_column(column)
+    for figure in recipe.published:
+        if figure.metric != "loss":
+            text = f"{figure.kind} {figure.value:.1%}".strip()
+            cells = {"accuracy": (text, ""), "macro_precision": ("", text)}[figure.metric]
+            table.add_row(f"published, {figure.part}", *cells)
+    for folder in folders:
+        seeds = [read_result(path.parent) for path in sorted(folder.glob("seed*/result.json"))]
+        found, first = across_seeds(seeds), seeds[0][0]
+        label = PROTOCOLS[first["protocol"]] + (" (leaky)" if first["split"]["leaky"] else "")
+        by_artist = found["by_artist"]
+        scores = [(by_artist or found)[name] for name in ("accuracy", "macro_precision")]
+        table.add_row(f"ours, {label}" + (" *" if first["departures"] else ""), *map(shown, scores))
+        table.add_row(f"  {first['split']['name']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}", "", "")
+        units = f"{by_artist['count']} artists" if by_artist else f"{found['tracks']} tracks"
+        remarks.append(f"{label}: 95 % intervals over {units}")
+        remarks += [f"* {label}: {words}" for words in first["departures"]]
+        if part := found["segments"]:
+            remarks.append(f"{label}, by segment: {shown(part)}")
+    return table, remarks
 
 
 @app.command()
@@ -504,7 +529,6 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    from gtzan_keras.report.plots import METRICS
     from gtzan_keras.training.compare import compare as compared
     from gtzan_keras.training.compare import in_words
 
@@ -512,13 +536,12 @@ def compare(
     artists = found["by_artist"]
     table = Table(title=f"{found['count']} test tracks, 95 % intervals of the difference")
     table.add_column("score")
-    for column in ("first", "second", "difference", "over tracks", *(["over artists"] if artists else [])):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, label in METRICS.items():
-        score = found["scores"][name]
-        spans = [score["difference"], *([artists[name]] if artists else [])]
+    for column in ("first", "second", "difference", *(["over artists"] if artists else []), "over tracks"):
+        table.add_column(column, justify="right")
+    for name, score in found["scores"].items():
+        spans = [*([artists[name]] if artists else []), score["difference"]]
         table.add_row(
-            label,
+            name.replace("_", " "),
             f"{score['first']:.1%}",
             f"{score['second']:.1%}",
             f"{100 * score['difference']['value']:+.1f}",

@@ -5,54 +5,64 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from sklearn.metrics import accuracy_score, log_loss, precision_score
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.training.compare import across_seeds, compare, ensemble, in_words
-from gtzan_keras.training.evaluate import interval_scores
+from gtzan_keras.training.evaluate import interval_scores, score_tracks
+from gtzan_keras.training.results import write_result
 
 GENRES = ["blues", "jazz", "rock"]
+Result = tuple[dict[str, Any], pd.DataFrame]
 
 
-def a_result(name: str, seed: int, share: float, tracks: range = range(60), **split: Any) -> dict[str, Any]:
+def a_result(name: str, seed: int, share: float, tracks: Sequence[int] = range(60), **split: Any) -> Result:
     """Every third track of one genre, about this share of them right, an artist for every four."""
     random = np.random.default_rng(seed)
-    answers = []
+    rows = []
     for number in range(200):
         truth, other = number % 3, int(random.integers(3))
         probabilities = random.dirichlet([1, 1, 1])
         place = truth if random.random() < share else other
         top = int(probabilities.argmax())
         probabilities[[place, top]] = probabilities[[top, place]]
-        answers.append(
-            {"track_id": f"t{number:03d}", "genre": GENRES[truth], "predicted": GENRES[place]}
+        rows.append(
+            {"track_id": f"t{number:03d}", "fold": 1, "genre": GENRES[truth], "predicted": GENRES[place]}
             | {"artist": f"Artist {number // 4}", "title": f"Title {number}"}
-            | {"probabilities": [round(float(p), 5) for p in probabilities]}
+            | dict(zip(GENRES, probabilities.round(4), strict=True))
         )
-    return {
+    table = pd.DataFrame(rows).iloc[list(tracks)].reset_index(drop=True)
+    result = {
         "name": name,
         "data": {"genres": GENRES},
         "split": {"leaky": False, **split},
-        "scores": {"test": {"tracks": [answers[number] for number in tracks]}},
+        "model": {},
+        "scores": {"test": score_tracks(table, GENRES)},
     }
+    return result, table
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[dict[str, Any], dict[str, Any]]:
+def pair() -> tuple[Result, Result]:
     return a_result("first", 1, 0.8), a_result("second", 2, 0.4)
 
 
-def answers_of(result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    tracks = result["scores"]["test"]["tracks"]
-    return tuple(
-        np.array([GENRES.index(track[field]) for track in tracks]) for field in ("genre", "predicted")
-    )
+def answers_of(result: Result) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(np.array([GENRES.index(name) for name in result[1][f]]) for f in ("genre", "predicted"))
+
+
+def changed(result: Result, row: int, **values: str) -> Result:
+    table = result[1].copy()
+    table.loc[row, list(values)] = list(values.values())
+    return result[0], table
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -119,9 +129,8 @@ def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple,
 def test_differences_over_artists_draw_whole_artists() -> None:
     # 15 artists of four tracks; the first run has all of ten artists right, the second none at all.
     first, second = a_result("first", 1, 1.0), a_result("second", 1, 1.0)
-    for number, track in enumerate(second["scores"]["test"]["tracks"]):
-        if number < 40:
-            track["predicted"] = GENRES[(number + 1) % 3]
+    for number in range(40):
+        second = changed(second, number, predicted=GENRES[(number + 1) % 3])
     found = compare(first, second)["by_artist"]
     assert found["count"] == 15
     low, high = scipy.stats.binom(15, 2 / 3).ppf([0.025, 0.975]) / 15
@@ -149,13 +158,14 @@ def test_the_order_of_tracks_does_not_matter(pair: tuple) -> None:
 
 
 def test_runs_are_read_from_their_folders(pair: tuple, tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(pair[0]), "utf-8")
+    write_result(tmp_path, *pair[0])
     assert compare(tmp_path, pair[1]) == compare(*pair)
-    assert compare(str(tmp_path / "result.json"), pair[1]) == compare(*pair)
+    with pytest.raises(GtzanKerasError, match="no such file; name the folder of a run"):
+        compare(tmp_path / "absent", pair[1])
 
 
 def test_a_comparison_can_be_written_as_json(pair: tuple) -> None:
-    for found in (compare(*pair), across_seeds(pair), ensemble(pair)):
+    for found in (compare(*pair), across_seeds(pair), ensemble(pair)[0]):
         assert json.loads(json.dumps(found)) == found
 
 
@@ -168,44 +178,29 @@ def test_other_test_tracks_are_refused_with_their_number(pair: tuple) -> None:
 
 
 def test_tracks_tested_twice_are_refused(pair: tuple) -> None:
-    twice = a_result("twice", 1, 0.5)
-    twice["scores"]["test"]["tracks"] += twice["scores"]["test"]["tracks"][:2]
+    twice = a_result("twice", 1, 0.5, [*range(60), 0, 1])
     with pytest.raises(GtzanKerasError, match=r"twice: 2 tracks were tested more than once, e\.g\. t000"):
         compare(pair[0], twice)
 
 
 def test_other_genres_are_refused(pair: tuple) -> None:
-    other = {**pair[1], "data": {"genres": ["blues", "rock"]}}
+    other = {**pair[1][0], "data": {"genres": ["blues", "rock"]}}, pair[1][1]
     for function in (ensemble, across_seeds):
-        with pytest.raises(GtzanKerasError, match="tells blues, jazz, rock apart, second blues, rock"):
+        with pytest.raises(GtzanKerasError, match="has the genres blues, jazz, rock, second has blues, rock"):
             function([pair[0], other])
     with pytest.raises(GtzanKerasError, match="same genres"):
         compare(pair[0], other)
 
 
 def test_other_labels_are_refused(pair: tuple) -> None:
-    other = a_result("other", 1, 0.5)
-    other["scores"]["test"]["tracks"][7]["genre"] = "rock"
+    other = changed(a_result("other", 1, 0.5), 7, genre="rock")
     with pytest.raises(GtzanKerasError, match=r"do not agree on the true genre of 1 tracks, e\.g\. t007"):
         compare(pair[0], other)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file; name the folder of a run"),
-        ("{", "not readable as JSON"),
-        ("[]", "not the result of a run"),
-        ('{"data": {}, "split": {}, "scores": {"test": null}}', "no test part"),
-    ],
-)
-def test_a_file_that_is_no_result_is_named(
-    content: str | None, message: str, pair: tuple, tmp_path: Path
-) -> None:
-    if content is not None:
-        (tmp_path / "result.json").write_text(content, "utf-8")
-    with pytest.raises(GtzanKerasError, match=message):
-        compare(tmp_path, pair[0])
+def test_a_run_without_a_test_part_is_refused(pair: tuple) -> None:
+    with pytest.raises(GtzanKerasError, match="second: the run has no test part"):
+        compare(pair[0], (pair[1][0], pair[1][1][:0]))
 
 
 # ---- in words
@@ -215,7 +210,7 @@ def test_a_clear_difference_is_called_so() -> None:
     found = compare(a_result("good", 1, 0.9), a_result("bad", 2, 0.2, leaky=True))
     assert found["p_value"] < 0.05
     assert "so good is the better of these two" in in_words(found)
-    assert "only with bad (leaky)" in in_words(found)
+    assert "only bad (leaky) got" in in_words(found)
 
 
 def test_the_second_may_be_the_better() -> None:
@@ -230,11 +225,11 @@ def test_what_chance_explains_is_called_so(pair: tuple) -> None:
 
 
 @pytest.fixture(scope="module")
-def seeds() -> list[dict[str, Any]]:
+def seeds() -> list[Result]:
     return [a_result(f"seed{seed}", seed, 0.6) for seed in range(3)]
 
 
-def test_seeds_have_mean_and_spread(seeds: list[dict[str, Any]]) -> None:
+def test_seeds_have_mean_and_spread(seeds: list[Result]) -> None:
     found = across_seeds(seeds)
     each = [accuracy_score(*answers_of(result)) for result in seeds]
     accuracy = found["accuracy"]
@@ -245,12 +240,12 @@ def test_seeds_have_mean_and_spread(seeds: list[dict[str, Any]]) -> None:
     assert (found["seeds"], found["tracks"], found["by_artist"]["count"]) == (3, 60, 15)
     losses = []
     for result in seeds:
-        rows = np.array([track["probabilities"] for track in result["scores"]["test"]["tracks"]])
+        rows = result[1][GENRES].to_numpy()
         losses.append(log_loss(answers_of(result)[0], rows / rows.sum(axis=1, keepdims=True)))
     assert found["loss"]["by_seed"] == pytest.approx(losses, rel=1e-3)
 
 
-def test_the_interval_is_of_the_mean_over_seeds(seeds: list[dict[str, Any]]) -> None:
+def test_the_interval_is_of_the_mean_over_seeds(seeds: list[Result]) -> None:
     found = across_seeds(seeds)
     # A track counts by the share of seeds that had it right.
     share = np.mean([np.equal(*answers_of(result)) for result in seeds], axis=0)
@@ -264,6 +259,18 @@ def test_the_interval_is_of_the_mean_over_seeds(seeds: list[dict[str, Any]]) -> 
         assert {key: found[name][key] for key in score} == pytest.approx(score)
 
 
+def test_segments_are_averaged_over_seeds(seeds: list[Result]) -> None:
+    cut = [
+        (result, table.assign(segments=2, segments_right=2 * (table["genre"] == table["predicted"])))
+        for result, table in seeds
+    ]
+    found = across_seeds(cut)
+    assert found["segments"]["count"] == 120
+    for key in ("value", "low", "high"):
+        assert found["segments"][key] == pytest.approx(found["accuracy"][key], abs=0.015)
+    assert across_seeds(seeds)["segments"] is None
+
+
 def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
     results = [a_result("a", 0, 0.6, range(0, 40)), a_result("b", 1, 0.6, range(20, 90))]
     found = across_seeds(results)
@@ -272,7 +279,7 @@ def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
     assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
 
 
-def test_a_single_seed_has_no_spread(seeds: list[dict[str, Any]]) -> None:
+def test_a_single_seed_has_no_spread(seeds: list[Result]) -> None:
     accuracy = across_seeds(seeds[:1])["accuracy"]
     assert accuracy["sd"] is None
     assert accuracy["value"] == accuracy["min"] == accuracy["max"]
@@ -288,16 +295,15 @@ def test_no_seeds_are_refused() -> None:
 # ---- ensembles
 
 
-def test_an_ensemble_averages_probabilities(seeds: list[dict[str, Any]]) -> None:
-    mean = np.mean(
-        [[track["probabilities"] for track in result["scores"]["test"]["tracks"]] for result in seeds], axis=0
-    )
+def test_an_ensemble_averages_probabilities(seeds: list[Result]) -> None:
+    mean = np.mean([result[1][GENRES] for result in seeds], axis=0)
     truth, _ = answers_of(seeds[0])
-    found = ensemble(seeds)
+    found, tracks = ensemble(seeds)
     assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, mean.argmax(axis=1)))
-    np.testing.assert_allclose([track["probabilities"] for track in found["tracks"]], mean, atol=1e-5)
-    assert found["tracks"][3]["artist"] == "Artist 0"
+    np.testing.assert_allclose(tracks[GENRES], mean)
+    assert tracks["artist"][3] == "Artist 0"
 
 
-def test_an_ensemble_of_one_is_that_one(seeds: list[dict[str, Any]]) -> None:
-    assert ensemble(seeds[:1])["tracks"] == seeds[0]["scores"]["test"]["tracks"]
+def test_an_ensemble_of_one_is_that_one(seeds: list[Result]) -> None:
+    columns = ["track_id", "predicted", *GENRES]
+    pd.testing.assert_frame_equal(ensemble(seeds[:1])[1][columns], seeds[0][1][columns])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.report import page
 from gtzan_keras.store.base import Sample, StoreWriter, pack
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.catalogue import describe, facts
@@ -29,12 +27,18 @@ from gtzan_keras.tracks.splits import Split, folds
 from gtzan_keras.training.evaluate import (
     artist_groups,
     calibration,
+    class_scores,
+    confidences,
+    confusion_matrix,
     evaluate,
     interval_scores,
-    rescore,
+    run_result,
     score_tracks,
+    segment_scores,
 )
-from gtzan_keras.training.run import Run
+from gtzan_keras.training.results import read_result
+from gtzan_keras.training.run import Outcome, Run
+from gtzan_keras.training.settings import TrainingSettings
 
 SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SCORES: dict[str, Callable[..., float]] = {
@@ -170,15 +174,15 @@ def test_groups_must_fit_the_tracks() -> None:
 
 def test_artists_are_told_apart_as_the_folds_do() -> None:
     tracks = describe(facts()["genre"].to_dict())
-    groups = pd.Series(artist_groups(tracks.to_dict("records")), tracks["track_id"])
+    groups = pd.Series(artist_groups(tracks), tracks["track_id"])
     assert groups.groupby(tracks.set_index("track_id")["artist"]).nunique().drop("").max() == 1
     tested = [groups[list(fold.test)] for fold in folds(tracks, 5, group="artist")]
     assert sum(part.nunique() for part in tested) == groups.nunique()
 
 
 def test_names_that_differ_in_case_and_punctuation_are_one_artist_and_unknown_ones_are_none() -> None:
-    names = ["Earth, Wind & Fire", "Earth Wind and Fire", "", None, "Abba"]
-    tracks = [{"track_id": str(n), "genre": "disco", "artist": name} for n, name in enumerate(names)]
+    names = ["Earth, Wind & Fire", "Earth Wind and Fire", "", "", "Abba"]
+    tracks = pd.DataFrame({"track_id": list("01234"), "genre": "disco", "artist": names})
     groups = artist_groups(tracks)
     assert groups is not None
     assert groups[0] == groups[1]
@@ -235,17 +239,18 @@ def test_confidences_that_are_none_are_refused(confidence: list, right: list, me
 # ---- tracks
 
 
-def some_tracks(copies: int = 1) -> list[dict[str, Any]]:
-    """40 rock tracks, 27 of them right, each there so many times."""
-    return [
-        {"track_id": f"rock.{n:05d}", "genre": "rock", "predicted": "rock" if n < 27 else "pop"}
-        | {"artist": "", "title": "", "probabilities": [0.2, 0.8] if n < 27 else [0.8, 0.2]}
-        for n in range(40)
-        for _ in range(copies)
-    ]
+def some_tracks(copies: int = 1) -> pd.DataFrame:
+    """40 rock tracks, 27 of them right, each in so many rows."""
+    number = np.repeat(np.arange(40), copies)
+    right = number < 27
+    return pd.DataFrame(
+        {"track_id": [f"rock.{n:05d}" for n in number], "genre": "rock", "artist": ""}
+        | {"predicted": np.where(right, "rock", "pop")}
+        | {"pop": np.where(right, 0.2, 0.8), "rock": np.where(right, 0.8, 0.2)}
+    )
 
 
-def test_a_track_that_stands_there_twice_is_drawn_again_as_one() -> None:
+def test_rows_of_one_track_are_drawn_together() -> None:
     once, thrice = (score_tracks(some_tracks(n), ["pop", "rock"]) for n in (1, 3))
     assert thrice["count"] == 120
     assert thrice["accuracy"] == pytest.approx(once["accuracy"])
@@ -259,12 +264,21 @@ def test_tracks_of_other_genres_are_refused() -> None:
     with pytest.raises(GtzanKerasError, match=r"rock\.00027: predicted is 'pop', expected one of rock"):
         score_tracks(some_tracks(), ["rock"])
     with pytest.raises(GtzanKerasError, match="no tracks"):
-        score_tracks([], ["rock"])
+        score_tracks(some_tracks()[:0], ["rock"])
+
+
+def test_segments_of_several_seeds_are_averaged_in_each_draw() -> None:
+    # Two seeds that are right on opposite halves of the tracks: their mean is the same in every draw.
+    right = np.repeat([4, 0], 20)
+    seeds = [some_tracks().assign(segments=4, segments_right=hits) for hits in (right, right[::-1])]
+    assert segment_scores(seeds) == pytest.approx({"count": 160, "value": 0.5, "low": 0.5, "high": 0.5})
+    alone = segment_scores(seeds[:1])
+    low, high = scipy.stats.binom(40, 0.5).ppf([0.025, 0.975]) / 40
+    assert (alone["value"], alone["low"], alone["high"]) == pytest.approx((0.5, low, high), abs=0.026)
 
 
 def test_the_seed_alone_decides_on_the_intervals(guesses: tuple[np.ndarray, np.ndarray]) -> None:
     first = interval_scores(*guesses, 4, seed=1)
-    np.random.default_rng().random()
     assert interval_scores(*guesses, 4, seed=1) == first
     assert interval_scores(*guesses, 4, seed=2) != first
 
@@ -275,7 +289,6 @@ def test_the_seed_alone_decides_on_the_intervals(guesses: tuple[np.ndarray, np.n
         ([], [], "at least one"),
         ([0, 1], [0], r"\(2,\) labels and \(1,\) predictions"),
         ([0, 3], [0, 1], "class numbers, from 0 to 2"),
-        ([0, 1], [0, 3], "class numbers, from 0 to 2"),
         ([0, 1], [0, -1], "class numbers, from 0 to 2"),
     ],
 )
@@ -310,17 +323,19 @@ def make_run(folder: Path, split: Split, segments: int) -> Run:
     keras.utils.set_random_seed(3)
     model = models.dense(SPEC.shape, len(store.genres), units=())
     model.set_weights([3 * weight for weight in model.get_weights()])  # so that it is sure of itself
-    record = {
-        "data": "stripes",
-        "builder": "dense",
-        "arguments": {"units": []},
-        "parameters": model.count_params(),
-        "training": {"epochs": 1, "best_epoch": 1, "seed": 0, "seconds": 0.1},
-        "environment": {},
-        "date": "2026-01-01",
-        "command": "",
-    }
-    return Run(folder, "untrained", model, store, split, pd.DataFrame({"epoch": [1]}), record)
+    outcome = Outcome(
+        epochs=1,
+        best_epoch=1,
+        seconds=0.1,
+        parameters=model.count_params(),
+        precision="float32",
+        frozen_part_cached=False,
+        date="2026-01-01",
+        environment={},
+    )
+    record = {"data": "stripes", "builder": "dense", "arguments": {"units": []}}
+    history = pd.DataFrame({"epoch": [1]})
+    return Run(folder, "untrained", model, store, split, history, TrainingSettings(), outcome, record)
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +350,11 @@ def result(run: Run) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def tracks(run: Run, result: dict[str, Any]) -> pd.DataFrame:
+    return read_result(run.folder)[1]
+
+
+@pytest.fixture(scope="module")
 def by_hand(run: Run) -> pd.DataFrame:
     """A row a test track: the mean of its segments' probabilities, and its genre's number."""
     store = run.store
@@ -346,41 +366,41 @@ def by_hand(run: Run) -> pd.DataFrame:
 
 
 def test_probabilities_of_segments_are_averaged_by_track(
-    result: dict[str, Any], by_hand: pd.DataFrame
+    tracks: pd.DataFrame, by_hand: pd.DataFrame, run: Run
 ) -> None:
-    tracks = pd.DataFrame(result["scores"]["test"]["tracks"]).set_index("track_id")
-    assert tracks.index.tolist() == by_hand.index.tolist()
-    np.testing.assert_allclose(np.stack(tracks["probabilities"]), by_hand[[0, 1, 2, 3]], atol=1e-5)
-    names = np.array(result["data"]["genres"])
+    genres = run.store.genres
+    assert tracks["track_id"].tolist() == by_hand.index.tolist()
+    np.testing.assert_allclose(tracks[genres], by_hand[[0, 1, 2, 3]], atol=5.1e-5)
+    names = np.array(genres)
     assert tracks["genre"].tolist() == names[by_hand["truth"]].tolist()
     assert tracks["predicted"].tolist() == names[by_hand[[0, 1, 2, 3]].to_numpy().argmax(axis=1)].tolist()
 
 
-def test_probabilities_of_every_track_sum_to_1(result: dict[str, Any]) -> None:
-    for part in ("validation", "test"):
-        for track in result["scores"][part]["tracks"]:
-            assert sum(track["probabilities"]) == pytest.approx(1, abs=5e-5)
-
-
-def test_scores_are_scikit_learns_over_tracks(result: dict[str, Any], by_hand: pd.DataFrame) -> None:
-    scores = result["scores"]["test"]
+def test_scores_are_scikit_learns_over_tracks(
+    result: dict[str, Any], tracks: pd.DataFrame, by_hand: pd.DataFrame, run: Run
+) -> None:
+    scores, genres = result["scores"]["test"], run.store.genres
     probabilities, truth = by_hand[[0, 1, 2, 3]].to_numpy(float), by_hand["truth"].to_numpy()
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # to more digits than float32
     predicted = probabilities.argmax(axis=1)
     expected = scikit_learn(truth, predicted)
     assert {name: scores[name]["value"] for name in expected} == pytest.approx(expected)
     assert scores["count"] == len(truth) == 6
+    # To more digits than tracks.csv has.
     expected_loss = sklearn.metrics.log_loss(truth, probabilities, labels=range(4))
-    assert scores["loss"] == pytest.approx(expected_loss, rel=1e-4)
+    assert scores["loss"] == pytest.approx(expected_loss, rel=1e-6)
     matrix = sklearn.metrics.confusion_matrix(truth, predicted, labels=range(4))
-    assert scores["confusion_matrix"] == matrix.tolist()
-    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
-        truth, predicted, labels=range(4), zero_division=0
+    assert confusion_matrix(tracks, genres).tolist() == matrix.tolist()
+    per_class = class_scores(tracks, genres)
+    assert per_class["genre"].tolist() == genres == ["disco", "jazz", "metal", "rock"]
+    assert per_class["support"].tolist() == [2, 0, 2, 2]
+    report = sklearn.metrics.classification_report(
+        truth, predicted, labels=range(4), target_names=genres, output_dict=True, zero_division=0
     )
-    per_class = pd.DataFrame(scores["per_class"])
-    assert per_class["genre"].tolist() == ["disco", "jazz", "metal", "rock"]
-    assert per_class["support"].tolist() == support.tolist() == [2, 0, 2, 2]
-    np.testing.assert_allclose(per_class[["precision", "recall", "f1"]], np.stack([precision, recall, f1], 1))
+    for row in per_class.itertuples():
+        assert (row.precision, row.recall, row.f1) == pytest.approx(
+            [report[row.genre][key] for key in ("precision", "recall", "f1-score")]
+        )
 
 
 def test_segments_are_counted_and_scored_by_themselves(result: dict[str, Any], run: Run) -> None:
@@ -391,7 +411,7 @@ def test_segments_are_counted_and_scored_by_themselves(result: dict[str, Any], r
     ]
     segments = result["scores"]["test"]["segments"]
     assert segments["count"] == len(rows) > 6
-    assert segments["accuracy"] == pytest.approx(np.mean(right))
+    assert segments["value"] == pytest.approx(np.mean(right))
     # An independent bootstrap over tracks gives much the same ends.
     by_track = pd.Series(right).groupby(run.store.track_id[rows]).agg(["sum", "count"])
     samples = [by_track.sample(frac=1, replace=True, random_state=n).sum() for n in range(1000)]
@@ -400,7 +420,7 @@ def test_segments_are_counted_and_scored_by_themselves(result: dict[str, Any], r
     assert segments["high"] == pytest.approx(np.percentile(spread, 97.5), abs=0.08)
 
 
-def test_the_split_is_counted_without_what_was_left_out(result: dict[str, Any]) -> None:
+def test_the_split_is_counted_without_refused_tracks(result: dict[str, Any]) -> None:
     split = result["split"]
     assert (split["train"], split["validation"], split["test"]) == (15, 3, 6)
     assert split["missing"] == ["jazz.00054"]
@@ -413,53 +433,26 @@ def test_faults_of_the_data_are_listed(result: dict[str, Any]) -> None:
     assert result["data"]["tracks"] == 25
 
 
-def test_artists_and_confidences_are_scored_too(result: dict[str, Any]) -> None:
-    # The two tracks of Queen are one artist's, and the four others' artists differ.
-    scores = result["scores"]["test"]
-    artists = {track["artist"] for track in scores["tracks"]}
-    assert scores["by_artist"]["count"] == len(artists) == 5
+def test_artists_and_confidences_are_scored_too(result: dict[str, Any], tracks: pd.DataFrame) -> None:
+    # The two tracks of Queen are of one artist, and the four others' artists differ.
+    scores, genres = result["scores"]["test"], result["data"]["genres"]
+    assert scores["by_artist"]["count"] == tracks["artist"].nunique() == 5
     assert scores["by_artist"]["accuracy"]["value"] == scores["accuracy"]["value"]
-    sure = [max(track["probabilities"]) for track in scores["tracks"]]
-    bins = [bin_ for bin_ in scores["calibration"]["bins"] if bin_["count"]]
-    assert sum(bin_["count"] * bin_["confidence"] for bin_ in bins) == pytest.approx(sum(sure), abs=1e-4)
-
-
-def test_an_older_result_is_brought_up_to_date(result: dict[str, Any]) -> None:
-    older = json.loads(json.dumps(result))
-    for part in older["scores"].values():
-        del part["by_artist"], part["calibration"]
-    again = rescore(older)
-    assert again["scores"]["test"]["calibration"]["ece"] == pytest.approx(
-        result["scores"]["test"]["calibration"]["ece"], abs=1e-4
-    )
-    for part, scores in again["scores"].items():
-        assert scores | {"calibration": None} == result["scores"][part] | {"calibration": None}
-    assert "by_artist" not in older["scores"]["test"]
-    assert rescore({**older, "scores": {"test": None}})["scores"] == {"test": None}
-
-
-def test_artist_and_title_stand_beside_each_track(result: dict[str, Any]) -> None:
-    tracks = {track["track_id"]: track for track in result["scores"]["test"]["tracks"]}
-    assert (tracks["rock.00016"]["artist"], tracks["rock.00016"]["title"]) == (
-        "Queen",
-        "Tie Your Mother Down",
-    )
-
-
-def test_the_result_lies_in_the_folder_as_the_page_wants_it(result: dict[str, Any], run: Run) -> None:
-    assert json.loads((run.folder / "result.json").read_text("utf-8")) == result
-    assert page._read_result(run.folder / "result.json") == result
+    sure, right = confidences(tracks, genres)
+    np.testing.assert_array_equal(sure, tracks[genres].max(axis=1))
+    assert right.mean() == scores["accuracy"]["value"]
+    assert calibration(sure, right)["ece"] == pytest.approx(scores["ece"], abs=1e-4)
 
 
 def test_the_size_of_batches_changes_nothing(result: dict[str, Any], run: Run) -> None:
-    again = evaluate(run, batch_size=100)
+    again, tracks = run_result(run, batch_size=100)
     for part in ("validation", "test"):
-        one, other = again["scores"][part], result["scores"][part]
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
-        assert one["confusion_matrix"] == other["confusion_matrix"]
+        assert again["scores"][part]["loss"] == pytest.approx(result["scores"][part]["loss"], rel=1e-5)
+        assert again["scores"][part]["accuracy"] == result["scores"][part]["accuracy"]
+    assert len(tracks) == 6
 
 
-def test_without_segments_there_is_nothing_to_vote(tmp_path: Path) -> None:
+def test_without_segments_there_is_nothing_to_average(tmp_path: Path) -> None:
     run = make_run(tmp_path, Split("s", ("rock.00000",), (), TEST), segments=1)
     assert evaluate(run)["scores"]["test"]["segments"] is None
 
@@ -467,21 +460,28 @@ def test_without_segments_there_is_nothing_to_vote(tmp_path: Path) -> None:
 def test_a_part_without_tracks_has_no_scores(run: Run, tmp_path: Path) -> None:
     split = Split("s", ("rock.00000",), ("jazz.00054",), ("disco.00001",))
     scores = evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["scores"]
-    assert scores["validation"] is None  # its only track was left out
+    assert scores["validation"] is None  # its only track was refused
     assert scores["test"]["count"] == 1
     split = Split("s", ("rock.00000",), ("disco.00001",), ())
     scores = evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["scores"]
     assert scores["test"] is None
-    assert page._read_result(tmp_path / "result.json")["scores"] == scores
+    assert len(read_result(tmp_path)[1]) == 0
 
 
-def test_a_leaky_split_keeps_the_word(run: Run, tmp_path: Path) -> None:
+def test_a_genre_that_was_not_trained_lowers_the_ceiling(result: dict[str, Any], run: Run) -> None:
+    split = Split("s", ("rock.00000",), (), ("disco.00001", "rock.00006", "rock.00016"))
+    scores = run_result(dataclasses.replace(run, split=split))[0]["scores"]["test"]
+    assert scores["ceiling"] == pytest.approx(2 / 3)
+    assert "ceiling" not in result["scores"]["test"]
+
+
+def test_a_leaky_split_is_marked(run: Run, tmp_path: Path) -> None:
     split = Split("s", ("rock.00016",), (), ("metal.00058",), leaky=True)
     assert evaluate(dataclasses.replace(run, folder=tmp_path, split=split))["split"]["leaky"] is True
 
 
-def test_tracks_that_the_store_does_not_know_are_refused(run: Run, tmp_path: Path) -> None:
+def test_tracks_that_the_store_does_not_have_are_refused(run: Run, tmp_path: Path) -> None:
     split = Split("s", ("rock.00000",), (), ("blues.00000",))
-    with pytest.raises(GtzanKerasError, match=r"not in this store, e\.g\. blues\.00000"):
+    with pytest.raises(GtzanKerasError, match=r"blues\.00000"):
         evaluate(dataclasses.replace(run, folder=tmp_path, split=split))
     assert list(tmp_path.iterdir()) == []

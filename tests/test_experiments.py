@@ -1,22 +1,28 @@
 """Recipes as data, and the function that runs them."""
 
 import csv
+import dataclasses
 import inspect
 import json
+import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gtzan_keras import models
+from gtzan_keras.audio.features import FEATURE_COLUMNS
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments import RECIPES, changes, find
+from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
+from gtzan_keras.experiments.inputs import digest_of_weights
 from gtzan_keras.experiments.recipe import FEATURES, VGGISH
-from gtzan_keras.store.augmentation import Augmentation
-from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.training import fit
 from gtzan_keras.training.classical import CLASSICAL
-from gtzan_keras.training.fit import train
+from gtzan_keras.training.cross_validate import INPUTS
+from gtzan_keras.training.results import read_result
+from gtzan_keras.training.settings import TrainingSettings
 
 NAMES = {
     *(f"malvezzi/{name}" for name in ("basic-cnn", "tuned-cnn", "vgg16-frozen", "vgg16-fine-tuned")),
@@ -48,34 +54,81 @@ def test_arrigos_figures_are_those_of_table_2(real_data):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_names_what_exists(recipe):
-    for kind in recipe.data.split("+"):
-        assert kind in (*SPECTROGRAM_SPECS, FEATURES, VGGISH)
+    for kind in recipe.kinds:
+        assert kind in (*SPECTROGRAM_SPECS, *FEATURES, VGGISH)
+        assert kind not in FEATURES or recipe.members or recipe.inputs in INPUTS
     if recipe.base:
         find(recipe.base)
     if recipe.builder in CLASSICAL or recipe.members:
+        assert recipe.settings is None
         return
-    builder = inspect.signature(getattr(models, recipe.builder))
-    builder.bind_partial(**recipe.arguments, name="x")
-    if FEATURES not in recipe.data:
-        training = {**recipe.training}
-        Augmentation(**training.pop("augmentation", {}))
-        inspect.signature(train).bind_partial(**training)
+    assert isinstance(recipe.settings, TrainingSettings)
+    inspect.signature(getattr(models, recipe.builder)).bind_partial(**recipe.arguments, name="x")
+
+
+def built(name, **arguments):
+    """A recipe's network, for inputs that are as small as it takes."""
+    recipe = find(name)
+    shape = {"yolov8": (64, 64, 1), "vggish_classifier": (31, 128)}.get(recipe.builder, (48, 48, 1))
+    builder = getattr(models, recipe.builder)
+    if recipe.builder == "feature_cnn":
+        return builder((51,), 10)
+    return builder(shape, 10, **recipe.arguments, **arguments)
+
+
+def layers(model, kind):
+    inner = [[layer] if not hasattr(layer, "layers") else layers(layer, kind) for layer in model.layers]
+    return [layer for each in inner for layer in each if type(layer).__name__ == kind]
+
+
+CNNS = [name for name, recipe in RECIPES.items() if recipe.builder == "cnn" and recipe.source != "ours"]
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_a_cnn_rescales_its_input_as_its_recipe_says(name):
+    (rescaling,) = layers(built(name), "Rescaling")
+    assert (rescaling.offset, rescaling.scale + rescaling.offset) == (-2, 2)
+    assert "input rescaled to -2..2" in find(name).ours
+
+
+def test_the_sizes_that_are_ours_are_those_of_the_networks():
+    uncu, zhang, malvezzi = (built(name) for name in ("uncu/scratch-cnn", "zhang/cnn", "malvezzi/basic-cnn"))
+    assert [layer.filters for layer in layers(uncu, "Conv2D")] == [32, 64, 128]
+    assert [layer.units for layer in layers(uncu, "Dense")] == [128, 10]  # one hidden layer, the text has two
+    assert "one hidden dense layer, of 128; the paper's text has two" in find("uncu/scratch-cnn").ours
+    assert [layer.rate for layer in layers(zhang, "Dropout")] == [0.25, 0.5]
+    assert "dropout 0.25 and 0.5" in find("zhang/cnn").ours
+    assert [layer.filters for layer in layers(malvezzi, "Conv2D")] == [32, 64, 128, 128]
+    assert [layer.units for layer in layers(malvezzi, "Dense")] == [512, 10]
+    feature = built("feature-cnn/all")
+    assert [layer.filters for layer in layers(feature, "Conv1D")] == [64, 128]
+    assert {layer.rate for layer in layers(feature, "Dropout")} == {0.3}
+
+
+def test_arrigos_best_has_the_dropout_that_it_shows_and_none_of_earlier_rows():
+    model = built("arrigo/18", weights=None)
+    assert sorted(layer.rate for layer in layers(model, "Dropout") if layer.rate) == [0.2, 0.5, 0.5]
+    assert find("arrigo/18").ours == (
+        "size s",
+        "grey spectrograms as three equal channels",
+        "dropout 0.5, 0.2 before pooling",
+    )
 
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES.values() if r.base], ids=lambda r: r.name)
-def test_a_recipe_differs_from_its_base_in_what_its_row_says(recipe):
-    assert changes(recipe) or recipe.name in ("arrigo/12", "arrigo/17")
+def test_a_recipe_differs_from_its_base(recipe):
+    assert changes(recipe)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("arrigo/05", ["dropout: 0.4-0.0 -> 0.3-0.0", "dropout_before_output: 0.4 -> 0.0"]),
-        ("arrigo/09", ["head: 256-128-64 -> 128-64"]),
         ("arrigo/15", ["norm: batch -> layer"]),
         ("arrigo/16", ["data: arrigo-v1 -> arrigo-v2"]),
-        ("arrigo/20", ["patience: 0 -> 30"]),
+        ("arrigo/20", ["patience: 1 -> 30"]),
         ("feature-cnn/mfcc-only", ["inputs: filtered -> mfcc"]),
+        ("baseline/svm-segments-3s", ["data: features -> features-3s"]),
     ],
 )
 def test_the_difference_between_neighbours_is_data(name, expected):
@@ -87,66 +140,41 @@ def test_an_unknown_recipe_is_met_with_the_nearest_names():
         find("arigo/18")
 
 
+def test_the_list_of_recipes_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import sys; sys.argv = ['gtzan-keras', 'recipes', 'arrigo/18']\n"
+        "from gtzan_keras.cli import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('keras', 'tensorflow', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "arrigo/18" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+# ---- running
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(make_store):
     """Twelve tracks of each of two genres, told apart by brightness."""
-    from gtzan_keras.audio.spectrogram import SpectrogramSpec
-
     ids = [f"{genre}.{number:05}" for genre in ("jazz", "rock") for number in range(12)]
-    noise = np.random.default_rng(0).integers(0, 60, size=(24, 16, 16))
-    images = (noise + np.repeat([20, 180], 12)[:, None, None]).astype("uint8")
-    spec = SpectrogramSpec(name="tiny", n_mels=16, height=16, width=16)
-    path = tmp_path_factory.mktemp("stores") / "tiny.h5"
-    return SpectrogramStore.from_arrays(path, images, ids, spec)
-
-
-def summary_of(path):
-    return json.loads(path.read_text("utf-8"))
-
-
-def test_a_recipe_runs_on_a_store_and_says_what_is_not_as_published(store, tmp_path):
-    from gtzan_keras.experiments import run
-
-    (path,) = run("malvezzi/feed-forward", store.path, max_epochs=2, out=tmp_path, verbose=0)
-    summary = summary_of(path)
-    assert path == tmp_path / "malvezzi" / "feed-forward" / "published" / "summary.json"
-    assert summary["deviations"] == [
-        "pictures of tiny in place of malvezzi-rgb224",
-        "at most 2 epochs in place of 50",
-    ]
-    assert summary["seeds"] == 1
-    assert (path.parent / "seed0" / "index.html").is_file()
-
-
-def test_a_second_run_uses_what_is_there(store, tmp_path, monkeypatch):
-    from gtzan_keras.experiments import run
-    from gtzan_keras.training import fit
-
-    arguments = {"max_epochs": 1, "out": tmp_path, "verbose": 0}
-    (first,) = run("malvezzi/feed-forward", store.path, **arguments)
-    before = summary_of(first)
-
-    def forbidden(*_, **__):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(fit, "train", forbidden)
-    (second,) = run("malvezzi/feed-forward", store.path, **arguments)
-    assert summary_of(second)["scores"] == before["scores"]
-    with pytest.raises(AssertionError, match="trained again"):
-        run("malvezzi/feed-forward", store.path, seeds=2, **arguments)
+    noise = np.random.default_rng(0).integers(0, 60, size=(24, 8, 12))
+    return make_store(ids, (noise + np.repeat([20, 180], 12)[:, None, None]).astype("uint8"))
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Put a recipe in place of another, with a network that trains in no time."""
-    import dataclasses
-
-    from gtzan_keras.experiments import catalogue
 
     def change(name, **changed):
-        arguments = {"filters": (4,), "dense_units": (4,)}
-        training = {"epochs": 2, "batch_size": 8}
-        recipe = {"builder": "cnn", "arguments": arguments, "training": training, **changed}
+        recipe = {
+            "builder": "cnn",
+            "arguments": {"filters": (4,), "dense_units": (4,)},
+            "settings": TrainingSettings(epochs=2, batch_size=8),
+            **changed,
+        }
         monkeypatch.setitem(catalogue.RECIPES, name, dataclasses.replace(find(name), **recipe))
         return name
 
@@ -155,204 +183,280 @@ def small(monkeypatch):
 
 @pytest.fixture
 def two_folds(monkeypatch):
-    monkeypatch.setattr(sys.modules["gtzan_keras.experiments.runner"], "FOLDS", 2)
+    monkeypatch.setattr(runner, "FOLDS", 2)
 
 
-@pytest.fixture
-def without_pages(monkeypatch):
-    """Spares the figures, which take longer than the trainings."""
-    from gtzan_keras.report import page
-
-    monkeypatch.setattr(page, "report_run", lambda run: None)
-
-
-def kept(path, file="result.json"):
-    return json.loads((path.parent / "seed0" / file).read_text("utf-8"))
-
-
-def test_the_folds_of_a_seed_are_pooled_by_track_on_one_page_with_a_line_each(
-    store, small, two_folds, tmp_path
-):
-    from gtzan_keras.experiments import run
-
-    (path,) = run(small("zhang/cnn-kfold"), store.path, protocol="artist", out=tmp_path, verbose=0)
-    result = kept(path, "scores.json")
-    tested = sorted(track["track_id"] for track in result["scores"]["test"]["tracks"])
-    assert tested == sorted(store.track_id)
-    assert summary_of(path)["tracks"] == 24
-    single = [kept(path, f"fold{number}/result.json") for number in (1, 2)]
-    assert [fold["count"] for fold in result["folds"]] == [
-        len(one["scores"]["test"]["tracks"]) for one in single
+def a_table(rows_a_track=1, seed=0):
+    """Features of 20 tracks of each of three genres, half told apart."""
+    names = [
+        f"{genre}.{number:05}{f'.{row}' if rows_a_track > 1 else ''}.wav"
+        for genre in ("jazz", "pop", "rock")
+        for number in range(20)
+        for row in range(rows_a_track)
     ]
-    assert [fold["accuracy"] for fold in result["folds"]] == [
-        one["scores"]["test"]["accuracy"] for one in single
+    count = len(names)
+    values = np.random.default_rng(seed).normal(size=(count, len(FEATURE_COLUMNS)))
+    table = pd.DataFrame(
+        values + np.repeat([0, 0.4, 0.8], count // 3)[:, None], columns=list(FEATURE_COLUMNS)
+    )
+    table.insert(0, "filename", names)
+    table.insert(1, "length", 661794 // rows_a_track)
+    table["label"] = [name.split(".")[0] for name in names]
+    return table
+
+
+def test_a_recipe_runs_on_a_store_and_says_what_is_not_as_published(store, tmp_path):
+    (folder,) = run("malvezzi/feed-forward", store.path, max_epochs=2, out=tmp_path, command="how", verbose=0)
+    assert folder == tmp_path / "malvezzi" / "feed-forward" / "published"
+    result, tracks = read_result(folder / "seed0")
+    assert result["departures"] == [
+        "at most 2 epochs in place of 50",
+        "spectrograms of tiny in place of malvezzi-rgb224",
     ]
-    seconds = sum(one["training"]["seconds"] for one in single)
-    assert result["seconds"] == summary_of(path)["seconds"] == pytest.approx(seconds)
-    page = (path.parent / "seed0" / "index.html").read_text("utf-8")
-    assert all(f'href="fold{number}/index.html"' in page for number in (1, 2))
-    assert "artist-grouped folds (2)" in page
+    facts = [result[field] for field in ("recipe", "protocol", "seed", "command")]
+    assert facts == ["malvezzi/feed-forward", "published", 0, "how"]
+    assert TrainingSettings.from_dict(result["settings"]).epochs == 2
+    assert len(tracks) == result["split"]["test"]
+    assert len(pd.read_csv(folder / "seed0" / "history.csv")) == 2
+    assert not list(tmp_path.rglob("*.png")) + list(tmp_path.rglob("*.html"))
 
 
-def test_interrupted_folds_are_no_runs(store, small, without_pages, tmp_path, monkeypatch):
-    from gtzan_keras.experiments import run
-    from gtzan_keras.report.page import list_runs
-    from gtzan_keras.training import fit
+def test_a_second_run_uses_existing_results(store, tmp_path, monkeypatch):
+    arguments = {"max_epochs": 1, "out": tmp_path, "verbose": 0}
+    (folder,) = run("malvezzi/feed-forward", store.path, **arguments)
+    before = (folder / "seed0" / "result.json").read_bytes()
 
-    real = fit.train
+    def forbidden(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(fit, "train", forbidden)
+    run("malvezzi/feed-forward", store.path, **arguments)
+    assert (folder / "seed0" / "result.json").read_bytes() == before
+    with pytest.raises(AssertionError, match="trained again"):
+        run("malvezzi/feed-forward", store.path, seeds=2, **arguments)
+
+
+def test_another_experiment_in_the_same_folder_is_refused(store, make_store, tmp_path):
+    arguments = {"out": tmp_path, "verbose": 0}
+    run("malvezzi/feed-forward", store.path, max_epochs=1, **arguments)
+    with pytest.raises(GtzanKerasError, match=r"seed0: holds a run that differs in settings; .* --out"):
+        run("malvezzi/feed-forward", store.path, max_epochs=2, seeds=2, **arguments)
+    other = make_store(list(store.track_id))
+    with pytest.raises(GtzanKerasError, match="differs in data"):
+        run("malvezzi/feed-forward", other.path, max_epochs=1, **arguments)
+    with pytest.raises(GtzanKerasError, match="differs in recipe"):
+        run("malvezzi/feed-forward", store.path, max_epochs=1, arguments={"units": (8,)}, **arguments)
+
+
+def test_weights_are_told_apart_by_content(tmp_path):
+    one, copy, other = (tmp_path / name for name in ("one.h5", "copy.h5", "other.h5"))
+    for path, content in ((one, b"1"), (copy, b"1"), (other, b"2")):
+        path.write_bytes(content)
+    assert digest_of_weights(str(one)) == digest_of_weights(str(copy)) != digest_of_weights(str(other))
+    assert (digest_of_weights(None), digest_of_weights("none")) == ("", "none")
+
+
+def test_the_folds_of_a_seed_are_pooled_by_track(store, small, two_folds, tmp_path):
+    (folder,) = run(small("zhang/cnn-kfold"), store.path, protocol="artist", out=tmp_path, verbose=0)
+    result, tracks = read_result(folder / "seed0")
+    assert sorted(tracks["track_id"]) == sorted(store.track_id)
+    assert tracks["fold"].value_counts().to_dict() == {
+        number: fold["test"] for number, fold in enumerate(result["folds"], start=1)
+    }
+    assert result["split"]["name"] == "artist-grouped folds (2)"
+    seconds = sum(fold["outcome"]["seconds"] for fold in result["folds"])
+    assert result["outcome"] == {"seconds": pytest.approx(seconds)}
+    history = pd.read_csv(folder / "seed0" / "history.csv")
+    assert history["fold"].tolist() == [1, 1, 2, 2]
+
+
+def test_interrupted_folds_are_no_result_and_are_used_again(store, small, two_folds, tmp_path, monkeypatch):
+    real, trained = fit.train, []
 
     def interrupted(*what, **options):
-        if options["out"].name == "fold2":
+        trained.append(options["out"].name)
+        if trained == ["fold1", "fold2"]:
             raise KeyboardInterrupt
         return real(*what, **options)
 
     monkeypatch.setattr(fit, "train", interrupted)
+    name = small("zhang/cnn-kfold")
     with pytest.raises(KeyboardInterrupt):
-        run(small("zhang/cnn-kfold"), store.path, out=tmp_path, verbose=0)
-    assert len(list(tmp_path.glob("**/fold*/result.json"))) == 1
-    assert list_runs(tmp_path) == []
+        run(name, store.path, out=tmp_path, verbose=0)
+    assert not list(tmp_path.rglob("result.json"))
+    made = (tmp_path / name / "published" / "seed0" / "fold1" / "model.keras").stat().st_mtime_ns
+    (folder,) = run(name, store.path, out=tmp_path, verbose=0)
+    assert (folder / "seed0" / "fold1" / "model.keras").stat().st_mtime_ns == made
 
 
-def test_a_recipe_without_a_genre_has_no_output_no_score_and_no_name_for_it(make_store, small, tmp_path):
+def test_a_recipe_without_a_genre_has_no_output_and_no_score_for_it(make_store, small, tmp_path):
     from gtzan_keras import load_run
-    from gtzan_keras.experiments import run
-    from gtzan_keras.models.saving import load_model
 
     ids = [f"{genre}.{number:05}" for genre in ("blues", "country", "metal", "rock") for number in range(12)]
-    store = make_store(ids)
-    (path,) = run(small("zhang/without-country-rock"), store.path, out=tmp_path, verbose=0)
-    seed, result = path.parent / "seed0", kept(path)
-    model, _, genres = load_model(seed / "model.keras")
-    assert (model.output_shape, genres) == ((None, 2), ["blues", "metal"])
+    (folder,) = run(small("zhang/without-country-rock"), make_store(ids).path, out=tmp_path, verbose=0)
+    result, tracks = read_result(folder / "seed0")
     assert result["data"]["genres"] == ["blues", "metal"]
     assert result["data"]["tracks"] == 24
-    scores = result["scores"]["test"]
-    assert {track["genre"] for track in scores["tracks"]} == {"blues", "metal"}
-    assert np.shape(scores["confusion_matrix"]) == (2, 2)
-    assert np.sum(scores["confusion_matrix"]) == len(scores["tracks"])
-    page = (seed / "index.html").read_text("utf-8")
-    assert "chance 50" in page
-    assert "country" not in page.split("<h2>How it was made")[0].split("</header>")[1]
-    opened = load_run(seed)  # on the whole store
-    assert opened.store.genres == genres
+    assert set(tracks["genre"]) == {"blues", "metal"}
+    opened = load_run(folder / "seed0")  # on the whole store
+    assert opened.store.genres == ["blues", "metal"]
     answers = opened.model.predict(opened.store.batches(opened.split.test, shuffle=False), verbose=0)
-    np.testing.assert_allclose(answers, [track["probabilities"] for track in scores["tracks"]], atol=1e-5)
+    np.testing.assert_allclose(answers, tracks[["blues", "metal"]], atol=6e-5)
 
 
-def test_the_seconds_of_folds_that_choose_the_epochs_are_counted(store, small, without_pages, tmp_path):
-    from gtzan_keras.experiments import run
+def test_folds_that_choose_the_epochs_are_recorded_and_their_seconds_counted(store, small, tmp_path):
+    (folder,) = run(small("arrigo/19", kfold=2, pretrained=""), store.path, out=tmp_path, verbose=0)
+    result, _ = read_result(folder / "seed0")
+    files = ("run.json", "fold1/run.json", "fold2/run.json")
+    records = [json.loads((folder / "seed0" / file).read_text("utf-8")) for file in files]
+    seconds = sum(record["outcome"]["seconds"] for record in records)
+    assert result["outcome"]["seconds"] == pytest.approx(seconds)
+    assert result["kfold"]["best_epochs"] == [record["outcome"]["best_epoch"] for record in records[1:]]
 
-    name = small("arrigo/19", kfold=2, pretrained="")
-    (path,) = run(name, store.path, out=tmp_path, verbose=0)
-    runs = ["run.json", "fold1/run.json", "fold2/run.json"]
-    seconds = [kept(path, file)["outcome"]["seconds"] for file in runs]
-    assert summary_of(path)["seconds"] == pytest.approx(sum(seconds))
 
-
-def test_the_seconds_of_both_stages_are_counted(store, small, without_pages, tmp_path):
-    from gtzan_keras.experiments import run
-
-    second = {"trainable_from": "predictions", "learning_rate": 1e-4, "epochs": 1}
+def test_both_stages_are_recorded(store, small, tmp_path):
+    second = dataclasses.replace(find("malvezzi/vgg16-fine-tuned").fine_tune, trainable_from="predictions")
     name = small("malvezzi/vgg16-fine-tuned", fine_tune=second, pretrained="")
-    (path,) = run(name, store.path, out=tmp_path, verbose=0)
-    outcome = kept(path, "run.json")["outcome"]
-    assert summary_of(path)["seconds"] == pytest.approx(outcome["seconds"])
-    assert outcome["seconds"] >= outcome["first_stage"]["outcome"]["seconds"]
-    assert outcome["first_stage"]["outcome"]["epochs"] == 2
+    (folder,) = run(name, store.path, max_epochs=1, out=tmp_path, verbose=0)
+    result, _ = read_result(folder / "seed0")
+    rates = [part["settings"]["learning_rate"] for part in (result["first_stage"], result)]
+    assert rates == [1e-4, 1e-5]
+    assert (result["first_stage"]["outcome"]["epochs"], result["outcome"]["epochs"]) == (1, 2)
 
 
-def test_features_have_a_page_with_a_line_a_fold(tmp_path):
-    import pandas as pd
+@pytest.fixture(scope="module")
+def svm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("svm")
+    a_table().to_csv(folder / "table.csv", index=False)
+    return run("zhang/svm", folder / "table.csv", protocol="artist", out=folder, verbose=0)[0]
 
-    from gtzan_keras.audio.features import FEATURE_COLUMNS
-    from gtzan_keras.experiments import run
 
-    names = [f"{genre}.{number:05}.wav" for genre in ("jazz", "pop", "rock") for number in range(20)]
-    values = (
-        np.random.default_rng(0).normal(size=(60, len(FEATURE_COLUMNS))) + np.repeat([0, 1, 2], 20)[:, None]
-    )
-    table = pd.DataFrame(values, columns=list(FEATURE_COLUMNS))
-    table.insert(0, "filename", names)
-    table.insert(1, "length", 661794)
-    table["label"] = [name.split(".")[0] for name in names]
-    table.to_csv(tmp_path / "table.csv", index=False)
-    (path,) = run("zhang/svm", tmp_path / "table.csv", protocol="artist", out=tmp_path / "reports")
-    result = kept(path, "scores.json")
-    folds = result["folds"]
-    assert [fold["count"] + fold["train"] for fold in folds] == [60] * 5
-    right = [round(fold["count"] * fold["accuracy"]["value"]) for fold in folds]
-    assert sum(right) == np.trace(result["scores"]["test"]["confusion_matrix"])
+def test_features_are_cross_validated_with_a_line_a_fold(svm):
+    result, tracks = read_result(svm / "seed0")
+    assert [fold["train"] + fold["test"] for fold in result["folds"]] == [60] * 5
+    assert tracks["fold"].value_counts().sort_index().tolist() == [fold["test"] for fold in result["folds"]]
     assert result["split"]["name"] == "artist-grouped folds (5)"
-    assert 0 < summary_of(path)["seconds"] < 60
-    page = (path.parent / "seed0" / "index.html").read_text("utf-8")
-    assert page.count("artist-grouped fold ") == 5
-    assert "chance 33" in page
+    assert result["settings"] == {}
+    assert result["scores"]["test"]["segments"] is None
+    assert result["departures"] == []
 
 
-def test_an_ensembles_page_lists_and_links_its_members(store, small, tmp_path):
-    from gtzan_keras.experiments import run
+def test_a_cell_has_the_accuracy_that_scikit_learn_gives_on_the_same_folds(tmp_path):
+    from sklearn.model_selection import cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    member = small("malvezzi/feed-forward")
-    (first,) = run(member, store.path, protocol="random", out=tmp_path, verbose=0)
-    first.parent.rename(tmp_path / member / "fault-filtered")  # which these few tracks do not have
-    name = small("baseline/ensemble", builder="ensemble", members=(member, member))
-    with pytest.raises(GtzanKerasError, match=r"averages runs that are not.*seed 1; .*seed 1"):
-        run(name, [], seeds=2, out=tmp_path)
-    (path,) = run(name, [], out=tmp_path)
-    summary = summary_of(path)
-    assert (summary["members"], summary["seeds"]) == (2, 1)
-    assert summary["deviations"] == ["pictures of tiny in place of malvezzi-rgb224"]
-    page = (path.parent / "seed0" / "index.html").read_text("utf-8")
-    assert page.count(f'href="../../../../{member}/fault-filtered/seed0/index.html"') == 2
+    from gtzan_keras.tracks import splits
+    from gtzan_keras.training.cross_validate import tracks_of
+
+    table = a_table()
+    table.to_csv(tmp_path / "table.csv", index=False)
+    (folder,) = run("baseline/knn", tmp_path / "table.csv", protocol="random", seeds=2, out=tmp_path)
+    place = {name.removesuffix(".wav"): row for row, name in enumerate(table["filename"])}
+    for seed in range(2):
+        folds = [
+            ([place[t] for t in fold.train], [place[t] for t in fold.test])
+            for fold in splits.folds(tracks_of(table), 5, seed=seed)
+        ]
+        model = make_pipeline(StandardScaler(), KNeighborsClassifier(5))
+        expected = cross_val_score(model, table[list(FEATURE_COLUMNS)], table["label"], cv=folds)
+        tracks = read_result(folder / f"seed{seed}")[1]
+        right = (tracks["genre"] == tracks["predicted"]).groupby(tracks["fold"]).mean()
+        np.testing.assert_allclose(right, expected)
 
 
-def test_weights_that_can_not_be_had_are_one_clear_error(store, tmp_path):
-    from gtzan_keras.experiments import run
+def test_random_rows_of_segments_leak_and_are_marked(tmp_path):
+    a_table(rows_a_track=3).to_csv(tmp_path / "segments.csv", index=False)
+    folders = run("baseline/knn-segments-10s", tmp_path / "segments.csv", out=tmp_path)
+    assert [folder.name for folder in folders] == ["published", "random"]
+    (leaky, rows), (honest, tracks) = (read_result(folder / "seed0") for folder in folders)
+    assert (leaky["split"]["leaky"], honest["split"]["leaky"]) == (True, False)
+    assert len(rows) > len(tracks) == 60  # a track is tested in several folds
+    for result, table in ((leaky, rows), (honest, tracks)):
+        assert table["segments"].sum() == result["scores"]["test"]["segments"]["count"] == 180
+        assert (table["segments_right"] <= table["segments"]).all()
+        assert result["departures"] == []
 
+
+def test_features_of_another_length_are_a_departure(tmp_path):
+    a_table().to_csv(tmp_path / "table.csv", index=False)
+    (folder,) = run("baseline/knn-segments-3s", tmp_path / "table.csv", protocol="random", out=tmp_path)
+    assert read_result(folder / "seed0")[0]["departures"] == ["features of 30 s in place of 3 s"]
+
+
+@pytest.fixture
+def member(store, small, tmp_path):
+    """Two seeds of a recipe on a split that an ensemble averages."""
+    name = small("malvezzi/feed-forward")
+    (folder,) = run(name, store.path, protocol="random", seeds=2, out=tmp_path, verbose=0)
+    # These few tracks have no fault-filtered parts; and both seeds must be of the same test tracks.
+    target = tmp_path / name / "fault-filtered"
+    folder.rename(target)
+    for file in ("tracks.csv", "result.json"):
+        (target / "seed1" / file).write_bytes((target / "seed0" / file).read_bytes())
+    small("baseline/ensemble", builder="ensemble", members=(name,))
+    return target
+
+
+def test_an_ensemble_averages_its_members(member, tmp_path):
+    (folder,) = run("baseline/ensemble", [], seeds=2, out=tmp_path)
+    result, tracks = read_result(folder / "seed0")
+    pd.testing.assert_frame_equal(tracks, read_result(member / "seed0")[1])
+    assert result["members"] == [f"../../../../malvezzi/feed-forward/fault-filtered/seed{n}" for n in (0, 1)]
+    assert result["departures"] == ["spectrograms of tiny in place of malvezzi-rgb224"]
+
+
+def test_an_ensemble_of_missing_runs_is_one_clear_error(member, tmp_path):
+    with pytest.raises(GtzanKerasError, match=r"seed2 missing; run `gtzan-keras run malvezzi/feed-forward"):
+        run("baseline/ensemble", [], seeds=3, out=tmp_path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("settings", {"epochs": 11}), ("key", {"data": "other"})])
+def test_an_ensemble_of_unlike_runs_is_refused(field, value, member, tmp_path):
+    path = member / "seed1" / "result.json"
+    result = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**result, field: value}), "utf-8")
+    with pytest.raises(GtzanKerasError, match=f"differ in {field}"):
+        run("baseline/ensemble", [], seeds=2, out=tmp_path)
+
+
+def test_missing_weights_are_one_clear_error(store, tmp_path):
     with pytest.raises(GtzanKerasError, match=r"absent\.weights\.h5"):
         run("arrigo/15", store.path, max_epochs=1, out=tmp_path, weights=str(tmp_path / "absent.weights.h5"))
 
 
 def test_data_of_the_wrong_kind_is_refused(store, tmp_path):
-    from gtzan_keras.experiments import run
-
-    with pytest.raises(GtzanKerasError, match="table of features"):
+    with pytest.raises(GtzanKerasError, match="expected a folder of tracks, or a table of features"):
         run("feature-cnn/all", store.path, out=tmp_path)
 
 
-def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, tmp_path, monkeypatch):
-    import dataclasses
-
-    from gtzan_keras.experiments import catalogue, run
-
-    tuned = catalogue.RECIPES["malvezzi/tuned-cnn"]
-    small = dataclasses.replace(
-        tuned,
+def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, small, tmp_path):
+    name = small(
+        "malvezzi/tuned-cnn",
         arguments={"filters": (4,), "dense_units": (4,), "dropout": 0.4},
         grid={"dropout": (0.1, 0.3), "learning_rate": (1e-2, 1e-4)},
     )
-    monkeypatch.setitem(catalogue.RECIPES, small.name, small)
-    (path,) = run(small.name, store.path, max_epochs=2, out=tmp_path, verbose=0)
-    seed = path.parent / "seed0"
-    result = json.loads((seed / "result.json").read_text("utf-8"))
+    (folder,) = run(name, store.path, out=tmp_path, verbose=0)
+    seed = folder / "seed0"
+    result, _ = read_result(seed)
     with open(seed / "search" / "grid.csv", newline="") as file:
         ranked = list(csv.DictReader(file))
-    assert len(ranked) == 4
     losses = [float(row["val_loss"]) for row in ranked]
     assert losses[0] == min(losses)
+    assert len(losses) == 4
+    last = json.loads((seed / "run.json").read_text("utf-8"))["outcome"]["seconds"]
     searched = sum(float(row["seconds"]) for row in ranked)
-    assert summary_of(path)["seconds"] == pytest.approx(searched + result["training"]["seconds"])
-    assert result["training"]["learning_rate"] == float(ranked[0]["learning_rate"])
+    assert result["outcome"]["seconds"] == pytest.approx(searched + last, abs=0.1)
+    assert result["settings"]["learning_rate"] == float(ranked[0]["learning_rate"])
     assert result["model"]["arguments"]["dropout"] == float(ranked[0]["dropout"])
-    assert (seed / "grid.png").is_file()
 
 
-def test_every_seed_trains_in_the_same_precision(store, without_pages, tmp_path):
+def test_every_seed_trains_in_the_precision_that_is_asked_for(store, tmp_path):
     import keras
 
-    from gtzan_keras.experiments import run
-
-    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
-    (path,) = run("malvezzi/feed-forward", store.path, seeds=2, max_epochs=1, out=tmp_path, verbose=0)
-    results = [json.loads((path.parent / f"seed{seed}" / "result.json").read_text()) for seed in (0, 1)]
-    assert [result["training"]["precision"] for result in results] == ["mixed_bfloat16"] * 2
+    arguments = {"seeds": 2, "max_epochs": 1, "precision": "bfloat16", "out": tmp_path, "verbose": 0}
+    (folder,) = run("malvezzi/feed-forward", store.path, **arguments)
+    results = [read_result(folder / f"seed{seed}")[0] for seed in (0, 1)]
+    assert [result["outcome"]["precision"] for result in results] == ["mixed_bfloat16"] * 2
+    assert keras.config.dtype_policy().name == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +18,13 @@ RECIPES: Mapping[str, Recipe] = {
     for source in (malvezzi, zhang, feature_cnn, uncu, arrigo, baseline)
     for recipe in source.RECIPES
 }
-"""Every recipe by its name, source by source."""
+"""Every recipe by its name, in the order of the sources."""
 
-_COMPARED = (
-    "data", "builder", "arguments", "split", "training", "inputs", "without", "pretrained", "fine_tune",
-    "kfold", "grid", "leaky", "trains_on_validation",
-)  # fmt: skip
+_DESCRIBE = ("name", "title", "source", "published", "base", "ours", "note", "members")
 
 
 def find(name: str) -> Recipe:
-    """Look a recipe up.
+    """Return the recipe of this name.
 
     Parameters
     ----------
@@ -40,7 +38,7 @@ def find(name: str) -> Recipe:
     Raises
     ------
     GtzanKerasError
-        There is none of that name; the nearest names are given.
+        There is no such recipe; the message gives the nearest names.
 
     Examples
     --------
@@ -56,7 +54,7 @@ def find(name: str) -> Recipe:
 
 
 def changes(recipe: Recipe) -> list[str]:
-    """What a recipe changes in the one it is based on.
+    """Return what a recipe changes in the one it is based on.
 
     Parameters
     ----------
@@ -76,21 +74,32 @@ def changes(recipe: Recipe) -> list[str]:
     """
     if not recipe.base:
         return []
-    base, found = find(recipe.base), []
-    for field in _COMPARED:
-        before, after = getattr(base, field), getattr(recipe, field)
-        if isinstance(before, Mapping):
-            names = [*before, *(name for name in after if name not in before)]
-            pairs = [(name, before.get(name), after.get(name)) for name in names]
-        else:
-            pairs = [(field, before, after)]
-        found += [f"{name}: {_plain(old)} -> {_plain(new)}" for name, old, new in pairs if old != new]
+    before, after = _facts(find(recipe.base)), _facts(recipe)
+    return [
+        f"{name}: {in_words(before.get(name))} -> {in_words(after.get(name))}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's fields by name, with those of its arguments, settings, ... one by one."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+            if field.name == "fine_tune":
+                value = {f"fine_tune {name}": inner for name, inner in value.items()}
+        if field.name not in _DESCRIBE:
+            found |= value if isinstance(value, Mapping) else {field.name: value}
     return found
 
 
-def _plain(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return a value of a recipe as tables show it."""
     if value is None or value in ("", (), {}):
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {in_words(inner)}" for key, inner in value.items())
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

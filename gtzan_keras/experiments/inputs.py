@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
 
-__all__ = ["Sources", "deviations", "find_sources"]
+__all__ = ["Inputs", "departures", "digest_of_weights", "find_inputs"]
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What a recipe's data turned out to be."""
+class Inputs:
+    """A recipe's data, opened: a store, a table of features, or both."""
 
     store: Store | None = None
     table: pd.DataFrame | None = None
@@ -30,7 +31,7 @@ class Sources:
 
     @property
     def tracks(self) -> pd.DataFrame:
-        """One row a track, as `gtzan_keras.load_tracks` gives them."""
+        """One row a track, as `gtzan_keras.load_tracks` returns them."""
         if self.store is not None:
             return self.store.tracks
         from gtzan_keras.training.cross_validate import tracks_of
@@ -38,108 +39,158 @@ class Sources:
         assert self.table is not None
         return tracks_of(self.table)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in the store and the table, shortened."""
+        found = hashlib.sha256()
+        if self.table is not None:
+            found.update(pd.util.hash_pandas_object(self.table).to_numpy().tobytes())
+        if self.store is not None:
+            found.update(self.store.checksum.encode())
+        return found.hexdigest()[:16]
 
-def find_sources(
+
+def find_inputs(
     recipe: Recipe, paths: Sequence[Path], stores: Path, jobs: int, weights: str | None
-) -> Sources:
-    """Open the files given, or make them from audio; the packaged data when nothing is given."""
-    kinds = recipe.data.split("+")
+) -> Inputs:
+    """Open the given files, by default the packaged ones; make what is missing from a folder of tracks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``data`` says what is needed.
+    paths : sequence of Path
+        Folders of tracks, stores (``.h5``) and tables (``.csv``).
+    stores : Path
+        Folder for what is made from audio.
+    jobs : int
+        Worker processes; -1 uses every core.
+    weights : str, optional
+        Of the network that makes embeddings, in place of the recipe's.
+
+    Raises
+    ------
+    GtzanKerasError
+        The paths are not of the kind that the recipe needs, or as the function that opens or makes them.
+    """
+    from gtzan_keras.store.feature_table import load_feature_table
+    from gtzan_keras.store.open import open_store
+    from gtzan_keras.tracks.catalogue import data_name
+
     store, table, name = None, None, ""
     for path in paths or (datasets.FEATURES, datasets.THUMBNAILS):
         if path.is_dir():
-            store, table, name = _from_audio(recipe, kinds, path, stores, jobs, weights)
+            store, table, name = _from_audio(recipe, path, stores, jobs, weights)
         elif ".csv" in path.suffixes:
-            from gtzan_keras.store.feature_table import load_feature_table
-
             table, name = load_feature_table(path), path.name.removesuffix(".gz")
         else:
-            from gtzan_keras.store.open import open_store
-
             store = open_store(path)
-    needs_store = kinds != [FEATURES]
-    if (FEATURES in kinds and table is None) or (needs_store and store is None):
-        needed = {
-            FEATURES: "a table of features (.csv, from `gtzan-keras features`)",
-            VGGISH: "a store of embeddings (.h5, from `gtzan-keras embed`)",
-        }
-        lacking = " and ".join(needed.get(kind, f"a store of pictures ({kind}, .h5)") for kind in kinds)
+    uses_table = any(kind in FEATURES for kind in recipe.kinds)
+    uses_store = any(kind not in FEATURES for kind in recipe.kinds)
+    if (uses_table and table is None) or (uses_store and store is None):
+        needed = " and ".join(map(_described, recipe.kinds))
         given = ", ".join(map(str, paths)) or "nothing"
         raise GtzanKerasError(
-            f"recipe {recipe.name}: --data is {given}; it needs a folder of tracks, or {lacking}"
+            f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or {needed}"
         )
-    if store is not None and needs_store and FEATURES not in kinds:
-        from gtzan_keras.tracks.catalogue import data_name
-
-        table, name = None, data_name(store.tracks)
-    if kinds == [FEATURES]:
-        store = None
-    if store is not None and len(store.spec.shape) != (2 if VGGISH in kinds else 3):
+    if not uses_store or store is None:
+        return Inputs(None, table, name)
+    if len(store.spec.shape) != (2 if VGGISH in recipe.kinds else 3):
         raise GtzanKerasError(
-            f"recipe {recipe.name}: {store.path} holds samples of shape {store.spec.shape}; it needs "
-            f"{'VGGish embeddings' if VGGISH in kinds else 'pictures'}"
+            f"recipe {recipe.name}: {store.path} has samples of shape {store.spec.shape}; expected "
+            f"{'VGGish embeddings' if VGGISH in recipe.kinds else 'spectrograms'}"
         )
-    return Sources(store, table, name)
+    return Inputs(store, table, name) if uses_table else Inputs(store, None, data_name(store.tracks))
+
+
+def _described(kind: str) -> str:
+    if kind in FEATURES:
+        seconds = FEATURES[kind]
+        cut = f" --segment {seconds:g}" if seconds else ""
+        return f"a table of features (.csv, from `gtzan-keras features{cut}`)"
+    if kind == VGGISH:
+        return "a store of embeddings (.h5, from `gtzan-keras embed`)"
+    return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {kind}`)"
 
 
 def _from_audio(
-    recipe: Recipe, kinds: Sequence[str], folder: Path, stores: Path, jobs: int, weights: str | None
+    recipe: Recipe, folder: Path, stores: Path, jobs: int, weights: str | None
 ) -> tuple[Store | None, pd.DataFrame | None, str]:
-    """Make what is not there yet from the tracks of a folder."""
+    """Make what does not exist yet from the tracks of a folder."""
+    from gtzan_keras.store.feature_table import feature_table, load_feature_table
     from gtzan_keras.store.open import open_store
+    from gtzan_keras.store.preprocess import preprocess
     from gtzan_keras.tracks.catalogue import data_name, load_tracks
 
     tracks = load_tracks(folder)
     stores.mkdir(parents=True, exist_ok=True)
-    # Two folders of one name, or one that has grown, are not to share a table.
+    # Two folders of one name, or one that has grown, must not share a table.
     ids = ",".join(sorted(tracks["track_id"]))
     stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
-    for kind in kinds:
-        if kind == FEATURES:
-            from gtzan_keras.store.feature_table import feature_table, load_feature_table
-
-            path = stores / f"{stem}-features-30-sec.csv"
+    for kind in recipe.kinds:
+        if kind in FEATURES:
+            seconds = FEATURES[kind]
+            path = stores / f"{stem}-features-{seconds or 30:g}-sec.csv"
             if not path.is_file():
-                feature_table(tracks, jobs=jobs, path=path)
+                feature_table(tracks, segment=seconds, jobs=jobs, path=path)
             table = load_feature_table(path)
         elif kind == VGGISH:
-            from gtzan_keras.inference.embed import embed, embeddings_current
-
-            path = stores / f"{stem}-vggish-{zlib.crc32((weights or 'hub').encode()):08x}.h5"
-            source: Any = weights or "hub"
-            if weights == "none" or (weights and Path(weights).is_file()):
-                import keras
-
-                from gtzan_keras.models.vggish_network import vggish
-
-                keras.utils.set_random_seed(0)
-                source = vggish(None if weights == "none" else weights)
-            if not embeddings_current(path, tracks, source, trim=True):
-                embed(tracks, path, source=source, trim=True, jobs=jobs)
-            store = open_store(path)
+            path = stores / f"{stem}-vggish-{digest_of_weights(weights) or 'hub'}.h5"
+            store = _embeddings(tracks, path, weights, jobs)
         else:
-            from gtzan_keras.store.preprocess import preprocess
-
             path = stores / f"{folder.resolve().name}-{kind}.h5"  # which checks its tracks itself
             preprocess(tracks, path, kind, jobs=jobs)
             store = open_store(path)
     return store, table, data_name(tracks)
 
 
-def deviations(recipe: Recipe, sources: Sources, weights: str | None) -> list[str]:
-    """Where this run is not what the recipe says."""
-    found = []
-    kinds = recipe.data.split("+")
-    if sources.store is not None and VGGISH not in kinds and sources.store.spec.name not in kinds:
-        wanted = next(kind for kind in kinds if kind != FEATURES)
-        found.append(f"pictures of {sources.store.spec.name} in place of {wanted}")
-    if VGGISH in kinds and sources.store is not None:
-        from gtzan_keras.store.embeddings import HUB_HANDLE
+def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int) -> Store:
+    from gtzan_keras.inference.embed import embed, embeddings_current
+    from gtzan_keras.store.open import open_store
 
-        network = getattr(sources.store.spec, "source", "")
-        if HUB_HANDLE not in network:
-            found.append(f"embeddings of {network} in place of {HUB_HANDLE}")
-    elif recipe.pretrained and weights == "none":
-        found.append(f"random weights: no pretrained ones ({recipe.pretrained}) were available")
-    elif recipe.pretrained and weights is not None:
-        found.append(f"weights of {Path(weights).name} in place of {recipe.pretrained}")
+    source: Any = weights or "hub"
+    if weights == "none" or (weights and Path(weights).is_file()):
+        import keras
+
+        from gtzan_keras.models.vggish_network import vggish
+
+        keras.utils.set_random_seed(0)
+        source = vggish(None if weights == "none" else weights)
+    if not embeddings_current(path, tracks, source, trim=True):
+        embed(tracks, path, source=source, trim=True, jobs=jobs)
+    return open_store(path)
+
+
+def digest_of_weights(weights: str | None) -> str:
+    """Return what identifies the weights: a digest of the files' content, or the word that was given."""
+    path = Path(weights or "")
+    if not weights or not path.exists():
+        return weights or ""
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            found.update(file.relative_to(path).as_posix().encode())
+            with open(file, "rb") as content:
+                found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:16]
+
+
+def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]:
+    """Return in words where data and weights are not those of the recipe."""
+    from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
+
+    found, store, table = [], inputs.store, inputs.table
+    for kind in recipe.kinds:
+        seconds = FEATURES.get(kind)
+        if kind in FEATURES and table is not None and "length" in table:
+            rows = float(table["length"].median()) / 22050
+            if abs(rows - (seconds or 30)) > 1:
+                found.append(f"features of {rows:.3g} s in place of {seconds or 30:g} s")
+        elif isinstance(store, EmbeddingsStore) and HUB_HANDLE not in store.spec.source:
+            found.append(f"embeddings of {store.spec.source} in place of {HUB_HANDLE}")
+        elif kind not in FEATURES and kind != VGGISH and store is not None and store.spec.name != kind:
+            found.append(f"spectrograms of {store.spec.name} in place of {kind}")
+    if recipe.pretrained and VGGISH not in recipe.kinds and weights is not None:
+        started = "random weights" if weights == "none" else f"weights of {Path(weights).name}"
+        found.append(f"{started} in place of pretrained ones ({recipe.pretrained})")
     return found

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FEATURES", "VGGISH", "Published", "Recipe"]
+from gtzan_keras.training.settings import TrainingSettings
 
-FEATURES = "features"
-"""`Recipe.data` of models of hand-crafted features: Kaggle's table, or ours."""
+__all__ = ["FEATURES", "VGGISH", "Published", "Recipe", "SecondStage"]
+
+FEATURES: Mapping[str, float | None] = {"features": None, "features-3s": 3.0, "features-10s": 10.0}
+"""`Recipe.data` of models on hand-crafted features: of whole tracks, or of segments of so many seconds."""
 
 VGGISH = "vggish"
-"""`Recipe.data` of models of VGGish embeddings."""
+"""`Recipe.data` of models on VGGish embeddings."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,28 @@ class Published:
         return f"{self.metric.replace('_', ' ')} {' '.join([self.kind, figure]).strip()} ({self.part})"
 
 
+@dataclass(frozen=True)
+class SecondStage:
+    """Fine-tuning after the first training; see `gtzan_keras.fine_tune`.
+
+    Parameters
+    ----------
+    trainable_from : str
+        The first layer that is trained.
+    learning_rate : float
+        Of this stage.
+    epochs : int
+        Upper limit of this stage.
+    """
+
+    trainable_from: str
+    learning_rate: float
+    epochs: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One published experiment: its data, split, model, training, and what it was said to reach.
+    """One published experiment: its data, split, model, training, and the published figures.
 
     Parameters
     ----------
@@ -60,42 +81,42 @@ class Recipe:
     source : str
         Where it was published: paper, section, row of a table.
     data : str
-        A spec of `SPECTROGRAM_SPECS`, `FEATURES`, `VGGISH`, or both of the first two with a plus.
+        A spec of `SPECTROGRAM_SPECS`, one of `FEATURES`, `VGGISH`, or features and a spec with a plus.
     builder : str
         A function of `gtzan_keras.models`, or a model of `gtzan_keras.training.classical`.
     arguments : mapping
-        Of the builder, but for the shape of the input and the number of genres.
+        Of the builder, except the input shape and the number of genres.
     split : str
-        As published: a preset of `gtzan_keras.tracks.splits`, "5 folds", "segments 80/20" (leaks),
-        or "fault-filtered".
-    training : mapping
-        Arguments of `gtzan_keras.train`, or of `cross_validate` for features.
+        As published: a preset of `gtzan_keras.tracks.splits`, "5 folds", "fault-filtered", or leaky:
+        "random rows" (folds of a table's rows), "segments 80/20", "segments 918-273-280".
+    settings : TrainingSettings, optional
+        How the model is trained; None for classical models and ensembles.
     published : tuple of Published
-        The source's figures; the first is the one that tables show. Empty for our own.
+        The source's figures; tables show the first. Empty for our own models.
     base : str
         The recipe that this one changes; see `gtzan_keras.experiments.changes`.
     ours : tuple of str
-        Choices that the source leaves open.
+        Choices that the source leaves open, or that depart from it.
     note : str
         What a reader should know when the figures differ.
     without : tuple of str
         Genres left out: of the split, the scores, and the model's outputs.
     leaky : bool
-        The published protocol has pieces of one recording on two sides.
+        The published protocol has segments of one recording in training and test.
     pretrained : str
-        The weights that the source started from, when it did.
+        The weights that the source started from, if any.
     inputs : str
-        Which features: a key of `gtzan_keras.report.features.INPUTS`.
-    fine_tune : mapping
-        Arguments of the second stage (`gtzan_keras.training.frozen.fine_tune`).
+        Which features: a key of `gtzan_keras.training.cross_validate.INPUTS`.
+    fine_tune : SecondStage, optional
+        A second training of the same model.
     grid : mapping of str to tuple
-        What the search varies: an argument of the builder or of `train`, and its values.
+        What a search varies: an argument of the builder or a field of the settings, and its values.
     kfold : int
         Folds that choose the number of epochs for one final training (`train_kfold_then_full`).
     members : tuple of str
         Recipes whose probabilities this one averages.
     trains_on_validation : bool
-        The validation part is trained on as well: everything has been chosen before.
+        The validation part is trained on as well: everything was chosen before.
     """
 
     name: str
@@ -105,7 +126,7 @@ class Recipe:
     builder: str
     split: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    settings: TrainingSettings | None = None
     published: tuple[Published, ...] = ()
     base: str = ""
     ours: tuple[str, ...] = ()
@@ -114,8 +135,13 @@ class Recipe:
     leaky: bool = False
     pretrained: str = ""
     inputs: str = ""
-    fine_tune: Mapping[str, Any] = field(default_factory=dict)
-    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fine_tune: SecondStage | None = None
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     kfold: int = 0
     members: tuple[str, ...] = ()
     trains_on_validation: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The data that the model takes, one name each."""
+        return tuple(self.data.split("+"))

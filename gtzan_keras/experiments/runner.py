@@ -1,7 +1,8 @@
-"""The one function that runs a recipe, from audio, a store or a table to scores and pages."""
+"""The function that runs a recipe, from audio, a store or a table to results on disk. It draws nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -11,74 +12,77 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments.catalogue import find
-from gtzan_keras.experiments.inputs import Sources, deviations, find_sources
+from gtzan_keras.experiments.catalogue import find, in_words
+from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import Recipe
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
-from gtzan_keras.training.evaluate import SCORES, result_path
+from gtzan_keras.training.results import RESULT, read_result, write_result
 from gtzan_keras.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from gtzan_keras.training.run import Run
 
 __all__ = ["PROTOCOLS", "protocol_of", "run"]
 
 logger = logging.getLogger(__name__)
 
 PROTOCOLS: Mapping[str, str] = {
-    "published": "same protocol",
+    "published": "same split",
     "random": "random tracks",
     "artist": "artist-grouped folds",
     "fault-filtered": "fault-filtered",
 }
-"""How a recipe can be split, in order of honesty."""
+"""How a recipe can be split: as published, or the same for all, the strictest last."""
 
 SEGMENT_SPLITS: Mapping[str, tuple[tuple[float, float, float], int | None]] = {
     "segments 80/20": (PRESETS["72/8/20"], None),
     "segments 918-273-280": ((918 / 1471, 273 / 1471, 280 / 1471), 1471),
 }
-"""Leaky splits of pieces: shares of training, validation and test, and how many pieces in all."""
+"""Leaky splits of segments: shares of training, validation and test, and how many segments in all."""
 
 FOLDS = 5
 
-_OWN = ("epochs", "best_epoch", "seconds", "first_stage")
+Result = tuple[dict[str, Any], pd.DataFrame, "pd.DataFrame | None"]
+"""What `write_result` writes: the result, its tracks, and its history."""
 
 
 @dataclass(frozen=True)
-class _Seed:
-    """One seed of a recipe under one protocol: all that a result depends on, and where it goes."""
+class Experiment:
+    """A recipe as it is run under one protocol: all that a result depends on, except the seed."""
 
     recipe: Recipe
-    sources: Sources
+    inputs: Inputs
     protocol: str
-    seed: int
-    max_epochs: int | None
     weights: str | None
+    departures: tuple[str, ...]
     command: str
-    target: Path
 
     @property
-    def name(self) -> str:
-        return f"{self.recipe.name}, {self.protocol}, seed {self.seed}"
+    def key(self) -> dict[str, str]:
+        """Digests of what decides the result; equal keys mean the same experiment."""
+        recipe = dataclasses.asdict(self.recipe)
+        settings = recipe.pop("settings")
+        for field in ("name", "title", "source", "published", "base", "ours", "note", "leaky", "members"):
+            del recipe[field]
+        return {
+            "recipe": _digest(recipe),
+            "settings": _digest(settings),
+            "data": self.inputs.digest,
+            "weights": digest_of_weights(self.weights),
+        }
 
-    @property
-    def settings(self) -> TrainingSettings:
-        """The recipe's settings, for no more epochs than asked for, in the policy that is set."""
-        import keras
-
-        given = dict(self.recipe.training)
-        if self.sources.table is not None:
-            given = {"schedule": "step", "keep_best": False, **given}
-            given.pop("halve_every", None)
-        else:
-            words = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
-            given["precision"] = words.get(keras.config.dtype_policy().name, "auto")
-        settings = TrainingSettings.from_dict({**given, "seed": self.seed})
-        epochs = min(self.max_epochs or settings.epochs, settings.epochs)
-        return replace(settings, epochs=epochs)
+    def settings(self, seed: int) -> TrainingSettings:
+        assert self.recipe.settings is not None
+        return replace(self.recipe.settings, seed=seed)
 
 
 def run(
@@ -92,15 +96,14 @@ def run(
     out: str | os.PathLike[str] = "reports",
     stores: str | os.PathLike[str] = "data/stores",
     weights: str | None = None,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] | None = None,
     jobs: int = -1,
     command: str = "",
     verbose: int = 2,
 ) -> list[Path]:
-    """Run a recipe: preprocess what is missing, train, score, and write summary and pages.
+    """Run a recipe: make missing stores, train, score, and write a result for each seed.
 
-    Stores and runs that are there already are used again; an interrupted training goes on at its last
-    epoch.
+    Existing stores and results are used again; an interrupted training continues at its last epoch.
 
     Parameters
     ----------
@@ -109,100 +112,80 @@ def run(
     data : path, or several
         A folder of genre folders, a store of spectrograms or embeddings (``.h5``), a table of features
         (``.csv``); a model of spectrograms and features needs a store and a table. A store of another spec
-        than the recipe's is used as it is, and the result says so. The packaged thumbnails and feature
-        table of GTZAN when left out.
+        than the recipe's is used as it is, and the result says so. By default the packaged thumbnails and
+        feature table of GTZAN.
     protocol : str, optional
-        One of `PROTOCOLS`. When left out, as published; a recipe whose published protocol leaks runs
-        on random tracks too, so that both figures stand side by side.
-    seeds : int > 0
-        Seeds 0, 1, ...: of weights, batches, and of the split where it is drawn.
+        One of `PROTOCOLS`. By default as published; a recipe whose published protocol leaks is run on
+        random tracks too, so that both figures are available.
+    seeds : int >= 1
+        Seeds 0, 1, ...: of weights, batches, and of the split where it is random.
     max_epochs : int, optional
-        Train for no more than these; the summary says so.
+        Upper limit; the result says so.
     arguments : mapping, optional
-        Of the builder, in place of the recipe's, such as ``{"size": "xs"}``; the summary says so.
+        Of the builder, in place of the recipe's, such as ``{"size": "xs"}``; the result says so.
     out : path
-        ``out/<recipe>/<protocol>`` gets ``summary.json`` and a folder a seed.
+        ``out/<recipe>/<protocol>/seed<n>`` gets the results; see `gtzan_keras.training.results`.
     stores : path
         Where stores, tables and embeddings made from audio are kept.
     weights : str, optional
         In place of the recipe's pretrained weights: a file or folder, or "none" to start from random
-        ones, which the summary says.
-    precision : "auto", "float32" or "bfloat16"
-        Of every model, also those of features; see `gtzan_keras.training.precision.use_precision`. "auto"
-        keeps to the policy that is set, when that is not float32.
+        ones; the result says so.
+    precision : "auto", "float32" or "bfloat16", optional
+        Of training, in place of the recipe's; see `gtzan_keras.TrainingSettings`.
     jobs : int
         Worker processes of preprocessing; -1 uses every core.
     command : str
         For the record.
     verbose : int
-        As Keras' ``fit``.
+        As in Keras' ``fit``.
 
     Returns
     -------
     list of Path
-        The summaries written, one a protocol.
+        The folders ``out/<recipe>/<protocol>``, one a protocol.
 
     Raises
     ------
     GtzanKerasError
-        The recipe or protocol is not known, data of a kind that it can not use, weights that can not
-        be had, or as `train`.
+        The recipe or protocol is not known, the data is of another kind than the recipe needs, weights are
+        missing, a folder holds results of another experiment, or as `train`.
 
     Examples
     --------
     >>> from gtzan_keras import experiments
     >>> experiments.run("arrigo/01", "data/gtzan", protocol="fault-filtered", seeds=3)  # doctest: +SKIP
-    [PosixPath('reports/arrigo/01/fault-filtered/summary.json')]
+    [PosixPath('reports/arrigo/01/fault-filtered')]
     """
     recipe = find(name)
     if protocol is not None and protocol not in PROTOCOLS:
-        raise GtzanKerasError(f"split is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+        raise GtzanKerasError(f"protocol={protocol!r}: expected one of {', '.join(PROTOCOLS)}")
     for field, value in (("seeds", seeds), ("max_epochs", 1 if max_epochs is None else max_epochs)):
         if value < 1:
-            raise GtzanKerasError(f"{field} is {value}; expected a whole number above 0")
+            raise GtzanKerasError(f"{field}={value}: expected a whole number >= 1")
     wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
-    wanted = [protocol_of(recipe, p) for p in wanted]
-    given = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
-    folder = Path(out) / recipe.name
+    wanted = [protocol_of(recipe, one) for one in wanted]
     if recipe.members:
-        return [_ensemble(recipe, Path(out), p, seeds, command) for p in wanted]
-    sources = find_sources(recipe, given, Path(stores), jobs, weights)
-    differences = [
-        f"{name} {value!r} in place of {recipe.arguments.get(name, 'the default')!r}"
-        for name, value in (arguments or {}).items()
-    ]
-    recipe = replace(recipe, arguments={**recipe.arguments, **(arguments or {})})
-    differences += deviations(recipe, sources, weights)
-    import keras
-
-    from gtzan_keras.training.precision import use_precision
-
-    before = keras.config.dtype_policy()
-    use_precision(precision)
-    paths = []
-    try:
-        for chosen in wanted:
-            results = [
-                _one_seed(
-                    _Seed(
-                        *(recipe, sources, chosen, seed, max_epochs, weights, command),
-                        target=folder / chosen / f"seed{seed}",
-                    ),
-                    verbose,
-                )
-                for seed in range(seeds)
-            ]
-            paths.append(_summary(recipe, chosen, results, folder / chosen, max_epochs, differences, command))
-        return paths
-    finally:
-        keras.config.set_dtype_policy(before)
+        return [_ensemble(recipe, Path(out), one, seeds, command) for one in wanted]
+    given = [Path(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
+    inputs = find_inputs(recipe, given, Path(stores), jobs, weights)
+    changed, differences = _changed(recipe, arguments or {}, max_epochs, precision)
+    differences += departures(recipe, inputs, weights)
+    folders = []
+    for one in wanted:
+        experiment = Experiment(changed, inputs, one, weights, tuple(differences), command)
+        folder = Path(out) / recipe.name / one
+        _check_folder(folder, experiment.key)
+        for seed in range(seeds):
+            _run_seed(experiment, seed, folder / f"seed{seed}", verbose)
+        folders.append(folder)
+    return folders
 
 
 def protocol_of(recipe: Recipe, protocol: str) -> str:
-    """The protocol under which a run is kept, when two are the same split for a recipe.
+    """Return the protocol under which a run is kept, where two are the same split for a recipe.
 
-    A published split of random tracks is the "random" one too; our own recipes are published on none
-    but the fault-filtered split.
+    A published split of random tracks is the "random" one too; our own recipes are published on the
+    fault-filtered split only.
 
     Examples
     --------
@@ -218,146 +201,234 @@ def protocol_of(recipe: Recipe, protocol: str) -> str:
     return protocol
 
 
-# --- data ------------------------------------------------------------------------------------------
+def _changed(
+    recipe: Recipe, arguments: Mapping[str, Any], max_epochs: int | None, precision: Any
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe with what the caller changes, and in words where that departs from it."""
+    differences = [
+        f"{name} {in_words(value)} in place of {in_words(recipe.arguments.get(name, 'the default'))}"
+        for name, value in arguments.items()
+        if recipe.arguments.get(name) != value
+    ]
+    recipe = replace(recipe, arguments={**recipe.arguments, **arguments})
+    settings, second = recipe.settings, recipe.fine_tune
+    if settings is not None and precision is not None:
+        settings = replace(settings, precision=precision)
+    if settings is not None and max_epochs is not None and max_epochs < settings.epochs:
+        differences.append(f"at most {max_epochs} epochs in place of {settings.epochs}")
+        settings = replace(settings, epochs=max_epochs)
+    if second is not None and max_epochs is not None and max_epochs < second.epochs:
+        second = replace(second, epochs=max_epochs)
+    return replace(recipe, settings=settings, fine_tune=second), differences
 
 
-def _splits(one: _Seed) -> list[Split]:
-    recipe, sources, protocol, seed = one.recipe, one.sources, one.protocol, one.seed
-    tracks = sources.tracks
-    trains_on_validation = sources.table is not None  # models of features stop early on nothing
-    share = 0.0 if trains_on_validation else 0.15
-    name = recipe.split if protocol == "published" else protocol
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
+    """Refuse a folder with results of another experiment: seeds of two must not be averaged."""
+    for path in sorted(folder.glob(f"seed*/{RESULT}")):
+        found = read_result(path.parent)[0].get("key") or {}
+        if differ := [name for name in key if found.get(name) != key[name]]:
+            raise GtzanKerasError(
+                f"{path.parent}: holds a run that differs in {', '.join(differ)}; move it away, or choose "
+                "another folder with --out"
+            )
+
+
+def _run_seed(one: Experiment, seed: int, target: Path, verbose: int) -> None:
+    """Make the result of one seed, unless there is one."""
+    if (target / RESULT).is_file():
+        logger.info("%s: already complete", target)
+        return
+    if one.inputs.table is None:
+        result, tracks, history = _train(one, seed, target, verbose)
+    else:
+        result, tracks, history = _cross_validate(one, seed)
+    facts = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": seed, "key": one.key}
+    write_result(target, {**result, **facts, "departures": list(one.departures)}, tracks, history)
+
+
+def _splits(one: Experiment, seed: int) -> list[Split]:
+    """Return the splits of a seed: one, or a fold each."""
+    recipe, inputs = one.recipe, one.inputs
+    tracks, name = inputs.tracks, recipe.split if one.protocol == "published" else one.protocol
+    stops_early = inputs.table is None  # models of features are trained for all epochs
+    if name == "random":
+        name = "5 folds" if recipe.split == "random rows" else "70/15/15" if stops_early else "80/20"
     if name in SEGMENT_SPLITS:
         from gtzan_keras.training.cross_validate import random_segments
 
-        assert sources.store is not None
+        assert inputs.store is not None
         shares, count = SEGMENT_SPLITS[name]
-        return [random_segments(sources.store, shares, seed, count, recipe.without)]
-    if name == "random":
-        name = "80/20" if trains_on_validation else "70/15/15"
+        return [random_segments(inputs.store, shares, seed, count, recipe.without)]
+    if name == "random rows":
+        from gtzan_keras.training.cross_validate import row_folds
+
+        assert inputs.table is not None
+        return row_folds(inputs.table, FOLDS, seed)
     if name in PRESETS:
         found = [splits.stratified(tracks, name, seed)]
     elif name == "fault-filtered":
         found = [splits.fault_filtered(tracks)]
     else:
-        group: Any = "artist" if name == "artist" else None
+        share = 0.15 if stops_early else 0.0
+        group: Literal["artist"] | None = "artist" if name == "artist" else None
         found = splits.folds(tracks, FOLDS, group=group, seed=seed, validation=share)
     if recipe.trains_on_validation:
         found = [replace(split, train=split.train + split.validation, validation=()) for split in found]
     return [split.without(tracks, recipe.without) for split in found] if recipe.without else found
 
 
-# --- one seed --------------------------------------------------------------------------------------
+# --- models of spectrograms and embeddings ---------------------------------------------------------
 
 
-def _one_seed(one: _Seed, verbose: int) -> dict[str, Any]:
-    """The result of one seed: that of an earlier run, or of a new one."""
-    key = _key(one)
-    result = _finished(one.target, key)
-    if result is None:
-        result = _pictures(one, verbose) if one.sources.table is None else _features(one)
-        _keep(one.target, result, key)
-    return result
+def _train(one: Experiment, seed: int, target: Path, verbose: int) -> Result:
+    """Train once, or once a fold, and pool the folds' test tracks."""
+    from gtzan_keras.training.evaluate import run_result
+
+    parts = _splits(one, seed)
+    results, tables, histories = [], [], []
+    for number, split in enumerate(parts, start=1):
+        folder = target if len(parts) == 1 else target / f"fold{number}"
+        name = _name(one, seed) + (f", fold {number}" if len(parts) > 1 else "")
+        made, seconds = _trained(one, seed, split, folder, name, verbose)
+        result, tracks = run_result(made)
+        result["outcome"]["seconds"] = round(seconds, 1)
+        results.append(result)
+        tables.append(tracks.assign(fold=number))
+        histories.append(made.history.assign(fold=number))
+    if len(parts) == 1:
+        return results[0], tables[0], made.history
+    tracks = pd.concat(tables, ignore_index=True)
+    return _pooled(results, tracks, _name(one, seed)), tracks, pd.concat(histories, ignore_index=True)
 
 
-def _pictures(one: _Seed, verbose: int) -> dict[str, Any]:
-    """Train on a store, once a fold, and pool the folds' test tracks."""
+def _trained(
+    one: Experiment, seed: int, split: Split, folder: Path, name: str, verbose: int
+) -> tuple[Run, float]:
+    """Search where the recipe says so, train, and fine-tune; return the run and what all took [s]."""
     import keras
 
-    from gtzan_keras import models
-    from gtzan_keras.report.page import report_run, write_figures
-    from gtzan_keras.report.plots import grid_heat_map
     from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
-    from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fine_tune import fine_tune
     from gtzan_keras.training.fit import train
-    from gtzan_keras.training.search import divided, grid_search
 
-    recipe, seed, max_epochs, store = one.recipe, one.seed, one.max_epochs, one.sources.store
+    recipe, store, settings = one.recipe, one.inputs.store, one.settings(seed)
     assert store is not None
     store = store.without(recipe.without) if recipe.without else store
-    settings = one.settings
-    shape: tuple[int | None, ...] = store.spec.shape
-    if recipe.training.get("augmentation", {}).get("crop"):
-        shape = (shape[0], None, shape[2])  # learns from segments, answers for whole clips
-    arguments = dict(recipe.arguments)
-    if recipe.pretrained and recipe.builder != "vggish_classifier":
-        arguments["weights"] = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
+    arguments, seconds = dict(recipe.arguments), 0.0
 
     def build(**changed: Any) -> keras.Model:
         keras.utils.set_random_seed(seed)  # before building: the initial weights are drawn there
-        builder = getattr(models, recipe.builder)
-        return builder(shape, len(store.genres), name=recipe.builder, **{**arguments, **changed})
+        return _built(one, store, {**arguments, **changed})
 
-    parts = _splits(one)
-    results = []
-    for number, split in enumerate(parts, start=1):
-        folder = one.target if len(parts) == 1 else one.target / f"fold{number}"
-        seconds = 0.0
-        if recipe.grid:
-            table = grid_search(
-                build,
-                store,
-                split,
-                recipe.grid,
-                settings,
-                out=folder / "search",
-                verbose=verbose,
-            )
-            seconds = float(table["seconds"].sum())
-            if len(recipe.grid) == 2:
-                write_figures({"grid": grid_heat_map(table, *recipe.grid)}, folder)
-            of_build, of_training = divided({name: table[name].iloc[0] for name in recipe.grid})
-            arguments |= of_build
-            settings = replace(settings, **of_training)
-        record = {
-            "data": one.sources.name,
-            "builder": recipe.builder,
-            "arguments": arguments,
-            "command": one.command,
-        }
-        options: dict[str, Any] = {"out": folder, "resume": True, "facts": record, "verbose": verbose}
-        if recipe.kfold:
-            group: Any = None if one.protocol in ("published", "random") else "artist"
-            made = train_kfold_then_full(
-                build, store, split, settings, k=recipe.kfold, group=group, **options
-            )
-        else:
-            label = one.name + (f", fold {number}" if len(parts) > 1 else "")
-            made = train(build(), store, split, settings, name=label, **options)
-        if recipe.fine_tune:
-            second = dict(recipe.fine_tune)
-            if max_epochs is not None:
-                second["epochs"] = min(max_epochs, second["epochs"])
-            layer = second.pop("trainable_from", "block3_conv1")
-            second = {"learning_rate": 1e-5, "epochs": 30, **second}
-            made = fine_tune(made, layer, replace(settings, **second), resume=True, verbose=verbose)
-        seconds += made.outcome.seconds + made.facts.get("kfold", {}).get("seconds", 0.0)
-        results.append({**evaluate(made), "seconds": seconds})
-        # Says from now on whose it is: a fold, or a seed that is not complete, is no run by itself.
-        fold = {"fold": number} if len(parts) > 1 else {}
-        _keep(folder, results[-1], {"recipe": recipe.name, "protocol": one.protocol, "seed": seed, **fold})
-        report_run(made)
-        policy = keras.config.dtype_policy()
-        keras.backend.clear_session()  # which would forget the precision too
-        keras.config.set_dtype_policy(policy)
-    return results[0] if len(results) == 1 else _pooled(results, one.name)
+    if recipe.grid:
+        arguments, settings, seconds = _searched(one, build, store, split, settings, folder, verbose)
+    facts = {
+        "data": one.inputs.name,
+        "builder": recipe.builder,
+        "arguments": arguments,
+        "command": one.command,
+    }
+    options: dict[str, Any] = {"out": folder, "resume": True, "facts": facts, "verbose": verbose}
+    if recipe.kfold:
+        group: Literal["artist"] | None = None if one.protocol in ("published", "random") else "artist"
+        made = train_kfold_then_full(build, store, split, settings, k=recipe.kfold, group=group, **options)
+    else:
+        made = train(build(), store, split, settings, name=name, **options)
+    if second := recipe.fine_tune:
+        settings = replace(settings, learning_rate=second.learning_rate, epochs=second.epochs)
+        made = fine_tune(made, second.trainable_from, settings, resume=True, verbose=verbose)
+    return made, seconds + made.outcome.seconds + made.facts.get("kfold", {}).get("seconds", 0.0)
 
 
-def _features(one: _Seed) -> dict[str, Any]:
-    """Cross-validate a model of hand-crafted features on one seed's folds."""
+def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> keras.Model:
+    """Build the recipe's model for a store, with the weights that were asked for."""
     from gtzan_keras import models
-    from gtzan_keras.report.features import INPUTS
+
+    recipe, shape = one.recipe, store.spec.shape
+    if recipe.settings and recipe.settings.augmentation and recipe.settings.augmentation.crop:
+        shape = (shape[0], None, shape[2])  # trained on segments, answers for whole clips
+    if recipe.pretrained and recipe.builder != "vggish_classifier":
+        weights = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
+        arguments = {"weights": weights, **arguments}
+    return getattr(models, recipe.builder)(shape, len(store.genres), name=recipe.builder, **arguments)
+
+
+def _searched(
+    one: Experiment,
+    build: Any,
+    store: Any,
+    split: Split,
+    settings: TrainingSettings,
+    folder: Path,
+    verbose: int,
+) -> tuple[dict[str, Any], TrainingSettings, float]:
+    """Return arguments and settings with the best values of the recipe's grid, and the search's seconds."""
+    from gtzan_keras.training.search import divided, grid_search
+
+    grid = one.recipe.grid
+    table = grid_search(build, store, split, grid, settings, out=folder / "search", verbose=verbose)
+    best = {name: table[name].iloc[0] for name in grid}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in best.items()}
+    of_build, of_training = divided(plain)
+    arguments = {**one.recipe.arguments, **of_build}
+    return arguments, replace(settings, **of_training), float(table["seconds"].sum())
+
+
+def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Return the folds' results as one: their test tracks are one test part."""
+    from gtzan_keras.training.evaluate import score_tracks
+
+    first = results[0]
+    missing = {track_id for result in results for track_id in result["split"]["missing"]}
+    # A fold's name, sizes, epochs and seconds are its own.
+    sizes = ("name", "train", "validation", "test")
+    folds = [
+        {**{key: result["split"][key] for key in sizes}, "outcome": result["outcome"]} for result in results
+    ]
+    scores = score_tracks(tracks, first["data"]["genres"])
+    parts = [result["scores"]["test"] for result in results]
+    return {
+        **{key: value for key, value in first.items() if key != "first_stage"},
+        "name": name,
+        "outcome": {"seconds": round(sum(result["outcome"]["seconds"] for result in results), 1)},
+        "split": {
+            "name": _folds_name([fold["name"] for fold in folds]),
+            "leaky": first["split"]["leaky"],
+            "missing": sorted(missing),
+        },
+        "folds": folds,
+        "scores": {"validation": None, "test": scores | _ceiling(parts)},
+    }
+
+
+def _ceiling(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean of several test parts' ceilings, where one is below 1."""
+    highest = [part.get("ceiling", 1.0) for part in parts]
+    mean = float(np.average(highest, weights=[part["count"] for part in parts]))
+    return {"ceiling": mean} if mean < 1 else {}
+
+
+# --- models of features ----------------------------------------------------------------------------
+
+
+def _cross_validate(one: Experiment, seed: int) -> Result:
+    """Train a model of hand-crafted features on each of a seed's folds."""
+    from gtzan_keras import models
     from gtzan_keras.training.classical import CLASSICAL, classical
-    from gtzan_keras.training.cross_validate import cross_validate
+    from gtzan_keras.training.cross_validate import INPUTS, cross_validate
     from gtzan_keras.training.evaluate import score_tracks
     from gtzan_keras.training.run import environment
 
-    recipe, table, store = one.recipe, one.sources.table, one.sources.store
+    recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
     assert table is not None
     columns, threshold = INPUTS[recipe.inputs]
     genres = table["label"].nunique() - len(recipe.without)
     is_classical = recipe.builder in CLASSICAL
+    settings = TrainingSettings(seed=seed) if is_classical else one.settings(seed)
 
     def build(features: int) -> Any:
         if is_classical:
@@ -365,251 +436,141 @@ def _features(one: _Seed) -> dict[str, Any]:
         shapes = [(features,)] if store is None else [(features,), store.spec.shape]
         return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
 
-    settings = one.settings
+    parts = _splits(one, seed)
     begin = time.perf_counter()
     found = cross_validate(
         build,
         table,
-        _splits(one),
+        parts,
         settings,
         columns=columns,
         threshold=None if is_classical else threshold,
         exclude_genres=recipe.without,
         spectrograms=store,
     )
-    seconds = time.perf_counter() - begin
-    facts = one.sources.tracks.set_index("track_id")
-    by_fold = [
-        [
-            {
-                "track_id": row["track_id"],
-                "genre": row["genre"],
-                "predicted": row["predicted"],
-                "artist": facts.at[row["track_id"], "artist"],
-                "title": facts.at[row["track_id"], "title"],
-                "probabilities": [round(float(row[genre]), 5) for genre in found.genres],
-            }
-            for row in rows.to_dict("records")
-        ]
-        for _, rows in found.tracks.groupby("fold")
+    seconds = round(time.perf_counter() - begin, 1)
+    tracks = _track_table(found, one.inputs.tracks)
+    folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
+    facts = one.inputs.tracks
+    highest = [
+        {"ceiling": splits.ceiling(split, facts), "count": count}
+        for split, count in zip(parts, tracks["fold"].value_counts().sort_index(), strict=True)
     ]
-    tracks = [track for fold in by_fold for track in fold]
-    names, trained = found.folds["fold"].tolist(), found.folds["train"].tolist()
-    name, folds = recipe.split if one.protocol == "published" else one.protocol, []
-    if len(by_fold) > 1:
-        name = _folds_name(names)
-        scored = [score_tracks(fold, found.genres) for fold in by_fold]
-        folds = [_line(*what, train=train) for *what, train in zip(names, scored, trained, strict=True)]
-    return {
-        "format": 1,
-        "name": one.name,
+    single = len(folds) == 1
+    result = {
+        "name": _name(one, seed),
         "data": {
-            "name": one.sources.name,
+            "name": one.inputs.name,
             "tracks": int(facts["genre"].isin(found.genres).sum()),
             "genres": found.genres,
+            "rows": len(table[table["label"].isin(found.genres)]),
         },
+        "spec": None if store is None else store.spec.to_dict(),
         "split": {
-            "name": name,
+            "name": folds[0]["name"] if single else _folds_name([fold["name"] for fold in folds]),
             "leaky": found.leaky,
-            **({} if folds else {"train": trained[0], "test": len(tracks)}),
+            **({"train": folds[0]["train"], "test": folds[0]["test"]} if single else {}),
             "missing": list(found.missing),
         },
-        "folds": folds,
-        "model": {"builder": recipe.builder, "arguments": {**recipe.arguments, "inputs": recipe.inputs}},
-        "training": {**settings.to_dict(), "max_epochs": settings.epochs},
+        **({} if single else {"folds": folds}),
+        "model": {
+            "builder": recipe.builder,
+            "arguments": {**recipe.arguments, "inputs": recipe.inputs},
+            "parameters": None,
+        },
+        "settings": {} if is_classical else settings.to_dict(),
+        "outcome": {"seconds": seconds},
         "environment": environment(),
         "date": date.today().isoformat(),
         "command": one.command,
-        "seconds": round(seconds, 1),
-        "scores": {"validation": None, "test": score_tracks(tracks, found.genres)},
+        "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | _ceiling(highest)},
     }
+    return result, tracks, None
 
 
-def _line(name: str, scores: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-    """One of several that are put together, as the page shows it."""
-    shown = {key: scores[key] for key in ("count", "accuracy", "macro_precision")}
-    return {"name": name, **facts, **shown}
+def _track_table(found: Any, facts: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a fold and test track: facts, probabilities, and segments where tracks are cut."""
+    known = facts.set_index("track_id")[["artist", "title"]]
+    tracks = found.tracks.assign(fold=found.tracks["fold"] + 1).join(known, on="track_id")
+    if len(found.rows) > len(tracks):
+        right = found.rows.assign(right=found.rows["genre"] == found.rows["predicted"])
+        counted = right.groupby(["fold", "track_id"])["right"].agg(["size", "sum"])  # in found.tracks' order
+        tracks = tracks.assign(
+            segments=counted["size"].to_numpy(), segments_right=counted["sum"].to_numpy(int)
+        )
+    return tracks
+
+
+# --- ensembles -------------------------------------------------------------------------------------
+
+
+def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str) -> Path:
+    """Average the probabilities of finished runs."""
+    from gtzan_keras.training.compare import ensemble
+    from gtzan_keras.training.run import environment
+
+    folders = {
+        member: [out / member / protocol / f"seed{seed}" for seed in range(seeds)]
+        for member in recipe.members
+    }
+    every = [folder for each in folders.values() for folder in each]
+    if absent := [folder for folder in every if not (folder / RESULT).is_file()]:
+        member = next(member for member, each in folders.items() if absent[0] in each)
+        raise GtzanKerasError(
+            f"recipe {recipe.name}: {', '.join(map(str, absent))} missing; run "
+            f"`gtzan-keras run {member} --split {protocol} --seeds {seeds}` first"
+        )
+    pairs = {folder: read_result(folder) for folder in every}
+    for each in folders.values():
+        _check_members([pairs[folder][0] for folder in each], each)
+    scores, tracks = ensemble(list(pairs.values()))
+    target, first = out / recipe.name / protocol / "seed0", pairs[every[0]][0]
+    words = [word for result, _ in pairs.values() for word in result.get("departures", [])]
+    result = {
+        "name": f"{recipe.name}, {protocol}",
+        "recipe": recipe.name,
+        "protocol": protocol,
+        "seed": 0,
+        "departures": list(dict.fromkeys(words)),
+        **{field: first[field] for field in ("data", "split")},
+        "spec": None,
+        "model": {
+            "builder": "ensemble",
+            "arguments": {"members": list(recipe.members), "seeds": seeds},
+            "parameters": None,
+        },
+        "members": [Path(os.path.relpath(folder, target)).as_posix() for folder in every],
+        "settings": {},
+        "outcome": {"seconds": 0.0},
+        "environment": environment(),
+        "date": date.today().isoformat(),
+        "command": command,
+        "scores": {"validation": None, "test": scores},
+    }
+    write_result(target, result, tracks)
+    return target.parent
+
+
+def _check_members(results: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> None:
+    """Refuse seeds of one recipe that differ in more than the seed."""
+
+    def experiment(result: Mapping[str, Any]) -> dict[str, Any]:
+        settings = {name: value for name, value in result["settings"].items() if name != "seed"}
+        fields = ("key", "departures", "model", "spec")
+        return {"settings": settings, **{field: result.get(field) for field in fields}}
+
+    for result, folder in zip(results, folders, strict=True):
+        first, other = experiment(results[0]), experiment(result)
+        if differ := [field for field in first if first[field] != other[field]]:
+            raise GtzanKerasError(
+                f"{folders[0]} and {folder} differ in {', '.join(differ)}; an ensemble needs runs that "
+                "differ in the seed alone, run them again"
+            )
+
+
+def _name(one: Experiment, seed: int) -> str:
+    return f"{one.recipe.name}, {one.protocol}, seed {seed}"
 
 
 def _folds_name(names: Sequence[str]) -> str:
     return f"{names[0].split(' fold ')[0]} folds ({len(names)})"
-
-
-def _pooled(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """The folds' test tracks as one test part."""
-    from gtzan_keras.training.evaluate import score_tracks
-
-    first = results[0]
-    genres = first["data"]["genres"]
-    tracks = [track for result in results for track in result["scores"]["test"]["tracks"]]
-    return {
-        **{
-            key: first[key]
-            for key in ("format", "data", "model", "training", "environment", "date", "command")
-        },
-        "name": name,
-        "spec": first["spec"],
-        # How long and to which epoch is each fold's own.
-        "training": {key: value for key, value in first["training"].items() if key not in _OWN},
-        "seconds": sum(result["seconds"] for result in results),
-        "split": {
-            "name": _folds_name([result["split"]["name"] for result in results]),
-            "leaky": first["split"]["leaky"],
-            "missing": sorted({track_id for result in results for track_id in result["split"]["missing"]}),
-        },
-        "folds": [
-            _line(
-                result["split"]["name"],
-                result["scores"]["test"],
-                train=result["split"]["train"],
-                page=f"fold{number}",
-            )
-            for number, result in enumerate(results, start=1)
-        ],
-        "scores": {"validation": None, "test": score_tracks(tracks, genres)},
-    }
-
-
-def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str) -> Path:
-    """Average the probabilities of runs that are there already."""
-    from gtzan_keras.training.compare import ensemble
-
-    target = out / recipe.name / protocol
-    results, lines, absent = [], [], []
-    for member in recipe.members:
-        for seed in range(seeds):
-            path = result_path(out / member / protocol / f"seed{seed}")
-            if path.is_file():
-                results.append(json.loads(path.read_text("utf-8")))
-                page = Path(os.path.relpath(path.parent, target / "seed0")).as_posix()
-                lines.append(_line(results[-1]["name"], results[-1]["scores"]["test"], page=page))
-            else:
-                absent.append(f"{member}, seed {seed}")
-    if absent:
-        raise GtzanKerasError(
-            f"recipe {recipe.name} averages runs that are not in {out}: {'; '.join(absent)}; run "
-            f"`gtzan-keras run {absent[0].split(',')[0]} --split {protocol} --seeds {seeds}` first"
-        )
-    result = {
-        **{key: results[0][key] for key in ("format", "data", "split", "environment")},
-        "name": f"{recipe.name}, {protocol}",
-        "model": {"builder": "ensemble", "arguments": {"members": list(recipe.members), "seeds": seeds}},
-        "members": lines,
-        "training": {},
-        "date": date.today().isoformat(),
-        "command": command,
-        "scores": {"validation": None, "test": ensemble(results)},
-    }
-    _keep(target / "seed0", result, {"recipe": recipe.name, "protocol": protocol, "seeds": seeds})
-    differences: list[str] = []
-    for member in recipe.members:
-        summary = json.loads((out / member / protocol / "summary.json").read_text("utf-8"))
-        differences += [text for text in summary["deviations"] if text not in differences]
-    return _summary(recipe, protocol, [result], target, None, differences, command)
-
-
-# --- what is kept ----------------------------------------------------------------------------------
-
-
-def _key(one: _Seed) -> dict[str, Any]:
-    """All that decides on a result, so that a run is used again exactly when it would be the same."""
-    import keras
-
-    recipe, sources, digest = one.recipe, one.sources, hashlib.sha256()
-    if sources.table is not None:
-        digest.update(pd.util.hash_pandas_object(sources.table).to_numpy().tobytes())
-    if sources.store is not None:
-        digest.update(sources.store.checksum.encode())
-    what = repr((recipe.data, recipe.builder, recipe.arguments, recipe.split, recipe.training, recipe.inputs,
-                 recipe.without, recipe.fine_tune, recipe.grid, recipe.kfold,
-                 *([True] if recipe.trains_on_validation else [])))  # fmt: skip
-    return {
-        "recipe": recipe.name,
-        "settings": hashlib.sha256(what.encode()).hexdigest()[:16],
-        "protocol": one.protocol,
-        "seed": one.seed,
-        "max_epochs": one.max_epochs,
-        "weights": one.weights,
-        "data": digest.hexdigest()[:16],
-        "precision": keras.config.dtype_policy().name,
-    }
-
-
-def _finished(target: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The result of an earlier run of the same recipe on the same data, if there is one."""
-    path = result_path(target)
-    if not path.is_file():
-        return None
-    result = json.loads(path.read_text("utf-8"))
-    if result.get("recipe") != key:
-        return None
-    logger.info("%s: there already", target)
-    return result
-
-
-def _keep(target: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> None:
-    """Write the result; what is no single training gets its page here, the others have theirs."""
-    from gtzan_keras.report.page import report_scores
-    from gtzan_keras.store.files import write_json
-
-    target.mkdir(parents=True, exist_ok=True)
-    path = result_path(target)
-    write_json(path, {**result, "recipe": dict(key)})
-    if path.name == SCORES:
-        report_scores(target)
-
-
-def _summary(
-    recipe: Recipe,
-    protocol: str,
-    results: Sequence[Mapping[str, Any]],
-    folder: Path,
-    max_epochs: int | None,
-    differences: Sequence[str],
-    command: str,
-) -> Path:
-    """Average the seeds, with intervals, into ``summary.json``."""
-    from gtzan_keras.store.files import write_json
-    from gtzan_keras.training.compare import across_seeds
-
-    first = results[0]
-    epochs = recipe.training.get("epochs")
-    cut = (
-        [f"at most {max_epochs} epochs in place of {epochs}"]
-        if max_epochs and epochs and max_epochs < epochs
-        else []
-    )
-    segments = [result["scores"]["test"].get("segments") for result in results]
-    path = folder / "summary.json"
-    write_json(
-        path,
-        {
-            "format": 1,
-            "recipe": recipe.name,
-            "protocol": protocol,
-            "split": first["split"]["name"],
-            "leaky": first["split"]["leaky"],
-            "data": first["data"]["name"],
-            "data_tracks": first["data"]["tracks"],
-            "tracks": first["scores"]["test"]["count"],
-            "seeds": len(results),
-            **({"members": len(first["members"])} if "members" in first else {}),
-            "deviations": [*differences, *cut],
-            "scores": across_seeds(results),
-            # Ends of intervals are averaged like the figures themselves.
-            "segments": {
-                "count": segments[0]["count"],
-                **{
-                    name: sum(part[key] for part in segments) / len(segments)
-                    for name, key in (("value", "accuracy"), ("low", "low"), ("high", "high"))
-                },
-            }
-            if all(segments)
-            else None,
-            "date": first["date"],
-            "command": command or first["command"],
-            # Of all trainings; results of version 0.1 know those of the last one alone.
-            "seconds": sum(result.get("seconds", result["training"].get("seconds", 0)) for result in results),
-        },
-    )
-    return path

@@ -160,8 +160,7 @@ def report_all(folder: str | os.PathLike[str]) -> Path:
     >>> report_all("reports")  # doctest: +SKIP
     PosixPath('reports/index.html')
     """
-    from gtzan_keras.report.page import index_page, report_scores, run_page
-    from gtzan_keras.training.evaluate import SCORES
+    from gtzan_keras.report.page import SCORES, index_page, report_scores, run_page
 
     folder = Path(folder)
     for name, write in (("result.json", run_page), (SCORES, report_scores)):

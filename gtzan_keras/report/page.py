@@ -22,7 +22,6 @@ import pandas as pd
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.training.evaluate import SCORES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,6 +124,8 @@ SCORES_LAYOUT: Mapping[str, Any] = {
 
 _INTERVAL = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
 _PIECE = {"name": str, "count": int, "accuracy": _INTERVAL, "macro_precision": _INTERVAL}
+SCORES = "scores.json"
+
 _SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 PART_LAYOUT: Mapping[str, Any] = {
     **dict.fromkeys(_SCORES, _INTERVAL),

@@ -379,6 +379,31 @@ def folds(
     return result
 
 
+def kept_together(tracks: pd.DataFrame, group: Literal["artist"] | None = None) -> list[tuple[str, ...]]:
+    """Return the sets of tracks that every split keeps on one side, each sorted.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        From `load_tracks`.
+    group : "artist" or None
+        As for `folds`: without it copies of one recording, with it also all tracks of one artist.
+
+    Returns
+    -------
+    list of tuple of str
+        Track ids; a track that belongs with no other is a set of its own.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.catalogue import describe
+    >>> from gtzan_keras.tracks.splits import kept_together
+    >>> kept_together(describe({"rock.00016": "rock", "metal.00058": "metal", "pop.00000": "pop"}))
+    [('metal.00058', 'rock.00016'), ('pop.00000',)]
+    """
+    return [unit.ids for unit in _units(tracks, group)]
+
+
 @dataclass(frozen=True)
 class _Unit:
     """Tracks that must be together, and how many of each genre they are."""

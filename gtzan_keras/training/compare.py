@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,32 +12,35 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.training.evaluate import (
     RESAMPLES,
+    answers,
     artist_groups,
     interval,
     macro_scores,
     resampled,
     score_tracks,
+    segment_scores,
+    track_groups,
     unit_matrices,
 )
+from gtzan_keras.training.results import read_result
 
 __all__ = ["across_seeds", "compare", "ensemble", "in_words"]
 
-Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
-"""A run's folder, its ``result.json``, or what that holds."""
+Source: TypeAlias = str | os.PathLike[str] | tuple[Mapping[str, Any], pd.DataFrame]
+"""A run's folder, or what `read_result` returns for it."""
 
 
 def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """Two runs on the same test tracks: is one better, or could that be chance?
+    """Compare two runs on the same test tracks: is one better, or could that be chance?
 
-    McNemar's exact test asks whether the tracks that only one of the two got right are fairly dealt;
-    the intervals are of the differences when tracks (or whole artists) are drawn again, the same for
-    both runs. That is about these two trained models: what other seeds would have given is in
-    `across_seeds`.
+    McNemar's exact test asks whether the tracks that only one of the two got right are evenly divided. The
+    intervals of the differences draw artists, or tracks, the same for both runs. The outcome is about these
+    two trained models; for the variation between seeds see `across_seeds`.
 
     Parameters
     ----------
-    first, second : path or mapping
-        A run's folder, its ``result.json``, or what that holds.
+    first, second : path or pair
+        A run's folder, or what `read_result` returns for it.
     resamples : int
         Bootstrap samples.
     seed : int
@@ -50,8 +51,8 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
     dict
         ``first`` and ``second`` (each ``name`` and ``leaky``); ``count`` of tracks; ``scores``, by
         name ``first``, ``second`` and ``difference`` (first minus second: ``value``, ``low``,
-        ``high``); ``by_artist``, the same differences over artists and their ``count``, None where
-        no artist is known; ``right``, the number of tracks that ``both``, ``only_first``,
+        ``high``, over tracks); ``by_artist``, the same differences over artists and their ``count``, None
+        where no artist is known; ``right``, the number of tracks that ``both``, ``only_first``,
         ``only_second`` or ``neither`` got right; ``p_value`` of McNemar's test; and
         ``disagreements``, the tracks with different answers (``track_id``, ``artist``, ``title``,
         ``genre``, ``first``, ``second``).
@@ -59,7 +60,7 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
     Raises
     ------
     GtzanKerasError
-        A result can not be read or has no test part, or the two are not of the same tracks.
+        A result cannot be read or has no test part, or the two are not of the same tracks.
 
     References
     ----------
@@ -69,52 +70,44 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from gtzan_keras.training.compare import compare
     >>> def result(name, *answers):
-    ...     facts = {"genre": "rock", "artist": "Queen", "title": ""}
-    ...     tracks = [
-    ...         {"track_id": f"rock.0000{number}", "predicted": answer, **facts}
-    ...         | {"probabilities": [float(answer == "pop"), float(answer == "rock")]}
-    ...         for number, answer in enumerate(answers)
-    ...     ]
-    ...     facts = {"data": {"genres": ["pop", "rock"]}, "split": {"leaky": False}}
-    ...     return {"name": name, **facts, "scores": {"test": {"tracks": tracks}}}
+    ...     ids = [f"rock.0000{number}" for number in range(len(answers))]
+    ...     tracks = pd.DataFrame({"track_id": ids, "genre": "rock", "predicted": answers,
+    ...                            "artist": "Queen", "title": ""})
+    ...     return {"name": name, "data": {"genres": ["pop", "rock"]}, "split": {"leaky": False}}, tracks
     >>> found = compare(result("one", "rock", "rock", "pop"), result("other", "pop", "rock", "pop"))
     >>> found["right"], found["p_value"]
     ({'both': 1, 'only_first': 1, 'only_second': 0, 'neither': 1}, 1.0)
     """
     from scipy.stats import binomtest
 
-    results = [_read(first), _read(second)]
-    one, other = _matched(results)
-    genres = results[0]["data"]["genres"]
-    truth = _codes(one["genre"], genres)
-    answers = [_codes(table["predicted"], genres) for table in (one, other)]
-    tracks = one.reset_index()
-    rows: Any = tracks.to_dict("records")
+    results, tables, genres = _read([first, second])
+    one, other = _matched(results, tables)
+    truth, *predicted = answers(one, genres)[0], *(answers(table, genres)[1] for table in (one, other))
 
     def differences(units: np.ndarray) -> dict[str, dict[str, Any]]:
-        matrices = np.stack([unit_matrices(units, truth, answer, len(genres)) for answer in answers])
-        value, draws = macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
+        value, draws = _scores([(units, truth, answer) for answer in predicted], genres, resamples, seed)
         return {
             name: {"first": float(value[name][0]), "second": float(value[name][1])}
             | {"difference": interval(value[name][0] - value[name][1], draws[name][0] - draws[name][1])}
             for name in value
         }
 
-    artists = artist_groups(rows)
-    is_right = [answer == truth for answer in answers]
+    artists = artist_groups(one)
+    is_right = [answer == truth for answer in predicted]
     only_first, only_second = (int((a & ~b).sum()) for a, b in (is_right, is_right[::-1]))
     discordant = only_first + only_second
-    tracks = tracks.rename(columns={"predicted": "first"}).assign(second=other["predicted"].to_numpy())
+    tracks = one.rename(columns={"predicted": "first"}).assign(second=other["predicted"])
     columns = ["track_id", "artist", "title", "genre", "first", "second"]
     return {
         **{
-            key: {"name": _name(result), "leaky": result["split"]["leaky"]}
+            key: {"name": result["name"], "leaky": result["split"]["leaky"]}
             for key, result in zip(("first", "second"), results, strict=True)
         },
-        "count": len(tracks),
-        "scores": differences(np.arange(len(tracks))),
+        "count": len(one),
+        "scores": differences(np.arange(len(one))),
         "by_artist": None
         if artists is None
         else {
@@ -133,7 +126,7 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
 
 
 def in_words(comparison: Mapping[str, Any]) -> str:
-    """The outcome of `compare` as one sentence.
+    """Return the outcome of `compare` as one sentence; a leaky run is called leaky.
 
     Parameters
     ----------
@@ -143,7 +136,6 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        A leaky run is called so.
 
     Examples
     --------
@@ -154,7 +146,7 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     ...         "count": 290, "right": {"only_first": 40, "only_second": 28}, "p_value": 0.182,
     ...     }
     ... )
-    'Of 290 tracks, 40 were right only with a and 28 only with b: that could well be chance (p = 0.18), so neither is shown to be better.'
+    'Of 290 tracks, only a got 40 right and only b got 28 right: this could be chance (p = 0.18), so neither is shown to be better.'
     """  # noqa: E501
     names = [
         comparison[key]["name"] + (" (leaky)" if comparison[key]["leaky"] else "")
@@ -166,28 +158,28 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     if p < 0.05:
         better = names[int(only[1] > only[0])]
         outcome = (
-            f"chance would rarely do that ({shown}), so {better} is the better of these two trained "
-            "models; what other seeds would give, this does not tell"
+            f"chance would rarely do this ({shown}), so {better} is the better of these two trained "
+            "models; other seeds may differ"
         )
     else:
-        outcome = f"that could well be chance ({shown}), so neither is shown to be better"
+        outcome = f"this could be chance ({shown}), so neither is shown to be better"
     return (
-        f"Of {comparison['count']} tracks, {only[0]} were right only with {names[0]} and {only[1]} only "
-        f"with {names[1]}: {outcome}."
+        f"Of {comparison['count']} tracks, only {names[0]} got {only[0]} right and only {names[1]} got "
+        f"{only[1]} right: {outcome}."
     )
 
 
 def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """Several seeds of one experiment: mean and spread of each score, and an interval of the mean.
+    """Average several seeds of one experiment: mean and spread of each score, and the mean's interval.
 
-    The intervals draw tracks (or whole artists) again and average each sample's scores over the
-    seeds: they say how sure the mean is on such tracks. What the seeds alone change is in ``sd``. Where
-    each seed had a test part of its own, a track is drawn together with all that was said about it.
+    Each bootstrap sample draws tracks (or artists) once and averages the seeds' scores on them: the
+    intervals say how sure the mean is, given such tracks. ``sd`` says what the seed alone changes. Where
+    every seed has its own test part, a track is drawn together with all answers about it.
 
     Parameters
     ----------
-    results : sequence of path or mapping
-        One a seed: a run's folder, its ``result.json``, or what that holds.
+    results : sequence of path or pair
+        One a seed: a run's folder, or what `read_result` returns for it.
     resamples : int
         Bootstrap samples.
     seed : int
@@ -196,16 +188,17 @@ def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: in
     Returns
     -------
     dict
-        ``seeds``; ``tracks``, how many different ones; ``accuracy``, ``macro_precision``,
+        ``seeds``; ``tracks``, the number of different ones; ``accuracy``, ``macro_precision``,
         ``macro_recall``, ``macro_f1`` (each ``value``, the mean, ``low``, ``high``, ``sd`` (n - 1, None
         for a single seed), ``min``, ``max`` and ``by_seed``), ``loss`` and ``ece`` (the same without
-        ``low`` and ``high``); and ``by_artist`` (``count``, and the four scores with ``value``, ``low``
-        and ``high`` over artists), None where no artist is known.
+        ``low`` and ``high``); ``by_artist`` (``count``, and the four scores with ``value``, ``low``
+        and ``high`` over artists), None where no artist is known; and ``segments`` (``count`` of one seed,
+        ``value``, ``low``, ``high``), None where tracks are not cut.
 
     Raises
     ------
     GtzanKerasError
-        There is no result, one can not be read or has no test part, or their genres differ.
+        There is no result, one cannot be read or has no test part, or their genres differ.
 
     References
     ----------
@@ -218,34 +211,30 @@ def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: in
     >>> across_seeds(seeds)["accuracy"]["by_seed"]  # doctest: +SKIP
     [0.5586206896551724, 0.5413793103448276, 0.5137931034482759]
     """
-    found = [_read(source) for source in results]
-    genres = _genres(found)
+    found, tables, genres = _read(results)
     parts = [result["scores"]["test"] for result in found]
-    every = [track for part in parts for track in part["tracks"]]
-    bounds = np.cumsum([len(part["tracks"]) for part in parts])[:-1]
-    truth, predicted = (_codes([track[field] for track in every], genres) for field in ("genre", "predicted"))
+    every = pd.concat(tables, ignore_index=True)
+    bounds = np.cumsum([len(table) for table in tables])[:-1]
+    codes = answers(every, genres)
 
     def drawn(units: np.ndarray) -> dict[str, dict[str, float]]:
-        count = int(units.max()) + 1
-        by_seed = zip(*(np.split(column, bounds) for column in (units, truth, predicted)), strict=True)
-        matrices = np.stack([unit_matrices(u, t, p, len(genres), count) for u, t, p in by_seed])
-        value, draws = macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
+        by_seed = zip(*(np.split(column, bounds) for column in (units, *codes)), strict=True)
+        value, draws = _scores(list(by_seed), genres, resamples, seed)
         return {
             name: interval(value[name].mean(), draws[name].mean(axis=0)) | _spread(value[name])
             for name in value
         }
 
-    ids, by_track = np.unique([track["track_id"] for track in every], return_inverse=True)
     artists = artist_groups(every)
-    scored = [
-        part if "calibration" in part else {**score_tracks(part["tracks"], genres), **part} for part in parts
-    ]
+    segments = parts[0].get("segments") if len(parts) == 1 else None
+    if all("segments" in table for table in tables):
+        segments = segment_scores(tables)
     return {
         "seeds": len(found),
-        "tracks": len(ids),
-        **drawn(by_track),
-        "loss": _spread([part["loss"] for part in scored]),
-        "ece": _spread([part["calibration"]["ece"] for part in scored]),
+        "tracks": every["track_id"].nunique(),
+        **drawn(track_groups(every)),
+        "loss": _spread([part["loss"] for part in parts]),
+        "ece": _spread([part["ece"] for part in parts]),
         "by_artist": None
         if artists is None
         else {
@@ -255,104 +244,94 @@ def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: in
                 for name, score in drawn(artists).items()
             },
         },
+        "segments": segments,
     }
 
 
-def ensemble(results: Sequence[Source]) -> dict[str, Any]:
+def ensemble(results: Sequence[Source]) -> tuple[dict[str, Any], pd.DataFrame]:
     """Average several models' probabilities of each track, and score the average.
 
     Parameters
     ----------
-    results : sequence of path or mapping
-        One a model: a run's folder, its ``result.json``, or what that holds.
+    results : sequence of path or pair
+        One a model: a run's folder, or what `read_result` returns for it.
 
     Returns
     -------
     dict
         As `gtzan_keras.training.evaluate.score_tracks`.
+    pd.DataFrame
+        One row a track, with the averaged probabilities.
 
     Raises
     ------
     GtzanKerasError
-        There is no result, one can not be read or has no test part, or they are not of the same tracks.
+        There is no result, one cannot be read or has no test part, or they are not of the same tracks.
 
     Examples
     --------
     >>> from gtzan_keras.training.compare import ensemble
     >>> seeds = [f"reports/gtzan-cnn/fault-filtered-seed{seed}" for seed in range(3)]
-    >>> ensemble(seeds)["accuracy"]["value"]  # doctest: +SKIP
+    >>> ensemble(seeds)[0]["accuracy"]["value"]  # doctest: +SKIP
     0.5517241379310345
     """
-    found = [_read(source) for source in results]
-    genres = _genres(found)
-    tables = _matched(found)
-    mean = np.mean([np.stack(table["probabilities"].to_list()) for table in tables], axis=0)
-    tracks: Any = tables[0].reset_index().to_dict("records")
-    for track, probabilities in zip(tracks, mean, strict=True):
-        track |= {"predicted": genres[probabilities.argmax()], "probabilities": probabilities}
-    return score_tracks(tracks, genres)
+    found, tables, genres = _read(results)
+    matched = _matched(found, tables)
+    mean = np.mean([table[genres].to_numpy(float) for table in matched], axis=0)
+    tracks = matched[0][["track_id", "genre", "artist", "title"]].assign(fold=1)
+    tracks["predicted"] = np.array(genres, dtype=object)[mean.argmax(axis=1)]
+    tracks[genres] = mean
+    return score_tracks(tracks, genres), tracks
 
 
-def _read(source: Source) -> Mapping[str, Any]:
-    """A result with a test part."""
-    if isinstance(source, Mapping):
-        result, where = source, _name(source)
-    else:
-        path = Path(source)
-        if path.is_dir():
-            path = path / ("scores.json" if (path / "scores.json").is_file() else "result.json")
-        where = str(path)
-        try:
-            result = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise GtzanKerasError(f"{path}: no such file; name the folder of a run") from error
-        except ValueError as error:
-            raise GtzanKerasError(f"{path}: not readable as JSON ({error})") from error
-        if not isinstance(result, dict) or not {"data", "split", "scores"} <= set(result):
-            raise GtzanKerasError(f"{path}: not the result of a run; name its folder or its result.json")
-    if not result["scores"].get("test"):
-        raise GtzanKerasError(f"{where}: the run was scored on no test part, so there is nothing to compare")
-    return result
+def _scores(
+    seeds: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    genres: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the scores of each model's (units, truth, predicted), and of samples of the units."""
+    count = max(int(units.max()) for units, _, _ in seeds) + 1
+    matrices = np.stack([unit_matrices(u, t, p, len(genres), count) for u, t, p in seeds])
+    return macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
 
 
-def _name(result: Mapping[str, Any]) -> str:
-    return str(result.get("name", "a result"))
-
-
-def _genres(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The genres of all results, which must be the same."""
-    if not results:
+def _read(sources: Sequence[Source]) -> tuple[list[Mapping[str, Any]], list[pd.DataFrame], list[str]]:
+    """Return results that have a test part, their tables of tracks, and the genres they share."""
+    if not sources:
         raise GtzanKerasError("no results given; expected at least one")
-    first, *others = results
-    for other in others:
-        if other["data"]["genres"] != first["data"]["genres"]:
+    pairs = [source if isinstance(source, tuple) else read_result(source) for source in sources]
+    first = pairs[0][0]
+    for result, tracks in pairs:
+        if not len(tracks):
             raise GtzanKerasError(
-                f"{_name(first)} tells {', '.join(first['data']['genres'])} apart, {_name(other)} "
-                f"{', '.join(other['data']['genres'])}; compare runs on the same genres"
+                f"{result['name']}: the run has no test part, so there is nothing to compare"
             )
-    return list(first["data"]["genres"])
+        if result["data"]["genres"] != first["data"]["genres"]:
+            raise GtzanKerasError(
+                f"{first['name']} has the genres {', '.join(first['data']['genres'])}, {result['name']} has "
+                f"{', '.join(result['data']['genres'])}; compare runs on the same genres"
+            )
+    return [result for result, _ in pairs], [tracks for _, tracks in pairs], list(first["data"]["genres"])
 
 
-def _matched(results: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
-    """Each result's test tracks by id, in the same order; refused unless they are the same tracks."""
-    _genres(results)
-    tables = [
-        pd.DataFrame(result["scores"]["test"]["tracks"]).set_index("track_id").sort_index()
-        for result in results
-    ]
+def _matched(results: Sequence[Mapping[str, Any]], tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the tables in order of track id; refused unless they are of the same tracks, once each."""
+    tables = [table.sort_values("track_id", kind="stable", ignore_index=True) for table in tables]
     for result, table in zip(results, tables, strict=True):
-        if twice := sorted(set(table.index[table.index.duplicated()])):
+        ids = table["track_id"]
+        if twice := sorted(set(ids[ids.duplicated()])):
             raise GtzanKerasError(
-                f"{_name(result)}: {len(twice)} tracks were tested more than once, e.g. {twice[0]}; only "
-                "runs with one answer a track can be matched"
+                f"{result['name']}: {len(twice)} tracks were tested more than once, e.g. {twice[0]}; compare "
+                "runs with one answer a track"
             )
-        names = f"{_name(results[0])} and {_name(result)}"
-        if differ := sorted(set(table.index) ^ set(tables[0].index)):
+        names = f"{results[0]['name']} and {result['name']}"
+        if differ := sorted(set(ids) ^ set(tables[0]["track_id"])):
             raise GtzanKerasError(
                 f"{names} were not tested on the same tracks: {len(differ)} are in one of them only, e.g. "
                 f"{', '.join(differ[:3])}; compare runs on the same split of the same data"
             )
-        if unlike := table.index[table["genre"] != tables[0]["genre"]].tolist():
+        if unlike := ids[table["genre"] != tables[0]["genre"]].tolist():
             raise GtzanKerasError(
                 f"{names} do not agree on the true genre of {len(unlike)} tracks, e.g. {unlike[0]}; "
                 "compare runs on the same data"
@@ -360,13 +339,8 @@ def _matched(results: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
     return tables
 
 
-def _codes(names: Sequence[str] | pd.Series, genres: Sequence[str]) -> np.ndarray:
-    code = {genre: index for index, genre in enumerate(genres)}
-    return np.array([code[name] for name in names])
-
-
 def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    """Mean and spread over seeds; `value` comes first wherever there is no interval."""
+    """Return mean and spread over seeds."""
     return {
         "value": float(np.mean(values)),
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,

@@ -1,10 +1,8 @@
-"""A run to scores with intervals, by track."""
+"""From a run, or a table of test tracks, to scores with intervals. Every score is by track."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,29 +10,34 @@ import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.files import write_json
 from gtzan_keras.tracks.catalogue import duplicate_groups
-from gtzan_keras.tracks.splits import _units
+from gtzan_keras.tracks.splits import Split, ceiling, kept_together
+from gtzan_keras.training.results import write_result
 from gtzan_keras.training.run import Run
 
-__all__ = ["calibration", "evaluate", "interval_scores", "rescore", "score_tracks"]
+__all__ = [
+    "calibration",
+    "class_scores",
+    "confidences",
+    "confusion_matrix",
+    "evaluate",
+    "interval_scores",
+    "run_result",
+    "score_tracks",
+]
 
 RESAMPLES = 2000
 """Bootstrap samples behind each interval."""
-
-SCORES = "scores.json"
-"""What folds, an ensemble, or a model of hand-crafted features leaves in place of ``result.json``."""
 
 BINS = 15
 """Of confidence; as many as in Guo et al."""
 
 
 def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
-    """Score a run on its validation and test tracks, and write ``result.json`` into its folder.
+    """Score a run on its validation and test tracks, and write the result into its folder.
 
-    Probabilities of a track's segments are averaged; every score is by track. Intervals are 95 %
-    percentile bootstrap intervals over tracks, and beside them over artists, whose tracks resemble
-    each other.
+    The probabilities of a track's segments are averaged. Intervals are 95 % percentile bootstrap
+    intervals, over tracks and over artists: tracks of one artist are not independent.
 
     Parameters
     ----------
@@ -46,13 +49,13 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
     Returns
     -------
     dict
-        What is in ``result.json``. ``result["scores"]["test"]`` holds what `score_tracks` returns;
-        None where the split has no such part.
+        What ``result.json`` holds; see `gtzan_keras.training.results`. ``result["scores"]["test"]`` is
+        what `score_tracks` returns, or None where the split has no such part.
 
     Raises
     ------
     GtzanKerasError
-        The split names tracks that the store does not know.
+        The split names tracks that the store does not have.
 
     References
     ----------
@@ -64,20 +67,39 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
     >>> evaluate(run)["scores"]["test"]["accuracy"]  # doctest: +SKIP
     {'value': 0.62, 'low': 0.56, 'high': 0.68}
     """
-    store, split = run.store, run.split
+    result, tracks = run_result(run, batch_size)
+    write_result(run.folder, result, tracks)
+    return result
+
+
+def run_result(run: Run, batch_size: int = 32) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Score a run without writing anything.
+
+    Parameters
+    ----------
+    run : Run
+        From `train` or `load_run`.
+    batch_size : int > 0
+        For prediction.
+
+    Returns
+    -------
+    dict
+        As `evaluate`.
+    pd.DataFrame
+        One row a test track, for `gtzan_keras.training.results.write_result`.
+    """
+    store, split, outcome = run.store, run.split, run.outcome
     refused = store.refused
-    sizes = {
-        part: len([track_id for track_id in ids if track_id not in refused])
+    parts = {
+        part: tuple(track_id for track_id in ids if track_id not in refused)
         for part, ids in split.parts().items()
     }
-    facts = run.facts
-    training = {**asdict(run.outcome), **run.settings.to_dict(), "max_epochs": run.settings.epochs}
-    training |= {"epochs": run.outcome.epochs, "precision": run.outcome.precision}
-    result = {
-        "format": 1,
+    tables = {part: _track_table(run, parts[part], batch_size) for part in ("validation", "test")}
+    result: dict[str, Any] = {
         "name": run.name,
         "data": {
-            "name": facts.get("data", store.path.name),
+            "name": run.facts.get("data", store.path.name),
             "tracks": len(store.tracks),
             "genres": store.genres,
             "refused": [{"track_id": key, "reason": reason} for key, reason in refused.items()],
@@ -87,81 +109,67 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
         "split": {
             "name": split.name,
             "leaky": split.leaky,
-            **sizes,
-            "missing": sorted(
-                track_id for ids in split.parts().values() for track_id in ids if track_id in refused
-            ),
+            **{part: len(ids) for part, ids in parts.items()},
+            "missing": sorted({*split.train, *split.validation, *split.test} & set(refused)),
         },
         "model": {
-            "builder": facts.get("builder", run.model.name),
-            "arguments": facts.get("arguments", {}),
-            "parameters": run.outcome.parameters,
+            "builder": run.facts.get("builder", run.model.name),
+            "arguments": run.facts.get("arguments", {}),
+            "parameters": outcome.parameters,
         },
-        "training": training,
-        "environment": dict(run.outcome.environment),
-        "date": run.outcome.date,
-        "command": facts.get("command", ""),
+        "settings": run.settings.to_dict(),
+        "outcome": {"epochs": outcome.epochs, "best_epoch": outcome.best_epoch, "seconds": outcome.seconds}
+        | {"precision": outcome.precision},
+        **{key: run.facts[key] for key in ("kfold", "trainable_from") if key in run.facts},
+        **({"first_stage": outcome.first_stage} if outcome.first_stage else {}),
+        "environment": outcome.environment,
+        "date": outcome.date,
+        "command": run.facts.get("command", ""),
         "scores": {
-            part: _score(run, ids, batch_size) if sizes[part] else None
-            for part, ids in (("validation", split.validation), ("test", split.test))
+            part: score_tracks(table, store.genres) if len(table) else None for part, table in tables.items()
         },
     }
-    write_json(run.folder / "result.json", result)
-    return result
+    known = Split(split.name, parts["train"], parts["validation"], parts["test"])
+    if (highest := ceiling(known, store.tracks)) < 1:
+        result["scores"]["test"]["ceiling"] = highest
+    return result, tables["test"]
 
 
-def _score(run: Run, track_ids: Sequence[str], batch_size: int) -> dict[str, Any]:
+def _track_table(run: Run, track_ids: Sequence[str], batch_size: int) -> pd.DataFrame:
+    """Return a row a track: facts, the mean of its segments' probabilities, and how many were right."""
     store = run.store
     rows = store.rows(track_ids)
-    by_sample = run.model.predict(store.batches(track_ids, batch_size, in_memory=False), verbose=0)
+    by_sample = np.zeros((0, len(store.genres)))
+    if len(rows):
+        batches = store.batches(track_ids, batch_size, in_memory=False)
+        by_sample = run.model.predict(batches, verbose=0)
     ids, place = np.unique(store.track_id[rows].astype(str), return_inverse=True)
     totals = np.zeros((len(ids), by_sample.shape[1]))
     np.add.at(totals, place, by_sample)
-    probabilities = totals / np.bincount(place)[:, None]
-
-    facts = store.tracks.set_index("track_id")
-    tracks = [
-        {
-            "track_id": track_id,
-            "genre": facts.at[track_id, "genre"],
-            "predicted": store.genres[probabilities[index].argmax()],
-            "artist": facts.at[track_id, "artist"],
-            "title": facts.at[track_id, "title"],
-            "probabilities": probabilities[index],
-        }
-        for index, track_id in enumerate(ids)
-    ]
-    segments = None
+    counts = np.bincount(place, minlength=len(ids))
+    probabilities = totals / counts[:, None]
+    table = store.tracks.set_index("track_id").loc[ids, ["genre", "artist", "title"]].reset_index()
+    table["fold"] = 1
+    table["predicted"] = np.array(store.genres, dtype=object)[probabilities.argmax(axis=1)]
+    table[store.genres] = probabilities
     if len(rows) > len(ids):
-        guesses = np.array(store.genres)[by_sample.argmax(axis=1)]
-        segments = _segment_accuracy(guesses == store.genre[rows], place)
-    return {**score_tracks(tracks, store.genres), "segments": segments}
+        right = np.array(store.genres)[by_sample.argmax(axis=1)] == store.genre[rows]
+        table["segments"] = counts
+        table["segments_right"] = np.bincount(place, weights=right).astype(int)
+    return table
 
 
-def _segment_accuracy(right: np.ndarray, place: np.ndarray) -> dict[str, Any]:
-    """Accuracy by segment, with a bootstrap interval over tracks: segments of one track stand together."""
-    counts, hits = np.bincount(place), np.bincount(place, weights=right)
-    draws = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-    spread = hits[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.percentile(spread, [2.5, 97.5])
-    return {"count": len(right), "accuracy": float(right.mean()), "low": float(low), "high": float(high)}
-
-
-def result_path(folder: Path) -> Path:
-    """Where a folder's scores lie: ``result.json`` of a run, `SCORES` of what is no single training."""
-    return folder / ("result.json" if (folder / "history.csv").is_file() else SCORES)
-
-
-def score_tracks(tracks: Sequence[Mapping[str, Any]], genres: Sequence[str]) -> dict[str, Any]:
-    """All scores of a model, from what it said about each track.
+def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
+    """Return all scores of a model, from its answers on each track.
 
     Parameters
     ----------
-    tracks : sequence of mapping
-        ``track_id``, ``genre``, ``predicted``, ``artist``, ``title`` (both may be None or empty) and
-        ``probabilities``, one a genre. A track that stands there twice is drawn again as one.
+    tracks : pd.DataFrame
+        ``track_id``, ``genre``, ``predicted``, ``artist`` ("" where not known) and one column of
+        probabilities a genre; where tracks are cut, also ``segments`` and ``segments_right``. Rows of
+        one track are drawn together.
     genres : sequence of str
-        In the order of the probabilities.
+        In class order.
 
     Returns
     -------
@@ -169,116 +177,148 @@ def score_tracks(tracks: Sequence[Mapping[str, Any]], genres: Sequence[str]) -> 
         ``accuracy``, ``macro_precision``, ``macro_recall`` and ``macro_f1`` (each ``value``, ``low``,
         ``high``: 95 % intervals over tracks), ``by_artist`` (the same four over artists, and their
         ``count``; a track without a known artist is its own; None where no artist is known),
-        ``loss`` (cross-entropy, nats), ``count``, ``calibration`` (see `calibration`), ``per_class``,
-        ``confusion_matrix`` (rows true, columns predicted), ``segments`` (None: not known here) and
-        ``tracks``, the probabilities to five decimals.
+        ``loss`` (cross-entropy, nats), ``ece`` (see `calibration`), ``count``, and ``segments`` (None, or
+        ``count`` and their accuracy as ``value``, ``low``, ``high``).
 
     Raises
     ------
     GtzanKerasError
-        There are no tracks, or a genre, true or predicted, is not among `genres`.
+        There are no tracks, or a true or predicted genre is not in `genres`.
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from gtzan_keras.training.evaluate import score_tracks
-    >>> track = {"artist": "Chuck Berry", "title": "", "genre": "rock", "predicted": "rock"}
-    >>> tracks = [
-    ...     track | {"track_id": "rock.00000", "probabilities": [0.3, 0.7]},
-    ...     track | {"track_id": "rock.00001", "probabilities": [0.8, 0.2], "predicted": "blues"},
-    ... ]
+    >>> tracks = pd.DataFrame({
+    ...     "track_id": ["rock.00000", "rock.00001"], "artist": "Chuck Berry", "genre": "rock",
+    ...     "predicted": ["rock", "blues"], "blues": [0.3, 0.8], "rock": [0.7, 0.2],
+    ... })
     >>> scores = score_tracks(tracks, ["blues", "rock"])
-    >>> scores["accuracy"]["value"], scores["confusion_matrix"], scores["by_artist"]["count"]
-    (0.5, [[0, 0], [1, 1]], 1)
+    >>> scores["accuracy"]["value"], scores["by_artist"]["count"], round(scores["loss"], 3)
+    (0.5, 1, 0.983)
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    if not tracks:
-        raise GtzanKerasError("no tracks to score; expected at least one")
-    truth, predicted = _codes(tracks, genres, "genre"), _codes(tracks, genres, "predicted")
-    probabilities = np.array([track["probabilities"] for track in tracks], dtype=float)
-    place = np.arange(len(tracks))
-    by_track = np.unique([track["track_id"] for track in tracks], return_inverse=True)[1]
+    truth, predicted = answers(tracks, genres)
     by_artist = artist_groups(tracks)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=np.arange(len(genres)), zero_division=0
-    )
+    chosen = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), truth]
     return {
-        **interval_scores(truth, predicted, len(genres), groups=by_track),
+        **interval_scores(truth, predicted, len(genres), groups=track_groups(tracks)),
         "by_artist": None
         if by_artist is None
         else {
             "count": int(by_artist.max()) + 1,
             **interval_scores(truth, predicted, len(genres), groups=by_artist),
         },
-        "loss": float(-np.log(np.maximum(probabilities[place, truth], 1e-7)).mean()),
+        "loss": float(-np.log(np.maximum(chosen, 1e-7)).mean()),
+        "ece": calibration(*confidences(tracks, genres), resamples=1)["ece"],
         "count": len(tracks),
-        "calibration": calibration(probabilities[place, predicted], truth == predicted),
-        "per_class": [
-            {
-                "genre": genre,
-                "precision": float(precision[index]),
-                "recall": float(recall[index]),
-                "f1": float(f1[index]),
-                "support": int(support[index]),
-            }
-            for index, genre in enumerate(genres)
-        ],
-        "confusion_matrix": confusion(truth, predicted, len(genres)).tolist(),
-        "segments": None,
-        "tracks": [
-            {**track, "probabilities": [round(float(p), 5) for p in track["probabilities"]]}
-            for track in tracks
-        ],
+        "segments": segment_scores([tracks]) if "segments" in tracks else None,
     }
 
 
-def rescore(result: Mapping[str, Any]) -> dict[str, Any]:
-    """An older result with all scores of today, from its tracks' probabilities.
+def segment_scores(seeds: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return the accuracy by segment, a mean over seeds, with its interval over tracks.
 
-    Parameters
-    ----------
-    result : mapping
-        What a ``result.json`` holds.
+    Tracks are drawn once for all seeds, each with all of its segments.
+    """
+    ids, place = np.unique(np.concatenate([table["track_id"] for table in seeds]), return_inverse=True)
+    bounds = np.cumsum([len(table) for table in seeds])[:-1]
+    draws = np.random.default_rng(0).integers(len(ids), size=(RESAMPLES, len(ids)))
+    values, spreads = [], []
+    for table, units in zip(seeds, np.split(place, bounds), strict=True):
+        counts, hits = (
+            np.bincount(units, weights=table[name], minlength=len(ids))
+            for name in ("segments", "segments_right")
+        )
+        values.append(hits.sum() / counts.sum())
+        spreads.append(hits[draws].sum(axis=1) / np.maximum(counts[draws].sum(axis=1), 1))
+    return {
+        "count": int(seeds[0]["segments"].sum()),
+        **interval(float(np.mean(values)), np.mean(spreads, axis=0)),
+    }
+
+
+def confusion_matrix(tracks: pd.DataFrame, genres: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the number of tracks by true genre (rows) and predicted genre (columns)."""
+    return confusion(*answers(tracks, genres), len(genres))
+
+
+def class_scores(tracks: pd.DataFrame, genres: Sequence[str]) -> pd.DataFrame:
+    """Return precision, recall and F1 of each genre; 0 where they are not defined.
 
     Returns
     -------
-    dict
-        A copy with new ``scores``. Loss and segments, of which it holds more digits and more facts
-        than its tracks tell, are kept.
-
-    Examples
-    --------
-    >>> import json
-    >>> from gtzan_keras.training.evaluate import rescore
-    >>> result = json.load(open("reports/my-run/result.json"))  # doctest: +SKIP
-    >>> rescore(result)["scores"]["test"]["calibration"]["ece"]  # doctest: +SKIP
-    0.083
+    pd.DataFrame [shape=(genres, 5)]
+        ``genre``, ``precision``, ``recall``, ``f1``, ``support`` (number of tracks).
     """
-    genres = result["data"]["genres"]
-    scores = {
-        name: part
-        and {**score_tracks(part["tracks"], genres), "loss": part["loss"], "segments": part["segments"]}
-        for name, part in result["scores"].items()
-    }
-    return {**result, "scores": scores}
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = precision_recall_fscore_support(
+        *answers(tracks, genres), labels=np.arange(len(genres)), zero_division=0
+    )
+    return pd.DataFrame(
+        dict(zip(("genre", "precision", "recall", "f1", "support"), (list(genres), *scores), strict=True))
+    )
+
+
+def confidences(
+    tracks: pd.DataFrame, genres: Sequence[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the probability of each track's predicted genre, and whether it is the true one."""
+    truth, predicted = answers(tracks, genres)
+    return tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), predicted], truth == predicted
+
+
+def answers(
+    tracks: pd.DataFrame, genres: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the class numbers of true and predicted genres."""
+    if not len(tracks):
+        raise GtzanKerasError("no tracks to score; expected at least one")
+    code = {genre: index for index, genre in enumerate(genres)}
+    for column in ("genre", "predicted"):
+        strange = tracks.loc[~tracks[column].isin(code), ["track_id", column]]
+        if len(strange):
+            track_id, value = strange.iloc[0]
+            raise GtzanKerasError(
+                f"track {track_id}: {column} is {value!r}, expected one of {', '.join(genres)}"
+            )
+    return tuple(tracks[column].map(code).to_numpy(np.int64) for column in ("genre", "predicted"))  # type: ignore[return-value]
+
+
+def track_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the number of each row's track."""
+    return np.unique(tracks["track_id"], return_inverse=True)[1].astype(np.int64)
+
+
+def artist_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's artist, told apart as `gtzan_keras.tracks.splits.folds` does.
+
+    None where no artist is known: each track would be its own.
+    """
+    if not tracks["artist"].any():
+        return None
+    table = tracks[["track_id", "genre", "artist"]].drop_duplicates("track_id")
+    sets = kept_together(table.assign(duplicates=""), "artist")  # GTZAN's exact copies are of one artist each
+    number = {track_id: index for index, ids in enumerate(sets) for track_id in ids}
+    return np.array([number[track_id] for track_id in tracks["track_id"]], dtype=np.int64)
 
 
 def calibration(
     confidence: npt.ArrayLike, right: npt.ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """Expected calibration error: how far a model's confidence is from how often it is right.
+    """Return the expected calibration error: how far confidence is from the share of right answers.
 
-    Few tracks give even a model whose confidences are exactly right an error well above 0; what it
-    would show is given beside it, by drawing right and wrong with those very probabilities.
+    On few tracks even a model with exactly right confidences has an error well above 0. The range that
+    such a model would show is returned too, by drawing right and wrong with these probabilities.
 
     Parameters
     ----------
     confidence : array_like of float [shape=(n,), 0..1]
         Probability of the predicted class.
     right : array_like of bool [shape=(n,)]
-        Whether it was the true one.
+        Whether it is the true one.
     resamples : int
-        Draws.
+        Number of draws.
     seed : int
         Of the draws.
 
@@ -286,13 +326,13 @@ def calibration(
     -------
     dict
         ``ece``; ``calibrated``, the 95 % range (``low``, ``high``) of a model with exactly the right
-        confidences; ``bins``, 15 of equal width, each ``low`` (not in it), ``high`` (in it),
-        ``count``, and the means ``confidence`` and ``accuracy`` (None in an empty one).
+        confidences; ``bins``, 15 of equal width, each with ``low`` (excluded), ``high`` (included),
+        ``count``, and the means ``confidence`` and ``accuracy`` (None in an empty bin).
 
     Raises
     ------
     GtzanKerasError
-        No tracks, the two differ in length, or a confidence lies outside 0..1.
+        There are no tracks, the two differ in length, or a confidence is outside 0..1.
 
     References
     ----------
@@ -345,10 +385,10 @@ def interval_scores(
     seed: int = 0,
     groups: npt.ArrayLike | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Accuracy and macro precision, recall and F1, each with its 95 % bootstrap interval.
+    """Return accuracy and macro precision, recall and F1, each with its 95 % bootstrap interval.
 
-    Macro averages run over the classes seen in labels or predictions, as scikit-learn's and
-    `gtzan_keras.metrics` do; a class never predicted has precision 0.
+    Macro averages are over the classes seen in labels or predictions, as in scikit-learn and
+    `gtzan_keras.metrics`; a class never predicted has precision 0.
 
     Parameters
     ----------
@@ -363,8 +403,7 @@ def interval_scores(
     seed : int
         Of the resampling.
     groups : array_like of int [shape=(n,)], optional
-        What is drawn again as a whole, such as the number of each track's artist; each track by
-        itself when left out.
+        What is drawn as a whole, such as the number of each track's artist; by default each track.
 
     Returns
     -------
@@ -374,7 +413,7 @@ def interval_scores(
     Raises
     ------
     GtzanKerasError
-        No tracks, the arguments differ in length, or a number is none of a class.
+        There are no tracks, the arguments differ in length, or a class number is out of range.
 
     References
     ----------
@@ -404,7 +443,7 @@ def interval_scores(
 
 
 def interval(value: float, draws: np.ndarray) -> dict[str, float]:
-    """A score with its 95 % percentile interval."""
+    """Return a score with its 95 % percentile interval."""
     low, high = np.percentile(draws, [2.5, 97.5])
     return {"value": float(value), "low": float(low), "high": float(high)}
 
@@ -412,16 +451,14 @@ def interval(value: float, draws: np.ndarray) -> dict[str, float]:
 def unit_matrices(
     units: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int, count: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """Confusion matrix of each unit that is drawn as a whole (unit, true, predicted)."""
+    """Return the confusion matrix of each unit that is drawn as a whole (unit, true, predicted)."""
     matrices = np.zeros((units.max() + 1 if count is None else count, num_classes, num_classes))
     np.add.at(matrices, (units, truth, predicted), 1)
     return matrices
 
 
 def resampled(matrices: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:
-    """Scores of several models on the same units drawn again: (model, unit, true, predicted) ->
-    score -> (model, sample).
-    """
+    """Return score -> (model, sample): each sample draws the same units for all models."""
     models, units, classes, _ = matrices.shape
     draws = np.random.default_rng(seed).integers(units, size=(resamples, units))
     offset = np.arange(resamples)[:, None] * units
@@ -431,39 +468,14 @@ def resampled(matrices: np.ndarray, resamples: int, seed: int) -> dict[str, np.n
     return {name: values.reshape(models, resamples) for name, values in scores.items()}
 
 
-def artist_groups(tracks: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.int64] | None:
-    """Number of each track's artist, as `gtzan_keras.tracks.splits.folds` tells artists apart.
-
-    None where no artist is known: each track would be its own, and nothing learnt.
-    """
-    columns = ("track_id", "genre", "artist")
-    table = pd.DataFrame([{key: track.get(key) or "" for key in columns} for track in tracks])
-    if not table["artist"].any():
-        return None
-    table["duplicates"] = ""  # GTZAN's exact copies are of one artist each
-    units = _units(table, "artist")
-    number = {track_id: index for index, unit in enumerate(units) for track_id in unit.ids}
-    return np.array([number[track_id] for track_id in table["track_id"]], dtype=np.int64)
-
-
-def _codes(tracks: Sequence[Mapping[str, Any]], genres: Sequence[str], field: str) -> npt.NDArray[np.int64]:
-    code = {genre: index for index, genre in enumerate(genres)}
-    for track in tracks:
-        if track[field] not in code:
-            raise GtzanKerasError(
-                f"track {track['track_id']}: {field} is {track[field]!r}, expected one of {', '.join(genres)}"
-            )
-    return np.array([code[track[field]] for track in tracks], dtype=np.int64)
-
-
 def confusion(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> npt.NDArray[np.int64]:
-    """Confusion matrix (true, predicted)."""
+    """Return the confusion matrix (true, predicted)."""
     cells = np.bincount(truth * num_classes + predicted, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes)
 
 
 def macro_scores(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of many confusion matrices at once (sample, true, predicted)."""
+    """Return the scores of many confusion matrices (sample, true, predicted) at once."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
     actual, guessed = matrices.sum(axis=2), matrices.sum(axis=1)
     seen = (actual + guessed) > 0

@@ -108,7 +108,7 @@ def write_result(
         with replacing(folder / HISTORY) as temporary:
             history.to_csv(temporary, index=False)
     with replacing(folder / TRACKS) as temporary:
-        tracks[columns].to_csv(temporary, index=False, float_format="%.4f")
+        tracks[columns].round(dict.fromkeys(genres, 4)).to_csv(temporary, index=False)
     write_json(folder / RESULT, {"format": FORMAT, **result})  # last: its presence says that all is there
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from gtzan_keras.experiments.recipe import FEATURES, Published, Recipe
+from gtzan_keras.experiments.recipe import Published, Recipe
+from gtzan_keras.training.settings import TrainingSettings
 
 _SOURCE = '"Music Genre Classification via CNNs using the GTZAN dataset"'
 
@@ -10,11 +11,13 @@ ALL = Recipe(
     name="feature-cnn/all",
     title="1-D CNN on 51 features",
     source=f"{_SOURCE}, final model",
-    data=FEATURES,
+    data="features",
     builder="feature_cnn",
     split="5 folds",
     inputs="filtered",
-    training={"epochs": 50, "batch_size": 32, "learning_rate": 1e-3, "halve_every": 10},
+    settings=TrainingSettings(
+        epochs=50, batch_size=32, learning_rate=1e-3, schedule="step", keep_best=False, precision="float32"
+    ),
     published=(Published(0.7170, part="mean of 5 folds"),),
     ours=("64 and 128 filters, dense 128, dropout 0.3", "batch 32, Adam 1e-3"),
     note="The scaler is fitted inside each fold; the source does not say.",
@@ -23,15 +26,15 @@ ALL = Recipe(
 TWO_BRANCH = replace(
     ALL,
     name="feature-cnn/with-images",
-    title="two branches: all features, and the mel picture",
+    title="two branches: all features, and the mel spectrogram",
     source=f"{_SOURCE}, first model",
-    data=f"{FEATURES}+zhang-128",
+    data="features+zhang-128",
     builder="two_branch",
     inputs="all",
     published=(),
     base=ALL.name,
-    ours=(*ALL.ours, "2-D branch 32-64-128 with global average pooling", "pictures of zhang-128"),
-    note="The source dropped the picture because it added nothing to the MFCCs, and gives no figure.",
+    ours=(*ALL.ours, "2-D branch 32-64-128 with global average pooling", "spectrograms of zhang-128"),
+    note="The source dropped the spectrogram because it added nothing to the MFCCs, and gives no figure.",
 )
 
 RECIPES = (
@@ -47,10 +50,10 @@ RECIPES = (
     replace(
         TWO_BRANCH,
         name="feature-cnn/two-branch",
-        title="two branches: filtered features, and the mel picture",
+        title="two branches: filtered features, and the mel spectrogram",
         inputs="filtered",
         base=TWO_BRANCH.name,
-        note="The first model with the final model's 51 features: shows what the picture adds to them.",
+        note="The first model with the final model's 51 features: shows what the spectrogram adds to them.",
     ),
     TWO_BRANCH,
 )

@@ -1,14 +1,17 @@
-"""Malvezzi: custom CNN, VGG16 and a feed-forward network on colour pictures of whole clips."""
+"""Malvezzi: custom CNN, VGG16 and a feed-forward network on colour spectrograms of whole clips."""
 
 from dataclasses import replace
 
-from gtzan_keras.experiments.recipe import Published, Recipe
+from gtzan_keras.experiments.recipe import Published, Recipe, SecondStage
+from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+from gtzan_keras.training.settings import TrainingSettings
 
 _SOURCE = "Malvezzi, course project, University of Milan-Bicocca"
 _NOTE = (
-    "The source's 918, 273 and 280 pictures are 1471 of 1000 tracks, so several pictures of one track were "
-    "probably dealt to all three parts. Here tracks are split."
+    "The source's 918, 273 and 280 images are 1471 of 1000 tracks, so several images of one track were "
+    "probably in all three parts. Here tracks are split."
 )
+_SETTINGS = TrainingSettings(learning_rate=1e-3, epochs=50, batch_size=32, patience=10, plateau_patience=5)
 
 BASIC_CNN = Recipe(
     name="malvezzi/basic-cnn",
@@ -16,11 +19,30 @@ BASIC_CNN = Recipe(
     source=f"{_SOURCE}, model 1",
     data="malvezzi-rgb224",
     builder="cnn",
-    arguments={"filters": (32, 64, 128, 128), "dense_units": (512,), "dropout": 0.4},
+    arguments=dict(CNN_ARGUMENTS["malvezzi"]),
     split="70/15/15",
-    training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10, "plateau_patience": 5},
+    settings=_SETTINGS,
     published=(Published(0.925), Published(0.384, "loss")),
-    ours=("filters 32-64-128-128, dense 512", "Adam at its usual 1e-3", "batch 32, 50 epochs, patience 10"),
+    ours=(
+        "filters 32-64-128-128, dense 512",
+        "input rescaled to -2..2",
+        "Adam at its default rate 1e-3",
+        "batch 32, 50 epochs, patience 10",
+    ),
+    note=_NOTE,
+)
+
+VGG16 = Recipe(
+    name="malvezzi/vgg16-frozen",
+    title="VGG16 on ImageNet, base frozen",
+    source=f"{_SOURCE}, model 3",
+    data="malvezzi-rgb224",
+    builder="vgg16",
+    split="70/15/15",
+    settings=_SETTINGS,
+    published=(Published(0.9487, part="validation", kind="about"),),
+    pretrained="imagenet",
+    ours=("head: dense 256, dropout 0.5, L2 1e-4", "Adam 1e-3, batch 32, 50 epochs"),
     note=_NOTE,
 )
 
@@ -35,46 +57,34 @@ RECIPES = (
         leaky=True,
         base=BASIC_CNN.name,
         ours=(*BASIC_CNN.ours, "pieces of 15 s, two a track, 1471 of them drawn by the seed"),
-        note="How the source's counts can come about: pieces of one track stand in training and test.",
+        note="How the source's counts may have come about: pieces of one track are in training and test.",
     ),
     replace(
         BASIC_CNN,
         name="malvezzi/tuned-cnn",
         title="the same after a grid search: dropout 0.4, rate 1e-4",
         source=f"{_SOURCE}, model 2",
-        training={**BASIC_CNN.training, "learning_rate": 1e-4},
+        settings=replace(_SETTINGS, learning_rate=1e-4),
         grid={"dropout": (0.2, 0.3, 0.4, 0.5), "learning_rate": (1e-3, 5e-4, 1e-4)},
         published=(Published(0.9357), Published(0.205, "loss")),
         base=BASIC_CNN.name,
-        ours=(*BASIC_CNN.ours, "the grid's other values: the source states its winner alone"),
+        ours=(
+            "filters 32-64-128-128, dense 512",
+            "input rescaled to -2..2",
+            "Adam, batch 32, 50 epochs, patience 10",
+            "the grid's other values: the source states its best alone",
+        ),
     ),
-    Recipe(
-        name="malvezzi/vgg16-frozen",
-        title="VGG16 on ImageNet, base frozen",
-        source=f"{_SOURCE}, model 3",
-        data="malvezzi-rgb224",
-        builder="vgg16",
-        split="70/15/15",
-        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
-        published=(Published(0.9487, part="validation", kind="about"),),
-        pretrained="imagenet",
-        ours=("head: dense 256, dropout 0.5, L2 1e-4", "Adam 1e-3, batch 32, 50 epochs"),
-        note=_NOTE,
-    ),
-    Recipe(
+    VGG16,
+    replace(
+        VGG16,
         name="malvezzi/vgg16-fine-tuned",
         title="VGG16, fine-tuned from block3_conv1",
         source=f"{_SOURCE}, model 4",
-        data="malvezzi-rgb224",
-        builder="vgg16",
-        split="70/15/15",
-        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
-        fine_tune={"trainable_from": "block3_conv1", "learning_rate": 1e-5, "epochs": 30},
+        fine_tune=SecondStage("block3_conv1", learning_rate=1e-5, epochs=30),
         published=(Published(0.94, part="validation", kind="about"),),
-        pretrained="imagenet",
-        base="malvezzi/vgg16-frozen",
-        ours=("low rate: 1e-5", "30 epochs more"),
-        note=_NOTE,
+        base=VGG16.name,
+        ours=(*VGG16.ours, "second stage at rate 1e-5 for 30 epochs"),
     ),
     Recipe(
         name="malvezzi/feed-forward",
@@ -83,9 +93,9 @@ RECIPES = (
         data="malvezzi-rgb224",
         builder="dense",
         split="70/15/15",
-        training={"learning_rate": 1e-3, "epochs": 50, "batch_size": 32, "patience": 10},
+        settings=_SETTINGS,
         published=(Published(0.1036), Published(2.302, "loss")),
         ours=("layers and rate",),
-        note="A loss of 2.302 is ln 10: the source's network says the same of every picture.",
+        note="A loss of 2.302 is ln 10: the source's network gives the same answer for every spectrogram.",
     ),
 )

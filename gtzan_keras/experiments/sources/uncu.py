@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from gtzan_keras.experiments.recipe import VGGISH, Published, Recipe
 from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+from gtzan_keras.training.settings import TrainingSettings
 
 _SOURCE = "Uncu, survey of VGGish and scratch CNNs on GTZAN"
+_SETTINGS = TrainingSettings(learning_rate=1e-4, epochs=30, batch_size=32)
 
 SCRATCH = Recipe(
     name="uncu/scratch-cnn",
@@ -15,24 +17,20 @@ SCRATCH = Recipe(
     builder="cnn",
     arguments=dict(CNN_ARGUMENTS["uncu"]),
     split="segments 80/20",
-    training={
-        "learning_rate": 1e-4,
-        "epochs": 30,
-        "batch_size": 32,
-        "monitor": "val_accuracy",
-        "patience": 5,
-    },
+    settings=replace(_SETTINGS, monitor="val_accuracy", patience=5),
     published=(Published(0.91, part="test segments", kind="about"),),
     without=("jazz",),
     leaky=True,
     ours=(
-        "filters 32-64-128, dense 128",
+        "filters 32-64-128",
+        "one hidden dense layer, of 128; the paper's text has two",
+        "input rescaled to -2..2",
         "patience 5",
         "a tenth of the training part, for early stopping",
     ),
     note=(
         "Segments overlap by half and were split at random: most test segments share 2 s of sound with a "
-        "training segment. Jazz was left out for its one unreadable file."
+        "training segment. Jazz was left out because of its one unreadable file."
     ),
 )
 
@@ -44,9 +42,10 @@ VGGISH_CNN = Recipe(
     builder="vggish_classifier",
     arguments={"head": "cnn"},
     split="80/20",
-    training={"learning_rate": 1e-4, "epochs": 30, "batch_size": 32},
+    settings=_SETTINGS,
     published=(Published(0.82),),
     pretrained="audioset",
+    ours=("a stratified split of tracks",),
     note="The source's test part was its validation data too, and its split was not stratified.",
 )
 

@@ -79,5 +79,5 @@ def test_the_filter_leaves_51_of_the_real_features(real_data):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(GtzanKerasError, match=r"'svn' is not known; choose one of svm, random_forest"):
+    with pytest.raises(GtzanKerasError, match=r"model='svn': expected one of svm, random_forest"):
         classical("svn")

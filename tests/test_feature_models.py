@@ -76,7 +76,7 @@ def test_feature_cnn_without_dropout_has_no_dropout_layers():
         ({"input_shape": (51, 1)}, "expected one number"),
         ({"input_shape": (3,)}, "3 features are too few for 2 blocks"),
         ({"num_classes": 1}, "expected at least 2"),
-        ({"dropout": 1.0}, "is 1.0; expected a share"),
+        ({"dropout": 1.0}, "dropout=1.0 .*: expected 0 <= dropout < 1"),
     ],
 )
 def test_feature_cnn_refuses_wrong_arguments(arguments, words):

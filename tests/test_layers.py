@@ -247,11 +247,11 @@ def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rate": 1.0}, r"rate is 1\.0; expected a share"),
-        ({"rate": -0.1}, r"rate is -0\.1; expected a share"),
-        ({"block_size": 0}, "block_size is 0; expected a whole number above 0"),
-        ({"block_size": 2.5}, r"block_size is 2\.5; expected a whole number above 0"),
-        ({"schedule_steps": 0}, "schedule_steps is 0; expected a whole number above 0, or None"),
+        ({"rate": 1.0}, r"rate=1\.0: expected 0 <= rate < 1"),
+        ({"rate": -0.1}, r"rate=-0\.1: expected 0 <= rate < 1"),
+        ({"block_size": 0}, "block_size=0: expected a whole number >= 1"),
+        ({"block_size": 2.5}, r"block_size=2\.5: expected a whole number >= 1"),
+        ({"schedule_steps": 0}, "schedule_steps=0: expected a whole number >= 1, or None"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
@@ -260,7 +260,7 @@ def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], m
 
 
 def test_what_is_no_feature_map_is_refused() -> None:
-    with pytest.raises(GtzanKerasError, match=r"input is \(2, 3\); expected \(batch, height, width, chan"):
+    with pytest.raises(GtzanKerasError, match=r"input shape \(2, 3\): expected \(batch, height, width, chan"):
         DropBlock2D(0.1)(np.ones((2, 3), "float32"))
 
 

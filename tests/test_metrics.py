@@ -448,12 +448,12 @@ def test_callbacks_know_that_more_is_better() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 1}, "MacroF1: num_classes is 1, expected a whole number of 2 or more"),
-        ({"num_classes": 2.5}, "num_classes is 2.5, expected a whole number"),
-        ({"num_classes": "ten"}, "num_classes is 'ten', expected a whole number"),
-        ({"num_classes": 3, "classes": "present"}, "classes is 'present', expected 'seen' or"),
-        ({"num_classes": 3, "zero_division": 0.5}, "zero_division is 0.5, expected 0.0, 1.0 or"),
-        ({"num_classes": 3, "zero_division": "warn"}, "zero_division is 'warn', expected 0.0"),
+        ({"num_classes": 1}, "MacroF1: num_classes=1: expected a whole number >= 2"),
+        ({"num_classes": 2.5}, "num_classes=2.5: expected a whole number"),
+        ({"num_classes": "ten"}, "num_classes='ten': expected a whole number"),
+        ({"num_classes": 3, "classes": "present"}, "classes='present': expected seen or"),
+        ({"num_classes": 3, "zero_division": 0.5}, "zero_division=0.5: expected 0.0, 1.0 or"),
+        ({"num_classes": 3, "zero_division": "warn"}, "zero_division='warn': expected 0.0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:

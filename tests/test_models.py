@@ -190,20 +190,20 @@ def test_under_mixed_precision_probabilities_stay_float32(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (16, 24)}, r"input_shape is \(16, 24\); expected 3 numbers, \(height, width, chan"),
-        ({"input_shape": (16, 0, 1)}, r"input_shape is \(16, 0, 1\); expected whole numbers above 0"),
-        ({"input_shape": (None, 24, 1)}, r"input_shape is \(None, 24, 1\); expected whole numbers"),
+        ({"input_shape": (16, 24)}, r"input_shape=\(16, 24\): expected 3 numbers, \(height, width, chan"),
+        ({"input_shape": (16, 0, 1)}, r"input_shape=\(16, 0, 1\): expected whole numbers >= 1"),
+        ({"input_shape": (None, 24, 1)}, r"input_shape=\(None, 24, 1\): expected whole numbers"),
         ({"input_shape": (3, 24, 1)}, r"too small for 2 blocks: nothing is left to pool in block 2"),
         ({"input_shape": (9, 24, 1), "padding": "valid"}, "nothing is left to pool in block 2"),
-        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
-        ({"filters": (4, 0)}, r"filters is \(4, 0\); expected whole numbers above 0"),
-        ({"dense_units": (0.5,)}, r"dense_units is \(0.5,\); expected whole numbers above 0"),
-        ({"kernel_size": 0}, r"kernel_size is \(0,\); expected whole numbers above 0"),
-        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1.0; expected a share"),
-        ({"dropout_before_head": -0.1}, r"dropout \(head_dropout\) is -0.1; expected a share"),
-        ({"normalization": "group"}, "normalization is 'group'; expected 'batch', 'layer' or None"),
-        ({"pooling": "sum"}, "pooling is 'sum'; expected 'flatten', 'avg', 'max' or 'avg.max'"),
-        ({"padding": "full"}, "padding is 'full'; expected 'same' or 'valid'"),
+        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
+        ({"filters": (4, 0)}, r"filters=\(4, 0\): expected whole numbers >= 1"),
+        ({"dense_units": (0.5,)}, r"dense_units=\(0.5,\): expected whole numbers >= 1"),
+        ({"kernel_size": 0}, r"kernel_size=\(0,\): expected whole numbers >= 1"),
+        ({"dropout": 1.0}, r"dropout=1.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
+        ({"dropout_before_head": -0.1}, r"dropout=-0.1 \(head_dropout\): expected 0 <= dropout < 1"),
+        ({"normalization": "group"}, "normalization='group': expected batch, layer or None"),
+        ({"pooling": "sum"}, "pooling='sum': expected flatten, avg, max or avg.max"),
+        ({"padding": "full"}, "padding='full': expected same or valid"),
     ],
 )
 def test_cnn_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
@@ -215,10 +215,10 @@ def test_cnn_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any
     ("arguments", "message"),
     [
         ({"input_shape": (0,)}, r"input_shape is \(0,\)"),
-        ({"num_classes": 0}, "num_classes is 0"),
+        ({"num_classes": 0}, "num_classes=0"),
         ({"units": (7, -1)}, r"units is \(7, -1\)"),
-        ({"dropout": 1.5}, "is 1.5; expected a share"),
-        ({"normalization": "group"}, "normalization is 'group'"),
+        ({"dropout": 1.5}, "dropout=1.5 .*: expected 0 <= dropout < 1"),
+        ({"normalization": "group"}, "normalization='group'"),
     ],
 )
 def test_dense_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
@@ -235,7 +235,7 @@ def test_models_import_no_framework_before_they_build() -> None:
     assert not set(done.stdout.split()) & {"keras", "tensorflow", "h5py", "librosa", "pandas", "numpy"}
 
 
-def test_a_cnn_with_global_pooling_takes_pictures_of_any_width():
+def test_a_cnn_with_global_pooling_takes_spectrograms_of_any_width():
     model = models.cnn((16, None, 1), 3, filters=(4, 8), dense_units=(), pooling="avg+max")
     for width in (8, 21):
         assert model(np.zeros((2, 16, width, 1), "float32")).shape == (2, 3)
@@ -243,10 +243,10 @@ def test_a_cnn_with_global_pooling_takes_pictures_of_any_width():
 
 def test_mean_and_maximum_stand_side_by_side():
     model = models.cnn((16, 16, 1), 3, filters=(4,), dense_units=(), pooling="avg+max")
-    pictures = np.random.default_rng(0).random((2, 16, 16, 1), dtype="float32")
+    images = np.random.default_rng(0).random((2, 16, 16, 1), dtype="float32")
     maps, pooled = keras.Model(
         model.input, [model.get_layer("block1_relu").output, model.get_layer("pooling").output]
-    )(pictures)
+    )(images)
     maps = np.asarray(maps)
     expected = np.concatenate([maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))], axis=1)
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)

@@ -106,7 +106,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, saved: Path) -> No
 
 def test_a_model_that_does_not_say_what_its_input_is_is_refused(tmp_path: Path, model: keras.Model) -> None:
     model.save(tmp_path / "x.keras")
-    with pytest.raises(GtzanKerasError, match=r"does not say what its input is.*save_model\("):
+    with pytest.raises(GtzanKerasError, match=r"does not describe its input.*save_model\("):
         load_model(tmp_path / "x.keras")
 
 

@@ -115,7 +115,7 @@ def test_width_scales_filters_to_multiples_of_8_and_depth_the_number_of_blocks()
 
 
 @pytest.mark.parametrize(("height", "width"), [(70, 33), (8, 12), (96, 65)])
-def test_pictures_of_any_size_fit(height: int, width: int) -> None:
+def test_images_of_any_size_fit(height: int, width: int) -> None:
     model = small(input_shape=(height, width, 2))
     maps = [map_shape(model, f"stage{number}_out_mish")[:2] for number in (3, 4, 5)]
     assert maps == [(-(-height // side), -(-width // side)) for side in (8, 16, 32)]  # rounded up
@@ -129,15 +129,15 @@ def test_pictures_of_any_size_fit(height: int, width: int) -> None:
 class Darknet:
     """Layers in the order of the file; -1 is the layer before, a number from 0 counts from the first."""
 
-    def __init__(self, model: keras.Model, pictures: np.ndarray) -> None:
-        self.model, self.pictures = model, pictures.astype(float)
+    def __init__(self, model: keras.Model, images: np.ndarray) -> None:
+        self.model, self.images = model, images.astype(float)
         self.maps: list[np.ndarray] = []
 
     def convolutional(self, name: str, activation: str = "mish", stride: int = 1) -> None:
         convolution, norm = self.model.get_layer(f"{name}_conv"), self.model.get_layer(f"{name}_norm")
         kernel = np.asarray(convolution.kernel, float)
         side = kernel.shape[0]
-        x = self.maps[-1] if self.maps else self.pictures
+        x = self.maps[-1] if self.maps else self.images
         x = np.pad(x, ((0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0)))
         windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))
         x = np.einsum("bhwcij,ijco->bhwo", windows[:, ::stride, ::stride], kernel, optimize=True)
@@ -172,9 +172,9 @@ class Darknet:
             self.convolutional(f"{name}_{number}", "leaky")
 
 
-def yolov4_cfg(model: keras.Model, pictures: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def yolov4_cfg(model: keras.Model, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The backbone's three maps and the neck's."""
-    net = Darknet(model, pictures)
+    net = Darknet(model, images)
     net.convolutional("stem")
     for number, (blocks, back) in enumerate([(1, -7), (2, -10), (8, -28), (8, -28), (4, -16)], start=1):
         net.convolutional(f"stage{number}_down", stride=2)
@@ -388,16 +388,16 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (64, 96)}, r"input_shape is \(64, 96\); expected 3 numbers"),
-        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
-        ({"width": 0}, "width is 0; expected a factor above 0"),
-        ({"depth": -1.0}, r"depth is -1\.0; expected a factor above 0"),
-        ({"head": (8, 0)}, r"head is \(8, 0\); expected whole numbers above 0"),
-        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1\.0; expected a share"),
-        ({"dropblock": 1.0}, r"'pan_up16_dropblock': rate is 1\.0; expected a share"),
-        ({"dropblock_size": 0}, "'pan_up16_dropblock': block_size is 0; expected a whole number"),
-        ({"dropblock_steps": 0}, "'pan_up16_dropblock': schedule_steps is 0; expected a whole number"),
-        ({"weights": "coco"}, r"weights is 'coco'; expected None or a file whose name ends in \.weights\.h5"),
+        ({"input_shape": (64, 96)}, r"input_shape=\(64, 96\): expected 3 numbers"),
+        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
+        ({"width": 0}, "width=0: expected a factor > 0"),
+        ({"depth": -1.0}, r"depth=-1\.0: expected a factor > 0"),
+        ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),
+        ({"dropout": 1.0}, r"dropout=1\.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
+        ({"dropblock": 1.0}, r"'pan_up16_dropblock': rate=1\.0: expected 0 <= rate < 1"),
+        ({"dropblock_size": 0}, "'pan_up16_dropblock': block_size=0: expected a whole number"),
+        ({"dropblock_steps": 0}, "'pan_up16_dropblock': schedule_steps=0: expected a whole number"),
+        ({"weights": "coco"}, r"weights='coco': expected None or a file whose name ends in \.weights\.h5"),
         ({"weights": "no/such.weights.h5"}, r"weights: no/such\.weights\.h5: no such file"),
     ],
 )

@@ -34,8 +34,8 @@ def names(model: keras.Model) -> list[str]:
     return [layer.name for layer in model.layers]
 
 
-def features(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    return np.asarray(keras.Model(model.input, model.get_layer(DEEPEST).output)(pictures))
+def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return np.asarray(keras.Model(model.input, model.get_layer(DEEPEST).output)(images))
 
 
 def part(model: keras.Model, first: str, last: str) -> keras.Model:
@@ -132,12 +132,12 @@ def test_the_backbone_is_made_of_this_keras() -> None:
     assert issubclass(keras_cv.models.YOLOV8Backbone, keras.Model)
 
 
-def test_maps_are_a_32nd_of_the_picture_rounded_up() -> None:
+def test_maps_are_a_32nd_of_the_image_rounded_up() -> None:
     assert yolov8(size="xs").get_layer(DEEPEST).output.shape == (None, 13, 13, 256)
     assert small(input_shape=(65, 31, 3)).get_layer(DEEPEST).output.shape == (None, 3, 1, 256)
 
 
-def test_pictures_are_repeated_to_three_channels_and_not_scaled(model: keras.Model) -> None:
+def test_images_are_repeated_to_three_channels_and_not_scaled(model: keras.Model) -> None:
     stem = keras.Model(model.input, model.get_layer("stem_1").output)
     expected = conv_bn_silu(model, "stem_1", RGB, stride=2)
     np.testing.assert_allclose(stem(GREY), expected, rtol=1e-4, atol=1e-5)
@@ -167,12 +167,12 @@ def test_the_sppf_block_is_what_its_description_says(model: keras.Model) -> None
 
 def test_a_saved_model_opens_in_a_process_without_kerascv(model: keras.Model, tmp_path: Path) -> None:
     save_model(model, tmp_path / "model.keras", SPEC, ["disco", "metal", "rock"])
-    np.save(tmp_path / "pictures.npy", GREY)
+    np.save(tmp_path / "images.npy", GREY)
     code = (
         "import sys, numpy; sys.modules['keras_cv'] = None\n"
         "from gtzan_keras.models.saving import load_model\n"
         "model = load_model('model.keras').model\n"
-        "numpy.save('scores.npy', model(numpy.load('pictures.npy')))\n"
+        "numpy.save('scores.npy', model(numpy.load('images.npy')))\n"
         "print(*(layer.name for layer in model.layers))\n"
     )
     done = subprocess.run(
@@ -203,8 +203,8 @@ def test_weights_of_kerascv_load_from_a_file_of_either_variant(
     theirs = kerascv(include_rescaling=include_rescaling)
     path = tmp_path / "model.weights.h5"
     theirs.save_weights(path)
-    pictures = RGB * 255 if include_rescaling else RGB
-    np.testing.assert_allclose(features(small(weights=path), GREY), theirs(pictures), rtol=1e-4, atol=1e-6)
+    images = RGB * 255 if include_rescaling else RGB
+    np.testing.assert_allclose(features(small(weights=path), GREY), theirs(images), rtol=1e-4, atol=1e-6)
 
 
 def test_a_file_named_by_a_string_loads_into_a_colour_model(tmp_path: Path) -> None:
@@ -329,18 +329,18 @@ def test_layers_run_from_input_to_output_so_that_a_model_can_be_trained_from_one
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (64, 96)}, r"input_shape is \(64, 96\); expected 3 numbers"),
-        ({"input_shape": (64, 96, 2)}, r"input_shape is \(64, 96, 2\); expected 1 or 3 channels"),
-        ({"num_classes": 1}, "num_classes is 1; expected at least 2"),
-        ({"size": "n"}, "size is 'n'; expected 'xs', 's', 'm', 'l' or 'xl'"),
-        ({"pooling": "max"}, "pooling is 'max'; expected 'avg' or 'flatten'"),
-        ({"norm": "group"}, "norm is 'group'; expected 'batch', 'layer' or None"),
-        ({"head": (8, 0)}, r"head is \(8, 0\); expected whole numbers above 0"),
-        ({"dropout": 1.0}, r"dropout \(dense_1_dropout\) is 1.0; expected a share"),
+        ({"input_shape": (64, 96)}, r"input_shape=\(64, 96\): expected 3 numbers"),
+        ({"input_shape": (64, 96, 2)}, r"input_shape=\(64, 96, 2\): expected 1 or 3 channels"),
+        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
+        ({"size": "n"}, "size='n': expected xs, s, m, l or xl"),
+        ({"pooling": "max"}, "pooling='max': expected avg or flatten"),
+        ({"norm": "group"}, "norm='group': expected batch, layer or None"),
+        ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),
+        ({"dropout": 1.0}, r"dropout=1.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
         ({"dropout": (0.1, 0.2)}, "dropout has 2 rates for the 3 layers of head"),
-        ({"dropout_before_pooling": -0.1}, r"dropout \(pooling_dropout\) is -0.1; expected a share"),
-        ({"dropout_before_output": 1.5}, r"dropout \(output_dropout\) is 1.5; expected a share"),
-        ({"weights": "imagenet"}, r"weights is 'imagenet'; expected None, 'coco' or a file whose name ends"),
+        ({"dropout_before_pooling": -0.1}, r"dropout=-0.1 \(pooling_dropout\): expected 0 <= dropout < 1"),
+        ({"dropout_before_output": 1.5}, r"dropout=1.5 \(output_dropout\): expected 0 <= dropout < 1"),
+        ({"weights": "imagenet"}, r"weights='imagenet': expected None, coco or a file whose name ends"),
         ({"weights": "no/such.weights.h5"}, r"weights: no/such\.weights\.h5: no such file"),
     ],
 )

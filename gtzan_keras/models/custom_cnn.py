@@ -1,4 +1,4 @@
-"""A plain convolutional network, which the five sources' own CNNs are cases of."""
+"""A plain convolutional network; the CNNs of the five sources are special cases of it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CNN_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "uncu": {"filters": (32, 64, 128), "dense_units": (128,), "dropout": 0.3},
 }
 """Arguments of `cnn` for the sources' networks. Malvezzi, Arrigo (model 1): the filters and units
-they state or imply; Zhang and Uncu leave the dropout rates (0.25 and 0.5) and the number of filters
-(32-64-128, dense 128) open: those are ours."""
+they state or imply. Zhang leaves the dropout rates open (0.25 and 0.5 are ours), Uncu the sizes (32-64-128,
+dense 128 are ours). Uncu's text mentions two hidden dense layers; this network has one."""
 
 
 def cnn(
@@ -46,22 +46,20 @@ def cnn(
 ) -> keras.Model:
     """Build a plain CNN: convolution, 2x2 max pooling and ReLU, repeated; then a dense head.
 
-    A first layer without weights brings 0..1 to -2..2 (ours: the sources feed 0..1, which a network
-    without normalisation is slow to learn from).
-    The defaults are Malvezzi's basic CNN on 224x224 colour pictures. `CNN_ARGUMENTS` holds the other
-    sources' networks: ``cnn((416, 416, 1), **CNN_ARGUMENTS["arrigo"])``. Pooling goes before the ReLU,
-    which gives the same numbers as after it at a quarter of the work.
+    A first layer without weights maps 0..1 to -2..2 (ours: the sources feed 0..1, from which a network
+    without normalization learns slowly). The defaults are Malvezzi's basic CNN on 224x224 colour images.
+    `CNN_ARGUMENTS` holds the other sources' networks: ``cnn((416, 416, 1), **CNN_ARGUMENTS["arrigo"])``.
+    Pooling comes before the ReLU, which gives the same values as after it at a quarter of the work.
 
     Parameters
     ----------
     input_shape : (int, int or None, int)
-        Height, width and channels of a picture with values 0..1. With global pooling the width may be
-        None: the network takes pictures of any width, such as segments to learn from and whole clips
-        afterwards.
+        Height, width and channels of a spectrogram with values 0..1. With global pooling the width may be
+        None: the network then accepts any width, such as segments in training and whole clips afterwards.
     num_classes : int >= 2
         Genres.
     filters : sequence of int
-        One convolution block each.
+        One per convolution block.
     kernel_size : int
         Side of the square kernels.
     dense_units : sequence of int
@@ -73,7 +71,7 @@ def cnn(
     normalization : "batch", "layer" or None
         Before each ReLU, in blocks and head.
     pooling : "flatten", "avg", "max" or "avg+max"
-        How the last feature maps become a vector; the last one puts mean and maximum side by side.
+        How the last feature maps become a vector; "avg+max" concatenates mean and maximum.
     padding : "same" or "valid"
         Of the convolutions.
     name : str
@@ -89,7 +87,7 @@ def cnn(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or the picture is too small for that many poolings.
+        An argument is out of range, or the input is too small for that many poolings.
 
     References
     ----------
@@ -111,19 +109,19 @@ def cnn(
     check_input(checked, num_classes, rank=3)
     check_sizes(filters=filters, kernel_size=(kernel_size,), dense_units=dense_units)
     if pooling not in ("flatten", "avg", "max", "avg+max"):
-        raise GtzanKerasError(f"pooling is {pooling!r}; expected 'flatten', 'avg', 'max' or 'avg+max'")
+        raise GtzanKerasError(f"pooling={pooling!r}: expected flatten, avg, max or avg+max")
     if padding not in ("same", "valid"):
-        raise GtzanKerasError(f"padding is {padding!r}; expected 'same' or 'valid'")
+        raise GtzanKerasError(f"padding={padding!r}: expected same or valid")
 
     inputs = keras.Input(tuple(input_shape), name="input")
-    # Without normalisation, all-positive input keeps the first layers from learning for many epochs.
+    # Without normalization, all-positive input keeps the first layers from learning for many epochs.
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="centre")(inputs)
     for number, width in enumerate(filters, start=1):
         smallest = min(side for side in x.shape[1:3] if side) - (kernel_size - 1 if padding == "valid" else 0)
         if smallest < 2:
             raise GtzanKerasError(
-                f"input_shape {tuple(input_shape)} is too small for {len(filters)} blocks: nothing is left "
-                f"to pool in block {number}; use larger pictures or fewer filters"
+                f"input_shape={tuple(input_shape)}: too small for {len(filters)} blocks, nothing is left to "
+                f"pool in block {number}; use larger spectrograms or fewer filters"
             )
         block = f"block{number}"
         x = keras.layers.Conv2D(width, kernel_size, padding=padding, name=f"{block}_conv")(x)

@@ -1,4 +1,4 @@
-"""A feed-forward network of dense layers: the baseline that convolutions are held against."""
+"""A feed-forward network of dense layers, the baseline for convolutions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def dense(
 ) -> keras.Model:
     """Build a feed-forward network: flatten, dense layers with ReLU, softmax.
 
-    Malvezzi's course project reports 10.36 % for such a network on 224x224 pictures: chance, with
-    the loss of ln 10. It does train when its input is normalised (``normalization="batch"``).
+    Malvezzi's course project reports 10.36 % for such a network on 224x224 images: chance, with a loss
+    of ln 10. It does train if its input is normalized (``normalization="batch"``).
 
     Parameters
     ----------
     input_shape : sequence of int
-        Shape of one picture (height, width, channels), values 0..1, or of one feature vector (n,).
+        Shape of one spectrogram (height, width, channels), values 0..1, or of one feature vector (n,).
     num_classes : int >= 2
         Genres.
     units : sequence of int

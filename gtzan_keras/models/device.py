@@ -1,4 +1,4 @@
-"""Which devices the backend of Keras finds, and what that means for a training step."""
+"""Which devices the backend of Keras finds, and whether to use XLA on them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["count_gpus", "use_xla"]
 
 
 def use_xla() -> bool:
-    """Whether a training step is worth compiling with XLA: where there is a GPU, and always on JAX.
+    """Return whether to compile a training step with XLA: where there is a GPU, and always on JAX.
 
     On a CPU the compiled convolutions are slower than oneDNN's, and deep networks take a minute to
-    compile (``docs/speed.md``). Keras' "auto" compiles whatever can be, on any device. JAX has nothing but
-    XLA: a step that is not compiled there is run operation by operation.
+    compile (``docs/speed.md``). Keras' "auto" compiles whatever can be compiled, on any device. JAX runs a
+    step that is not compiled operation by operation.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def use_xla() -> bool:
 
 
 def count_gpus() -> int:
-    """How many GPUs the backend of Keras finds.
+    """Return the number of GPUs that the backend of Keras finds.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A 1-D convolutional network over a vector of hand-crafted features."""
+"""A 1-D convolutional network on a vector of hand-crafted features."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def feature_cnn(
     """Build a 1-D CNN: convolution, ReLU, max pooling and dropout, repeated; then a dense head.
 
     The feature report states the kinds of layers, not their sizes: filters, kernel, dense width and
-    dropout rate are ours. A convolution over a list of features sees neighbours in the list; which
-    columns stand side by side turned out to matter little.
+    dropout rate are ours. A convolution over a list of features combines neighbours in the list; the order of
+    the columns turned out to matter little.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def feature_cnn(
     num_classes : int >= 2
         Genres.
     filters : sequence of int
-        One convolution block each.
+        One per convolution block.
     kernel_size : int
         Width of the kernels; feature maps keep their length until they are pooled.
     dense_units : sequence of int
@@ -83,13 +83,13 @@ def feature_cnn(
 def check_features(shape: Sequence[int]) -> None:
     """Refuse a shape that is not that of a vector."""
     if len(shape) != 1:
-        raise GtzanKerasError(f"shape {tuple(shape)} is not that of features; expected one number, (n,)")
+        raise GtzanKerasError(f"shape {tuple(shape)}: expected one number, (n,), for features")
 
 
 def feature_branch(
     x: keras.KerasTensor, filters: Sequence[int], kernel_size: int, dropout: float
 ) -> keras.KerasTensor:
-    """Convolution blocks over features (batch, n), flattened to (batch, m)."""
+    """Apply convolution blocks to features (batch, n) and flatten to (batch, m)."""
     import keras
 
     count = x.shape[-1]

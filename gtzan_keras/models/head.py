@@ -1,4 +1,4 @@
-"""What builders share: argument checks, normalisation by name, and the dense head."""
+"""Shared by the builders: argument checks, normalization by name, and the dense head."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ __all__ = ["check_input", "check_sizes", "classifier", "dropout_layer", "normali
 
 
 def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None = None) -> None:
-    """Refuse an input shape that no network fits, or fewer than two classes."""
+    """Refuse an input shape that fits no network, or fewer than two classes."""
     if rank is not None and len(input_shape) != rank:
         raise GtzanKerasError(
-            f"input_shape is {tuple(input_shape)}; expected {rank} numbers, (height, width, channels)"
+            f"input_shape={tuple(input_shape)}: expected {rank} numbers, (height, width, channels)"
         )
     check_sizes(input_shape=input_shape)
     if num_classes < 2:
-        raise GtzanKerasError(f"num_classes is {num_classes}; expected at least 2")
+        raise GtzanKerasError(f"num_classes={num_classes}: expected at least 2")
 
 
 def check_sizes(**arguments: Sequence[int]) -> None:
-    """Refuse what can be no size: widths, numbers of filters, sides of kernels."""
+    """Refuse sizes (widths, numbers of filters, sides of kernels) that are not whole numbers >= 1."""
     for name, sizes in arguments.items():
         if any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise GtzanKerasError(f"{name} is {tuple(sizes)}; expected whole numbers above 0")
+            raise GtzanKerasError(f"{name}={tuple(sizes)}: expected whole numbers >= 1")
 
 
 def normalize(x: keras.KerasTensor, kind: str | None, name: str) -> keras.KerasTensor:
-    """Batch or layer normalisation by name; None leaves `x` as it is."""
+    """Apply batch or layer normalization by name; None returns `x`."""
     import keras
 
     if kind is None:
         return x
     if kind == "batch":
-        # Statistics want float32, in which CPUs are quicker here too. GTZAN gives few steps an epoch:
-        # with Keras' momentum of 0.99 the running statistics would lag behind by several epochs.
+        # Statistics need float32, which is also faster here on CPUs. GTZAN gives few steps per epoch: with
+        # Keras' momentum of 0.99 the moving statistics would lag behind by several epochs.
         return keras.layers.BatchNormalization(momentum=0.97, dtype="float32", name=name)(x)
     if kind == "layer":
         return keras.layers.LayerNormalization(name=name)(x)
-    raise GtzanKerasError(f"normalization is {kind!r}; expected 'batch', 'layer' or None")
+    raise GtzanKerasError(f"normalization={kind!r}: expected batch, layer or None")
 
 
 def dropout_layer(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
-    """Dropout; a rate of 0 adds no layer."""
+    """Apply dropout; a rate of 0 adds no layer."""
     import keras
 
     if not 0 <= rate < 1:
-        raise GtzanKerasError(f"dropout ({name}) is {rate}; expected a share from 0 to below 1")
+        raise GtzanKerasError(f"dropout={rate!r} ({name}): expected 0 <= dropout < 1")
     return keras.layers.Dropout(rate, name=name)(x) if rate else x
 
 
@@ -63,9 +63,9 @@ def classifier(
     normalization: str | None = None,
     l2: float = 0.0,
 ) -> keras.KerasTensor:
-    """Dense layers with ReLU and dropout, then softmax, on a vector (batch, n).
+    """Apply dense layers with ReLU and dropout, then softmax, to a vector (batch, n).
 
-    `l2` penalises the kernels. Layers are called ``dense_1``, ``dense_2``, ... and ``predictions``. The
+    `l2` penalizes the kernels. Layers are called ``dense_1``, ``dense_2``, ... and ``predictions``. The
     softmax is float32 under every precision policy.
     """
     import keras

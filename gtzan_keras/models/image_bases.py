@@ -1,4 +1,4 @@
-"""Bases that were trained on photographs, VGG16 to ConvNeXt, with a new head for genres."""
+"""Bases trained on photographs, VGG16 to ConvNeXt, with a new head for genres."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["IMAGE_BASES", "freeze", "image_base", "vgg16"]
 
 
 class ImageBase(NamedTuple):
-    """A network of Keras Applications: the name of its function, its ImageNet weights, what it takes."""
+    """A network of Keras Applications: the name of its function, its ImageNet weights, its input."""
 
     application: str
-    weights: str  # address; Keras keeps the file under its last part
-    mean: tuple[float, float, float]  # red, green, blue, of pictures with values 0..1
+    weights: str  # address; Keras names the file after its last part
+    mean: tuple[float, float, float]  # red, green, blue, of images with values 0..1
     deviation: tuple[float, float, float]
-    backwards: bool = False  # the colours in the order blue, green, red
+    backwards: bool = False  # colours in the order blue, green, red
 
 
 _ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _FILE = "weights_tf_dim_ordering_tf_kernels_notop.h5"
 _MOBILE = "224_1.0_float_no_top_v2.h5"
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True  # 0..255, less the mean
+_CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True  # 0..255 minus the mean
 _SYMMETRIC = (0.5,) * 3, (0.5,) * 3  # -1..1
 IMAGE_BASES: Mapping[str, ImageBase] = {
     "vgg16": ImageBase("VGG16", f"{_ADDRESS}/vgg16/vgg16_{_FILE}", *_CAFFE),
@@ -54,7 +54,7 @@ IMAGE_BASES: Mapping[str, ImageBase] = {
     ),
     "convnexttiny": ImageBase("ConvNeXtTiny", f"{_ADDRESS}/convnext/convnext_tiny_notop.h5", *_IMAGENET),
 }
-"""Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to a picture."""
+"""Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to an image."""
 
 _SMALLEST = 32  # five halvings
 _PUBLISHED_SHAPE = (224, 224, 3)  # no weight depends on it; MobileNetV3 warns of any other
@@ -115,11 +115,10 @@ def image_base(
 ) -> keras.Model:
     """Build a network for photographs with a new head for genres.
 
-    What the base wants of its input (the scale and order of its colours) is done inside the model. The
-    base is frozen, or its first part is; batch normalisation in the frozen part uses the statistics it
-    came with, in training too. EfficientNetV2's own dropout is left out: frozen layers are to give the
-    same for the same picture. The head is normalisation, dense layers with L2, dropout, softmax; its sizes
-    are ours.
+    The base's preprocessing (scale and order of the colours) is part of the model. The base, or its first
+    part, is frozen; batch normalization in the frozen part uses its stored statistics, also in training.
+    EfficientNetV2's own dropout is left out, so that frozen layers are deterministic. The head consists of
+    normalization, dense layers with L2, dropout and softmax; its sizes are ours.
 
     Parameters
     ----------
@@ -127,16 +126,16 @@ def image_base(
         One of `IMAGE_BASES`: "vgg16", "vgg19", "resnet50", "resnet50v2", "efficientnetv2b0",
         "mobilenet_v2", "mobilenetv3small", "mobilenetv3large", "convnexttiny".
     input_shape : (int, int, int)
-        Height and width, 32 at least, and 1 or 3 channels of a picture with values 0..1; one channel
-        is repeated.
+        Height and width, at least 32, and 1 or 3 channels of an image with values 0..1; one channel is
+        repeated.
     num_classes : int >= 2
         Genres.
     weights : "imagenet", path or None
-        Of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as Keras
-        publishes it or ``.weights.h5``; or random.
+        Of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as
+        published by Keras or ``.weights.h5``; or random.
     trainable_from : str, optional
-        The first layer of the base that is trained, such as ``"block3_conv1"``; the whole base is frozen
-        when left out.
+        The first layer of the base that is trained, such as ``"block3_conv1"``; by default the whole base
+        is frozen.
     pooling : "avg", "max" or "flatten"
         How the base's feature maps become a vector.
     normalization : "batch", "layer" or None
@@ -150,7 +149,7 @@ def image_base(
     l2 : float >= 0
         Penalty on the kernels of the head's dense layers.
     name : str, optional
-        Of the model; the base's when left out.
+        Of the model; by default the base's.
 
     Returns
     -------
@@ -162,7 +161,7 @@ def image_base(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, the weights can not be had or do not fit, or there is no such layer.
+        An argument is out of range, the weights are not available or do not fit, or a layer is unknown.
 
     References
     ----------
@@ -182,11 +181,11 @@ def image_base(
     check_sizes(dense_units=dense_units)
     height, width, channels = input_shape
     if base not in tuple(IMAGE_BASES):
-        raise GtzanKerasError(f"base is {base!r}; expected one of {', '.join(IMAGE_BASES)}")
+        raise GtzanKerasError(f"base={base!r}: expected one of {', '.join(IMAGE_BASES)}")
     if channels not in (1, 3) or min(height, width) < _SMALLEST:
         raise GtzanKerasError(
-            f"input_shape is {tuple(input_shape)}; {base} takes pictures of at least {_SMALLEST} x "
-            f"{_SMALLEST} with 1 or 3 channels"
+            f"input_shape={tuple(input_shape)}: expected at least {_SMALLEST} x {_SMALLEST}, and 1 or 3 "
+            "channels"
         )
     heads = {
         "avg": keras.layers.GlobalAveragePooling2D,
@@ -194,15 +193,15 @@ def image_base(
         "flatten": keras.layers.Flatten,
     }
     if pooling not in heads:
-        raise GtzanKerasError(f"pooling is {pooling!r}; expected 'avg', 'max' or 'flatten'")
+        raise GtzanKerasError(f"pooling={pooling!r}: expected avg, max or flatten")
     if not l2 >= 0:
-        raise GtzanKerasError(f"l2 is {l2}; expected a number from 0")
+        raise GtzanKerasError(f"l2={l2!r}: expected a number >= 0")
 
     entry = IMAGE_BASES[base]
     pretrained = None if weights is None else _pretrained(entry, weights)
     inputs = keras.Input(tuple(input_shape), name="input")
     x = keras.layers.Concatenate(name="colour")([inputs] * 3) if channels == 1 else inputs
-    # In float32 under every policy: bfloat16 would round the colours, in Keras' own layers for it too.
+    # In float32 under every policy: bfloat16 would round the colours.
     variance = [deviation**2 for deviation in entry.deviation]
     x = keras.layers.Normalization(mean=entry.mean, variance=variance, dtype="float32", name="preprocess")(x)
     if entry.backwards:
@@ -230,7 +229,7 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     model : keras.Model
         Changed in place.
     trainable_from : str, optional
-        A layer that has weights; all layers are frozen when left out.
+        A layer with weights; by default all layers are frozen.
 
     Raises
     ------
@@ -251,7 +250,7 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     names = [layer.name for layer in model.layers if layer.weights]
     if trainable_from is not None and trainable_from not in names:
         raise GtzanKerasError(
-            f"trainable_from is {trainable_from!r}; expected None or one of {', '.join(names)}"
+            f"trainable_from={trainable_from!r}: expected None or one of {', '.join(names)}"
         )
     reached = False
     for layer in model.layers:
@@ -271,7 +270,7 @@ def _fix_statistics(model: keras.Model) -> None:
 
 
 def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:
-    """Keras' own model without its top, and without preprocessing where it has some."""
+    """Build Keras' own model without its top, and without preprocessing where it has some."""
     import keras
 
     build = getattr(keras.applications, entry.application)
@@ -281,7 +280,7 @@ def _application(entry: ImageBase, weights: str | None = None, **arguments: Any)
 
 
 def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Model:
-    """The same model, if it has no dropout; else a copy that goes round it."""
+    """Return the model, or a copy without its dropout if it has some."""
     import keras
 
     if not any(isinstance(layer, keras.layers.Dropout) for layer in model.layers):
@@ -294,7 +293,7 @@ def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Mod
 
 
 def _pretrained(entry: ImageBase, weights: str | os.PathLike[str]) -> list[Any]:
-    """The weights as the base's own Keras model reads them, which knows nothing of our first layers."""
+    """Return the weights, read by Keras' own model, which does not have our first layers."""
     title, address = entry.application, entry.weights
     file = address.rsplit("/", 1)[-1]
     if weights == "imagenet":
@@ -302,7 +301,7 @@ def _pretrained(entry: ImageBase, weights: str | os.PathLike[str]) -> list[Any]:
             return _application(entry, "imagenet", input_shape=_PUBLISHED_SHAPE).get_weights()
         except Exception as error:  # Keras raises plain Exception when a download fails
             raise GtzanKerasError(
-                f"weights='imagenet': {title}'s weights could not be had ({error}); download {address} "
+                f"weights='imagenet': {title}'s weights could not be downloaded ({error}); fetch {address} "
                 f"and put it into ~/.keras/models, or pass its path as weights"
             ) from error
     path = Path(weights)

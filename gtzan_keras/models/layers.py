@@ -21,28 +21,28 @@ _LARGE = 20.0
 
 @keras.saving.register_keras_serializable(package="gtzan_keras")
 class DropBlock2D(keras.layers.Layer):
-    """Set blocks of a feature map to zero in training; the rest grows so that the mean stays.
+    """Set blocks of a feature map to zero in training, and scale the rest so that the mean is preserved.
 
-    Dropout of single values does little to a feature map, whose neighbours say the same; a block takes
-    the neighbours too. Each sample and each channel draws its own blocks (as the paper found better);
-    all lie wholly inside the map. Every position where a block fits begins one with probability
+    Dropout of single values has little effect on a feature map, whose neighbouring values are similar; a
+    block removes the neighbours too. Each sample and each channel draws its own blocks (which the paper found
+    better), all completely inside the map. Every position where a block fits starts one with probability
 
         gamma = rate / block area * map area / number of positions where a block fits,
 
-    with height and width counted apart. As in the paper, blocks may overlap, so somewhat less than
-    `rate` is dropped, and more in the middle of a map than at its border. What is left of a sample is
+    with height and width counted separately. As in the paper, blocks may overlap, so somewhat less than
+    `rate` is dropped, and more in the middle of a map than at its border. The rest of a sample is
     multiplied by size / number kept, counted over the sample's whole map and all its channels (ours: the
-    paper's pseudocode leaves open over what; this way no sample depends on its batch).
+    paper's pseudocode does not specify this; here no sample depends on its batch).
 
     Parameters
     ----------
     rate : float in [0, 1)
         The share of a map to drop: 1 - the paper's ``keep_prob``.
     block_size : int >= 1
-        Side of the blocks. Along a side of the map that is shorter, a block is as long as that side.
+        Side of the blocks; limited by the sides of the map.
     schedule_steps : int >= 1, optional
-        In the first so many training steps the rate rises in a line from 0 to `rate`; a weight that is
-        not trained counts them. When left out, the rate is the same throughout.
+        Number of training steps in which the rate rises linearly from 0 to `rate`, counted by a
+        non-trainable weight. By default the rate is constant.
     seed : int, optional
         Of the random numbers.
     **kwargs
@@ -51,11 +51,11 @@ class DropBlock2D(keras.layers.Layer):
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or what comes in is no feature map.
+        An argument is out of range, or the input is not a feature map.
 
     Notes
     -----
-    Input and output are (batch, height, width, channels); height and width may be unknown. Other than in
+    Input and output are (batch, height, width, channels); height and width may be unknown. Outside
     training, the layer changes nothing.
 
     References
@@ -83,13 +83,11 @@ class DropBlock2D(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
-            raise self._error(f"rate is {rate!r}; expected a share from 0 to below 1")
+            raise self._error(f"rate={rate!r}: expected 0 <= rate < 1")
         if not isinstance(block_size, int) or block_size < 1:
-            raise self._error(f"block_size is {block_size!r}; expected a whole number above 0")
+            raise self._error(f"block_size={block_size!r}: expected a whole number >= 1")
         if schedule_steps is not None and (not isinstance(schedule_steps, int) or schedule_steps < 1):
-            raise self._error(
-                f"schedule_steps is {schedule_steps!r}; expected a whole number above 0, or None"
-            )
+            raise self._error(f"schedule_steps={schedule_steps!r}: expected a whole number >= 1, or None")
         self.rate = float(rate)
         self.block_size = block_size
         self.schedule_steps = schedule_steps
@@ -98,9 +96,9 @@ class DropBlock2D(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check the input's rank and begin to count steps, where there is a schedule."""
+        """Check the input's rank, and create the counter of steps if there is a schedule."""
         if len(input_shape) != 4:
-            raise self._error(f"input is {input_shape}; expected (batch, height, width, channels)")
+            raise self._error(f"input shape {input_shape}: expected (batch, height, width, channels)")
         if self.schedule_steps is not None:
             # Not rounded to half precision, where counting ends at 256 (bfloat16).
             self.steps = self.add_weight(
@@ -108,7 +106,7 @@ class DropBlock2D(keras.layers.Layer):
             )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Drop blocks when training."""
+        """Drop blocks in training."""
         if not training or self.rate == 0:
             return inputs
         scaled_mask = self._mask(ops.shape(inputs), self._current_rate())
@@ -122,7 +120,7 @@ class DropBlock2D(keras.layers.Layer):
         return rate
 
     def _mask(self, shape: tuple[Any, ...], rate: Any) -> Any:
-        """0 in the blocks, size / number kept elsewhere; float32 under every precision policy."""
+        """Return 0 in the blocks, size / number kept elsewhere; float32 under every precision policy."""
         batch, height, width, channels = shape
         block_height, rows = self._block_and_positions(height)
         block_width, columns = self._block_and_positions(width)
@@ -133,7 +131,7 @@ class DropBlock2D(keras.layers.Layer):
         corners = ops.cast(draws < gamma, "float32")  # the top left ones of the blocks
         reach = self.block_size - 1
         corners = ops.pad(corners, [(0, 0), (reach, reach), (reach, reach), (0, 0)])
-        # Too many rows come out only where the block is larger than the map.
+        # There are surplus rows only where the block is larger than the map.
         blocks = ops.max_pool(corners, self.block_size, strides=1, data_format="channels_last")
         blocks = blocks[:, :height, :width]
         kept = 1 - blocks
@@ -141,7 +139,7 @@ class DropBlock2D(keras.layers.Layer):
         return ops.divide_no_nan(kept, share)
 
     def _block_and_positions(self, side: Any) -> tuple[Any, Any]:
-        """A block's length along a side of the map, and in how many places it fits."""
+        """Return a block's length along a side of the map, and the number of positions where it fits."""
         block = min(self.block_size, side) if isinstance(side, int) else ops.minimum(self.block_size, side)
         return block, side - block + 1
 
@@ -149,11 +147,11 @@ class DropBlock2D(keras.layers.Layer):
         return GtzanKerasError(f"DropBlock2D {self.name!r}: {message}")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The input's."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` makes an equal layer of."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "rate": self.rate,
@@ -164,7 +162,7 @@ class DropBlock2D(keras.layers.Layer):
 
 
 def _float(size: Any) -> Any:
-    """A size as a number to calculate with: Python's own where it is known, else a float32 tensor."""
+    """Return a size as a float where it is known, else as a float32 tensor."""
     return float(size) if isinstance(size, int) else ops.cast(size, "float32")
 
 
@@ -329,8 +327,8 @@ def clone(
     """
 
     def copy(part: Any) -> Any:
-        if not isinstance(part, keras.layers.Layer):
-            return part  # a plain operation, such as flip, has neither weights nor precision
+        if not isinstance(part, keras.layers.Layer):  # a plain operation, such as flip
+            return type(part).from_config(part.get_config())
         kind, config = type(part), {**part.get_config(), "dtype": dtype_of(part)}
         if fused and kind is keras.layers.BatchNormalization and part.variable_dtype == "float32":
             kind = FusedBatchNormalization

@@ -1,4 +1,4 @@
-"""A model file that knows its input: `.keras`, with spec and genre names inside."""
+"""A model file that describes its input: `.keras`, with spec and genre names inside."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
-_MEMBER = "gtzan_keras.json"  # Keras reads its own members of the archive and leaves others alone
+_MEMBER = "gtzan_keras.json"  # Keras ignores members of the archive that are not its own
 
 
 class SavedModel(NamedTuple):
-    """A model with what it needs to be used: the spec of its input and the names of its outputs."""
+    """A model, the spec of its input, and the genres of its outputs."""
 
     model: keras.Model
     spec: Any  # SpectrogramSpec or EmbeddingSpec
@@ -37,16 +37,16 @@ def save_model(
 ) -> Path:
     """Save a model as `.keras` together with its spec and genre names.
 
-    `keras.saving.load_model` opens the file as any other. It is written to a temporary name first.
+    `keras.saving.load_model` opens the file like any other. It is written to a temporary name first.
 
     Parameters
     ----------
     model : keras.Model
-        Takes pictures, or embeddings, of ``spec.shape`` and gives one probability a genre.
+        Its input has ``spec.shape``; its output is one probability per genre.
     path : str or os.PathLike
         Ends in ``.keras``.
     spec : SpectrogramSpec or EmbeddingSpec
-        What its input is made by.
+        Of its input.
     genres : list of str
         In class order.
 
@@ -57,7 +57,7 @@ def save_model(
     Raises
     ------
     GtzanKerasError
-        The model's input or output does not fit spec or genres, or the name does not end in .keras.
+        The model does not fit spec or genres, or the name does not end in .keras.
 
     Examples
     --------
@@ -72,11 +72,11 @@ def save_model(
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise GtzanKerasError(f"{path}: a model's file name ends in .keras")
+        raise GtzanKerasError(f"{path}: expected a file name that ends in .keras")
     if not fits(model, spec.shape, len(genres)):
         raise GtzanKerasError(
             f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
-            f"spec {spec.name!r} makes {spec.shape} and there are {len(genres)} genres"
+            f"spec {spec.name!r} has {spec.shape} and there are {len(genres)} genres"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.writing.keras")
@@ -86,12 +86,12 @@ def save_model(
             archive.writestr(_MEMBER, json.dumps({"format": 1, "spec": spec.to_dict(), "genres": genres}))
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)  # nothing is there when all went well
+        temporary.unlink(missing_ok=True)  # only after an error
     return path
 
 
 def fits(model: keras.Model, shape: Sequence[int], num_classes: int) -> bool:
-    """Whether a model knows so many genres and takes samples of a shape; an open side takes any length.
+    """Return whether a model has so many classes and accepts samples of a shape; None accepts any length.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     Raises
     ------
     GtzanKerasError
-        There is no such file, it is no Keras model, or it does not carry spec and genres.
+        The file is missing, is not a Keras model, or has no spec and genres.
     """
     path = Path(path)
     if not path.is_file():
@@ -134,7 +134,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     with zipfile.ZipFile(path) as archive:
         if _MEMBER not in archive.namelist():
             raise GtzanKerasError(
-                f"{path}: this model does not say what its input is (no spec and genre names inside); save "
+                f"{path}: this model does not describe its input (spec and genre names are missing); save "
                 "it with gtzan_keras.models.saving.save_model(model, path, spec, genres)"
             )
         card = json.loads(archive.read(_MEMBER))

@@ -1,4 +1,4 @@
-"""VGGish, Google's network for sound of any kind, and the classifiers that stand on its embeddings."""
+"""VGGish, Google's network for sounds of any kind, and classifiers of its embeddings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SCOPES = {
     "fc1_2": "vggish/fc1/fc1_2",
     "fc2": "vggish/fc2",
 }
-"""Our layers, in order, and where the reference keeps their ``weights`` and ``biases``."""
+"""Our layers, in order, and the scopes of their ``weights`` and ``biases`` in the reference."""
 
 
 def vggish(
@@ -39,14 +39,14 @@ def vggish(
     """Build VGGish on patches of sound.
 
     Convolutions of 64, 128, 256, 256, 512 and 512 filters, 3x3 with ReLU, with max pooling after the
-    first, second, fourth and sixth; dense layers of 4096, 4096 and 128. There is no activation after
-    the last: the embedding takes both signs, as in the reference and at TensorFlow Hub.
+    first, second, fourth and sixth; dense layers of 4096, 4096 and 128. The last has no activation: the
+    embedding has both signs, as in the reference and at TensorFlow Hub.
 
     Parameters
     ----------
     weights : None, "audioset", str or os.PathLike
-        None leaves them random. ``"audioset"`` takes those of Google's model from TensorFlow Hub (a
-        download of 289 MB, once). A path is read for what it is: the reference checkpoint
+        None leaves them random. ``"audioset"`` uses those of Google's model from TensorFlow Hub (one
+        download of 289 MB). A path may be the reference checkpoint
         (``vggish_model.ckpt``) or any other with its variable names, a folder with a SavedModel of
         VGGish, a ``.keras`` file whose layers are named as here, or ``.weights.h5``.
     include_top : bool
@@ -65,11 +65,11 @@ def vggish(
     Raises
     ------
     GtzanKerasError
-        The weights can not be had, or do not fit.
+        The weights are not available, or do not fit.
 
     See Also
     --------
-    gtzan_keras.store.embeddings.embed : tracks to embeddings, with this or with Hub's.
+    gtzan_keras.inference.embed.embed : tracks to embeddings, with this or with Hub's.
 
     References
     ----------
@@ -125,9 +125,9 @@ def vggish_classifier(
 ) -> keras.Model:
     """Build a classifier of a track's embeddings.
 
-    Uncu's paper describes a shallow dense network; its code has a deep convolutional one, which takes
-    the embeddings for a picture, 31 high and 128 wide. The dense one here sees the mean over the
-    patches, padding left out; its sizes (256, dropout 0.3) are ours.
+    Uncu's paper describes a shallow dense network; its code has a deep convolutional one, which treats
+    the embeddings as an image, 31 high and 128 wide. The dense one here uses the mean over the patches
+    without padding; its sizes (one hidden layer of 256, dropout 0.3) are ours.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def vggish_classifier(
     num_classes : int >= 2
         Genres.
     head : "dense" or "cnn"
-        As the paper says, or as its author did: 12,712,058 parameters for the defaults.
+        As in the paper, or as in its code (12,712,058 parameters for the defaults).
     name : str
         Of the model.
 
@@ -163,10 +163,10 @@ def vggish_classifier(
     import keras
 
     if len(input_shape) != 2:
-        raise GtzanKerasError(f"input_shape is {tuple(input_shape)}; expected two numbers, (patches, size)")
+        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected two numbers, (patches, size)")
     check_input(input_shape, num_classes)
     if head not in ("dense", "cnn"):
-        raise GtzanKerasError(f"head is {head!r}; expected 'dense' or 'cnn'")
+        raise GtzanKerasError(f"head={head!r}: expected dense or cnn")
     inputs = keras.Input(tuple(input_shape), name="input")
     if head == "dense":
         x = keras.layers.Masking(0.0, name="without_padding")(inputs)
@@ -178,7 +178,7 @@ def vggish_classifier(
 
 
 def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Pairs of 3x3 convolutions, the first of a pair padded, the second not."""
+    """Apply pairs of 3x3 convolutions, the first of a pair padded, the second not."""
     import keras
 
     shape = tuple(x.shape[1:])
@@ -186,7 +186,7 @@ def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
     for block, (filters, dropout) in enumerate((((32, 64, 128), 0.3), ((256,), 0), ((512,), 0.3)), start=1):
         if min(x.shape[1:3]) < 2 * len(filters) + 2:
             raise GtzanKerasError(
-                f"input_shape {shape} is too small for head='cnn': nothing is left of it in block {block}; "
+                f"input_shape={shape}: too small for head='cnn', nothing is left in block {block}; "
                 "use more patches, or head='dense'"
             )
         for pair, width in enumerate(filters, start=1):
@@ -200,7 +200,7 @@ def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _load(model: keras.Model, path: Path) -> None:
-    """Give a model the weights that lie at a path, whatever they lie in."""
+    """Load the weights at a path, in any of the supported formats."""
     import keras
     import tensorflow as tf
 
@@ -219,7 +219,7 @@ def _load(model: keras.Model, path: Path) -> None:
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = getattr(error, "message", None) or str(error)
         raise GtzanKerasError(
-            f"{path}: VGGish's weights can not be read from it ({reason.strip().splitlines()[0]}); expected "
+            f"{path}: cannot read VGGish's weights ({reason.strip().splitlines()[0]}); expected "
             f"the checkpoint {CHECKPOINT_URL}, a folder with the SavedModel of {HUB_HANDLE}, or a .keras or "
             ".weights.h5 file"
         ) from error
@@ -235,7 +235,7 @@ def _names(model: keras.Model) -> list[str]:
 
 
 def _read_checkpoint(model: keras.Model, path: Path) -> None:
-    """Read a checkpoint of either format, or that of a SavedModel, by the reference's names."""
+    """Read a checkpoint of either format, or a SavedModel's, by the names of the reference."""
     import tensorflow as tf
 
     if (path / "saved_model.pb").is_file():
@@ -254,10 +254,10 @@ def _read_checkpoint(model: keras.Model, path: Path) -> None:
     if not set(wanted) & set(keys) and [shapes[key] for key in in_order.values()] == [
         list(variable.shape) for variable in wanted.values()
     ]:
-        keys = in_order  # a SavedModel of other names whose variables stand in the order of the layers
+        keys = in_order  # a SavedModel with other names, and its variables in the order of the layers
     if missing := [name for name in wanted if name not in keys]:
         raise GtzanKerasError(
-            f"{path}: no variable {missing[0]} in it; the first of {len(keys)} is {min(keys, default='none')}"
+            f"{path}: has no variable {missing[0]}; the first of {len(keys)} is {min(keys, default='none')}"
         )
     for name, variable in wanted.items():
         if shapes[keys[name]] != list(variable.shape):
@@ -269,10 +269,10 @@ def _read_checkpoint(model: keras.Model, path: Path) -> None:
 
 
 def _keys(reader: object) -> dict[str, str]:
-    """Names of the variables in a checkpoint, and what each is stored under.
+    """Return the names of the variables in a checkpoint, and the key of each.
 
-    The same in TensorFlow 1; TensorFlow 2 stores them under places in an object graph, which is part
-    of the file and knows their names.
+    Name and key are equal in TensorFlow 1; TensorFlow 2 uses positions in an object graph, which is part
+    of the file and holds the names.
     """
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 

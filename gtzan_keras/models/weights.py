@@ -27,7 +27,7 @@ CHECKPOINT_URL = "https://storage.googleapis.com/audioset/vggish_model.ckpt"
 
 
 def hub_folder(handle: str) -> Path:
-    """Where TensorFlow Hub keeps a model, downloaded if need be.
+    """Return the folder in which TensorFlow Hub keeps a model; download it if necessary.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def hub_folder(handle: str) -> Path:
     Raises
     ------
     GtzanKerasError
-        It can not be had; the message says what to download and where to put it.
+        It cannot be downloaded; the message says what to fetch and where to put it.
     """
     try:
         with warnings.catch_warnings():
@@ -50,13 +50,13 @@ def hub_folder(handle: str) -> Path:
             import tensorflow_hub
     except ImportError as error:
         raise GtzanKerasError(
-            f"TensorFlow Hub can not be imported ({error}); pip install tensorflow-hub 'setuptools<81'"
+            f"TensorFlow Hub cannot be imported ({error}); pip install tensorflow-hub 'setuptools<81'"
         ) from error
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # each of its resolvers raises its own kind
         raise GtzanKerasError(
-            f"{handle} could not be had from TensorFlow Hub ({error}). Where there is a network, download "
+            f"{handle} could not be downloaded from TensorFlow Hub ({error}). With a network, download "
             f"{handle}?tf-hub-format=compressed (a .tar.gz) and unpack it; then name that folder (source=, "
             f"weights=), or set TFHUB_CACHE_DIR to a folder and call it "
             f"{hashlib.sha1(handle.encode()).hexdigest()} in there. For VGGish {CHECKPOINT_URL} does as "

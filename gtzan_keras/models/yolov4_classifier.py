@@ -1,4 +1,4 @@
-"""YOLOv4 from its blocks, as a classifier of pictures: CSPDarknet53, SPP, PANet, no bounding boxes."""
+"""YOLOv4 from its blocks, as an image classifier: CSPDarknet53, SPP, PANet, no bounding boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["csp_darknet53", "yolov4"]
 
 
 class Stage(NamedTuple):
-    """A stage of CSPDarknet53: filters of its map, its two paths and its bottlenecks; number of blocks."""
+    """A stage of CSPDarknet53: filters of its map, paths and bottlenecks; number of blocks."""
 
     filters: int
     path: int
@@ -54,23 +54,23 @@ def yolov4(
     """Build YOLOv4 up to its neck, with a dense head in place of the detectors.
 
     CSPDarknet53 with Mish, spatial pyramid pooling, and PANet with leaky ReLU, as in Darknet's
-    ``yolov4.cfg``; the global averages of the neck's three maps, joined; the head. Arrigo's models 2 and
-    3 are of this kind. He states the parts, two dense layers and one dropout; the rest is ours: the
-    layers' widths 256 and 64, the dropout between them and its rate 0.3, three scales rather than the
-    last map alone, DropBlock in the middle of each of PANet's four blocks of five convolutions, and 0.97
-    for the momentum of the normalisation, as KerasCV's YOLOv8 has it (Darknet: 0.99).
+    ``yolov4.cfg``; the global averages of the neck's three maps, concatenated; the head. Arrigo's models 2
+    and 3 are of this kind. He states the parts, two dense layers and one dropout; the rest is ours: the
+    widths 256 and 64, the dropout between the layers and its rate 0.3, three scales instead of the last map
+    alone, DropBlock in the middle of each of PANet's four blocks of five convolutions, and a normalization
+    momentum of 0.97, as in KerasCV's YOLOv8 (Darknet: 0.99).
 
     Parameters
     ----------
     input_shape : (int, int, int)
-        Height, width and channels of a picture with values 0..1; any number of channels goes straight
-        into the stem. Maps are 1/8, 1/16 and 1/32 of height and width, rounded up.
+        Height, width and channels of an image with values 0..1; any number of channels.
+        Maps are 1/8, 1/16 and 1/32 of height and width, rounded up.
     num_classes : int >= 2
         Genres.
     width : float > 0
-        Factor of the numbers of filters, which are rounded to multiples of 8. The head keeps its own.
+        Factor for the numbers of filters, which are rounded to multiples of 8. Not for the head.
     depth : float > 0
-        Factor of the numbers of residual blocks, at least one a stage.
+        Factor for the numbers of residual blocks, at least one per stage.
     head : sequence of int
         Widths of the dense ReLU layers.
     dropout : float in [0, 1)
@@ -82,8 +82,8 @@ def yolov4(
     dropblock_steps : int >= 1, optional
         Training steps in which the DropBlock rate rises from 0.
     weights : path, optional
-        Start values of the whole model, head included: a ``.weights.h5`` or ``.keras`` file of a model
-        built with the same arguments. Random when left out; nobody publishes any for Keras.
+        Start values of the whole model with its head: a ``.weights.h5`` or ``.keras`` file of a model
+        built with the same arguments. Random by default; none are published for Keras.
     name : str
         Of the model.
 
@@ -101,7 +101,7 @@ def yolov4(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or the weights can not be read or do not fit.
+        An argument is out of range, or the weights cannot be read or do not fit.
 
     See Also
     --------
@@ -164,16 +164,16 @@ def csp_darknet53(
     Parameters
     ----------
     input_shape : (int, int, int)
-        Height, width and channels of a picture.
+        Height, width and channels of an image.
     width, depth : float > 0
-        Factors of the numbers of filters and of residual blocks, as of `yolov4`.
+        Factors for the numbers of filters and of residual blocks, as in `yolov4`.
     name : str
         Of the model.
 
     Returns
     -------
     keras.Model
-        Uncompiled; 26,652,512 parameters for the defaults, normalisation statistics included. Three
+        Uncompiled; 26,652,512 parameters for the defaults, including normalization statistics. Three
         outputs: the maps of 1/8, 1/16 and 1/32 of height and width, 256, 512 and 1024 channels at width
         1. Layers are named as in `yolov4`.
 
@@ -184,7 +184,7 @@ def csp_darknet53(
 
     References
     ----------
-    As of `yolov4`; Wang et al., "CSPNet: A New Backbone that can Enhance Learning Capability of CNN", 2020
+    As `yolov4`; Wang et al., "CSPNet: A New Backbone that can Enhance Learning Capability of CNN", 2020
     (arXiv:1911.11929).
 
     Examples
@@ -203,28 +203,28 @@ def csp_darknet53(
 
 
 def _scaling(width: float, depth: float) -> Callable[[int], int]:
-    """How many filters there are in place of a published number: a multiple of 8."""
+    """Return a function from a published number of filters to ours, a multiple of 8."""
     for argument, factor in (("width", width), ("depth", depth)):
         if not 0 < factor < float("inf"):
-            raise GtzanKerasError(f"{argument} is {factor}; expected a factor above 0, such as 0.5")
+            raise GtzanKerasError(f"{argument}={factor!r}: expected a factor > 0, such as 0.5")
     return lambda filters: 8 * max(1, round(filters * width / 8))
 
 
 def _conv(
     x: keras.KerasTensor, filters: int, size: int, name: str, activation: str, stride: int = 1
 ) -> keras.KerasTensor:
-    """Convolution without bias, batch normalisation, activation."""
+    """Apply convolution without bias, batch normalization, activation."""
     import keras
 
     if stride > 1:
-        # Darknet pads all sides alike; Keras' "same" would leave out the top and the left ones.
+        # Darknet pads all sides equally; Keras' "same" would not pad at the top and left.
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     padding = "valid" if stride > 1 else "same"
     x = keras.layers.Conv2D(
         filters, size, strides=stride, padding=padding, use_bias=False, name=f"{name}_conv"
     )(x)
-    # Epsilon is Darknet's. Its momentum, 0.99, is for the many steps of a large set: with the few of ours
-    # the statistics lag behind, and a validation score stays at chance for long.
+    # Epsilon is Darknet's. Its momentum of 0.99 suits the many steps of a large data set; with our few the
+    # statistics lag behind, and validation scores stay at chance for long.
     x = keras.layers.BatchNormalization(momentum=0.97, epsilon=1e-5, name=f"{name}_norm")(x)
     if activation == "leaky":
         return keras.layers.LeakyReLU(0.1, name=f"{name}_leaky")(x)
@@ -232,7 +232,7 @@ def _conv(
 
 
 def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) -> list[keras.KerasTensor]:
-    """The maps of the last three stages."""
+    """Return the maps of the last three stages."""
     import keras
 
     def conv(x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
@@ -257,7 +257,7 @@ def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) 
 
 
 def _spp(x: keras.KerasTensor, scaled: Callable[[int], int]) -> keras.KerasTensor:
-    """The coarsest map beside its maxima over 5x5, 9x9 and 13x13, between two times three convolutions."""
+    """Concatenate the coarsest map with its maxima over 5x5, 9x9 and 13x13, between convolutions."""
     import keras
 
     for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=1):
@@ -279,7 +279,7 @@ def _panet(
     scaled: Callable[[int], int],
     drop_blocks: Callable[[Any, str], Any],
 ) -> list[keras.KerasTensor]:
-    """Coarse maps added to finer ones, then back: maps of 1/8, 1/16 and 1/32."""
+    """Merge coarse maps into finer ones, then back: return maps of 1/8, 1/16 and 1/32."""
 
     def up(coarser: keras.KerasTensor, finer: keras.KerasTensor, filters: int, at: str) -> keras.KerasTensor:
         reduced = _conv(coarser, scaled(filters), 1, f"{at}_reduce", "leaky")
@@ -310,7 +310,7 @@ def _panet(
 
 
 def _enlarge(x: keras.KerasTensor, shape: tuple[int | None, ...], at: str) -> keras.KerasTensor:
-    """A map of twice the height and width, less a row or a column where the finer map's is odd."""
+    """Double height and width, minus a row or a column where the finer map's is odd."""
     import keras
 
     x = keras.layers.UpSampling2D(name=f"{at}_resize")(x)
@@ -321,12 +321,12 @@ def _enlarge(x: keras.KerasTensor, shape: tuple[int | None, ...], at: str) -> ke
 def _load(model: keras.Model, path: Path) -> None:
     if not path.name.endswith((".weights.h5", ".keras")):
         raise GtzanKerasError(
-            f"weights is {str(path)!r}; expected None or a file whose name ends in .weights.h5 or .keras"
+            f"weights={str(path)!r}: expected None or a file whose name ends in .weights.h5 or .keras"
         )
     if not path.is_file():
         raise GtzanKerasError(f"weights: {path}: no such file")
     with warnings.catch_warnings():
-        # What Keras says where layers would keep their random weights: no file to go on with.
+        # Keras warns where layers would keep their random weights; such a file is unusable.
         warnings.filterwarnings("error", category=UserWarning)
         try:
             model.load_weights(path)

@@ -1,4 +1,4 @@
-"""YOLOv8's backbone, from KerasCV, as a classifier of pictures. Only this module knows KerasCV."""
+"""YOLOv8's backbone, from KerasCV, as an image classifier. Only this module uses KerasCV."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["yolov8"]
 
-# Channels and depth of the four stacks, as KerasCV's presets have them. The table is ours because
-# `from_preset` asks Kaggle even for a configuration without weights.
+# Channels and depth of the four stacks, as in KerasCV's presets. They are repeated here because
+# `from_preset` contacts Kaggle even for a configuration without weights.
 _STACKS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "xs": ((32, 64, 128, 256), (1, 2, 2, 1)),
     "s": ((64, 128, 256, 512), (1, 2, 2, 1)),
@@ -43,15 +43,15 @@ def yolov8(
 ) -> keras.Model:
     """Build a classifier on YOLOv8's backbone: deepest feature map, pooling, dense head.
 
-    Arrigo's models 4 to 20 are cases of it. He does not state the size (``"s"`` is ours) nor the
-    dropout rates (0.3 is ours). KerasCV's presets divide their input by 255 inside; this backbone
-    is built without (``include_rescaling=False``), since pictures are 0..1 already: they are scaled
-    once, where the source's were probably scaled twice.
+    Arrigo's models 4 to 20 are special cases of it. He states neither the size (``"s"`` is ours) nor the
+    dropout rates (0.3 is ours). KerasCV's presets divide their input by 255; this backbone does not
+    (``include_rescaling=False``), since our images are 0..1 already: they are scaled once, while the source's
+    were probably scaled twice.
 
     Parameters
     ----------
     input_shape : (int, int, int)
-        Height, width and channels of a picture with values 0..1. One channel is repeated to three
+        Height, width and channels of an image with values 0..1. One channel is repeated to three
         inside the model; the backbone makes maps of 1/32 of height and width, rounded up.
     num_classes : int >= 2
         Genres.
@@ -66,13 +66,13 @@ def yolov8(
     head : sequence of int
         Widths of the dense ReLU layers.
     norm : "batch", "layer" or None
-        Normalisation after each dense layer, behind its ReLU.
+        Normalization after each dense layer, after its ReLU.
     dropout : float in [0, 1), or one for each layer of the head
-        Behind the normalisation; a single number goes to the first two layers only.
+        After the normalization; a single number applies to the first two layers only.
     dropout_before_pooling : float in [0, 1)
         On the feature map.
     dropout_before_output : float in [0, 1)
-        On the last hidden layer, in addition to that layer's own.
+        After the last hidden layer, in addition to that layer's own.
     name : str
         Of the model.
 
@@ -105,13 +105,13 @@ def yolov8(
     check_input(input_shape, num_classes, rank=3)
     check_sizes(head=head)
     if input_shape[2] not in (1, 3):
-        raise GtzanKerasError(f"input_shape is {tuple(input_shape)}; expected 1 or 3 channels")
+        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected 1 or 3 channels")
     if size not in _STACKS:
-        raise GtzanKerasError(f"size is {size!r}; expected 'xs', 's', 'm', 'l' or 'xl'")
+        raise GtzanKerasError(f"size={size!r}: expected xs, s, m, l or xl")
     if pooling not in ("avg", "flatten"):
-        raise GtzanKerasError(f"pooling is {pooling!r}; expected 'avg' or 'flatten'")
+        raise GtzanKerasError(f"pooling={pooling!r}: expected avg or flatten")
     if norm not in (None, "batch", "layer"):
-        raise GtzanKerasError(f"norm is {norm!r}; expected 'batch', 'layer' or None")
+        raise GtzanKerasError(f"norm={norm!r}: expected batch, layer or None")
     rates = _rates(dropout, len(head))
     if weights not in (None, "coco"):
         _check_file(Path(weights))
@@ -137,13 +137,12 @@ def yolov8(
 
 
 def _rates(dropout: float | Sequence[float], layers: int) -> list[float]:
-    """One dropout rate for each layer of the head."""
+    """Return one dropout rate for each layer of the head."""
     if isinstance(dropout, (int, float)):
         return [dropout if layer < 2 else 0.0 for layer in range(layers)]
     if len(dropout) != layers:
         raise GtzanKerasError(
-            f"dropout has {len(dropout)} rates for the {layers} layers of head; expected one number, or one "
-            "for each layer"
+            f"dropout={tuple(dropout)}: expected one number, or one for each of the {layers} layers of head"
         )
     return list(dropout)
 
@@ -151,16 +150,16 @@ def _rates(dropout: float | Sequence[float], layers: int) -> list[float]:
 def _check_file(path: Path) -> None:
     if not path.name.endswith(".weights.h5"):
         raise GtzanKerasError(
-            f"weights is {str(path)!r}; expected None, 'coco' or a file whose name ends in .weights.h5"
+            f"weights={str(path)!r}: expected None, coco or a file whose name ends in .weights.h5"
         )
     if not path.is_file():
         raise GtzanKerasError(f"weights: {path}: no such file")
 
 
 def _backbone(
-    pictures: keras.KerasTensor, size: str, weights: str | os.PathLike[str] | None
+    images: keras.KerasTensor, size: str, weights: str | os.PathLike[str] | None
 ) -> keras.KerasTensor:
-    """The deepest feature map of KerasCV's backbone on three-channel pictures."""
+    """Return the deepest feature map of KerasCV's backbone on three-channel images."""
     from keras_cv.models import YOLOV8Backbone
 
     coco = _coco_weights(YOLOV8Backbone, size) if weights == "coco" else None
@@ -169,19 +168,19 @@ def _backbone(
         stackwise_channels=list(channels),
         stackwise_depth=list(depth),
         include_rescaling=False,
-        input_tensor=pictures,
+        input_tensor=images,
     )
     if coco is not None:
         backbone.set_weights(coco)
     elif weights is not None:
         _load_file(backbone, weights, size)
-    # Not `backbone.output`: where the pictures come out of a layer, that is another graph's tensor.
+    # Not `backbone.output`: if the images are the output of a layer, that is another graph's tensor.
     return backbone.layers[-1].output
 
 
 def _load_file(backbone: keras.Model, path: str | os.PathLike[str], size: str) -> None:
     with warnings.catch_warnings():
-        # What Keras says where layers would keep their random weights: no file to go on with.
+        # Keras warns where layers would keep their random weights; such a file is unusable.
         warnings.filterwarnings("error", message="Skipping nested container", category=UserWarning)
         try:
             backbone.load_weights(path)
@@ -193,7 +192,7 @@ def _load_file(backbone: keras.Model, path: str | os.PathLike[str], size: str) -
 
 
 def _coco_weights(backbone: type, size: str) -> list[object]:
-    """What KerasCV's COCO preset holds, in the order of the layers."""
+    """Return the weights of KerasCV's COCO preset, in the order of the layers."""
     preset = f"yolo_v8_{size}_backbone_coco"
     try:
         return backbone.from_preset(preset).get_weights()  # type: ignore[attr-defined]

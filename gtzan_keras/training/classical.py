@@ -1,4 +1,4 @@
-"""Classical models of hand-crafted features: scikit-learn pipelines by name."""
+"""Classical models on hand-crafted features: scikit-learn pipelines by name."""
 
 from __future__ import annotations
 
@@ -23,27 +23,26 @@ CLASSICAL: Mapping[str, Mapping[str, Any]] = {
     "logistic_regression": {"C": 1.0, "max_iter": 1000},
     "gradient_boosting": {"learning_rate": 0.1, "max_iter": 100, "early_stopping": False},
 }
-"""Hyper-parameters by name of the model. None is tuned: they are scikit-learn's defaults (Pedregosa et
-al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011), but for 500 trees, the default of
+"""Hyperparameters by name of the model. None is tuned: they are scikit-learn's defaults (Pedregosa et
+al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011), except for 500 trees, the default of
 Breiman's and Cutler's random forest (R package randomForest), and for what makes results repeatable:
-ties of the SVM's votes go to the larger decision value, and boosting sets no rows apart."""
+ties of the SVM's votes go to the larger decision value, and boosting holds out no rows."""
 
 
 def classical(name: str, *, threshold: float | None = None, **arguments: Any) -> Pipeline:
     """Build a classical model: standardise, then classify.
 
-    Zhang compares a CNN with the SVM and the random forest; Tzanetakis and Cook began on these tracks
-    with k-NN.
+    Zhang compares a CNN with the SVM and the random forest; Tzanetakis and Cook used k-NN on these tracks.
 
     Parameters
     ----------
     name : str
         One of `CLASSICAL`.
     threshold : float, optional
-        Put the correlation filter in front; it then learns from what the pipeline is fitted on, and
-        takes a DataFrame.
+        Put the correlation filter in front; it is then fitted with the pipeline, whose input must be a
+        DataFrame.
     **arguments
-        Hyper-parameters in place of those in `CLASSICAL`.
+        Hyperparameters in place of those in `CLASSICAL`.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def classical(name: str, *, threshold: float | None = None, **arguments: Any) ->
     ['rock']
     """
     if name not in CLASSICAL:
-        raise GtzanKerasError(f"classical model {name!r} is not known; choose one of {', '.join(CLASSICAL)}")
+        raise GtzanKerasError(f"model={name!r}: expected one of {', '.join(CLASSICAL)}")
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -96,7 +95,7 @@ def classical(name: str, *, threshold: float | None = None, **arguments: Any) ->
 
 @dataclass(frozen=True)
 class _Kept:
-    """Names the columns that the correlation filter keeps; ColumnTransformer calls it when fitted."""
+    """Return the columns that the correlation filter keeps; ColumnTransformer calls it when fitted."""
 
     threshold: float
 

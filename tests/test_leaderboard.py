@@ -1,156 +1,150 @@
 """The table of all recipes."""
 
-import json
+# ruff: noqa: RUF001 - intervals are written with an en dash
 import re
 
 import pytest
 
-from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments import PROTOCOLS, RECIPES
-from gtzan_keras.report.leaderboard import leaderboard, results_table
+from gtzan_keras.experiments import RECIPES
+from gtzan_keras.report.leaderboard import COLUMNS, ON_FAULT_FILTERED, leaderboard, measured, results_table
+from tests.made_results import answers, put, put_recipe
+
+FEWER = ["at most 2 epochs in place of 50"]
 
 
-def summary(recipe, protocol, value, **changed):
-    score = {"value": value, "low": value - 0.05, "high": value + 0.05}
-    scores = dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), score)
-    return {
-        "format": 1,
-        "recipe": recipe,
-        "protocol": protocol,
-        "split": "70/15/15",
-        "leaky": False,
-        "data": "GTZAN",
-        "data_tracks": 999,
-        "tracks": 150,
-        "seeds": 3,
-        "deviations": [],
-        "scores": scores,
-        "segments": None,
-        "date": "2026-01-01",
-        "command": f"gtzan-keras run {recipe}",
-        "seconds": 1.0,
-        **changed,
-    }
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("reports")
+    for seed in range(3):
+        put_recipe(root, "malvezzi/basic-cnn", "published", 8, seed)
+    put_recipe(root, "malvezzi/basic-cnn", "fault-filtered", 5, departures=["of another spec", *FEWER])
+    put_recipe(root, "uncu/scratch-cnn", "published", 9, tracks=cut(9), split__leaky=True)
+    put_recipe(root, "uncu/scratch-cnn", "random", 6, data__name="demo set")
+    put_recipe(root, "arrigo/18", "fault-filtered", 3, departures=["random weights in place of coco", *FEWER])
+    put_recipe(root, "arrigo/01", "published", 7, departures=FEWER)
+    put(root / "own", name="a run of my own")
+    return root
 
 
-def put(folder, content):
-    path = folder / content["recipe"] / content["protocol"] / "summary.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(content))
+def cut(right):
+    """Tracks of ten segments each, of which seven were predicted correctly."""
+    return answers(right).assign(segments=10, segments_right=7)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    deviation = {"deviations": ["at most 2 epochs in place of 50"]}
-    for content in (
-        summary("malvezzi/basic-cnn", "published", 0.8),
-        summary("malvezzi/basic-cnn", "fault-filtered", 0.5, split="fault-filtered", **deviation),
-        summary("uncu/scratch-cnn", "published", 0.9, leaky=True),
-    ):
-        put(tmp_path, content)
-    return tmp_path
+@pytest.fixture(scope="module")
+def pages(folder):
+    return [path.read_text("utf-8") for path in leaderboard(folder)]
 
 
 def rows_of(text):
-    return {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    lines = [line for line in text.splitlines() if line.startswith("| `") and "/" in line.split("`")[1]]
+    return {
+        line.split("`")[1]: [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[::-1]
+    }
 
 
-def test_every_recipe_has_a_row_with_its_published_figure(folder):
-    text = leaderboard(folder)[0].read_text()
-    rows = rows_of(text)
+def test_every_recipe_has_a_row_with_its_published_figure(pages):
+    rows = rows_of(pages[0])
     assert set(RECIPES) <= set(rows)
-    assert "accuracy 92.5 % (test)" in rows["malvezzi/basic-cnn"]
+    assert rows["malvezzi/basic-cnn"][2] == "accuracy 92.5 % (test)"
 
 
-def test_a_figure_stands_in_its_column_with_interval_and_seeds(folder):
-    cells = [
-        cell.strip() for cell in rows_of(leaderboard(folder)[0].read_text())["malvezzi/basic-cnn"].split("|")
-    ]
-    columns = dict(zip(PROTOCOLS, cells[4:], strict=False))
-    assert columns["published"] == "80.0 % (75.0 to 85.0), 3 seeds"
-    assert columns["artist"] == "not run: no computer time yet"
-    assert columns["fault-filtered"] == "50.0 % (45.0 to 55.0), 3 seeds [1]"
+def test_our_own_recipes_come_first(pages):
+    names = [line.split("`")[1] for line in pages[0].splitlines() if line.startswith("| `")]
+    assert names[0] == "baseline/cnn"
 
 
-def test_a_random_split_of_tracks_is_the_random_column_too(folder):
-    table = results_table(folder, ["malvezzi/basic-cnn", "uncu/scratch-cnn"])
-    assert table.loc["malvezzi/basic-cnn", "random tracks"].startswith("80.0 %")
-    assert table.loc["uncu/scratch-cnn", "random tracks"] == "not run: no computer time yet"
+def test_a_figure_has_the_interval_over_artists_first_then_over_tracks_and_its_seeds(pages):
+    cell = rows_of(pages[0])["malvezzi/basic-cnn"][3]
+    assert re.fullmatch(r"80\.0 % \([\d.–]+ % over artists; [\d.–]+ % over tracks\), 3 seeds", cell)
+    assert rows_of(pages[0])["malvezzi/basic-cnn"][4] == "not run"
 
 
-def test_a_leak_carries_the_word(folder):
-    assert results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same protocol"].startswith("leaky: ")
+def test_departures_are_footnotes_numbered_in_reading_order(pages):
+    text, page = pages
+    assert rows_of(text)["malvezzi/basic-cnn"][5].endswith("1 seed [1] [2]")
+    assert rows_of(text)["arrigo/01"][3].endswith("[2]")
+    assert (
+        text.index("1. of another spec") < text.index("2. at most 2 epochs") < text.index("3. random weights")
+    )
+    assert [note in page for note in ('id="note1">of another spec', 'href="#note1"')] == [True, True]
 
 
-def test_a_figure_published_by_segment_is_shown_by_segment(folder):
-    path = folder / "uncu/scratch-cnn/published/summary.json"
-    content = json.loads(path.read_text())
-    content["segments"] = {"count": 99, "value": 0.7, "low": 0.6, "high": 0.8}
-    path.write_text(json.dumps(content))
-    cell = results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same protocol"]
-    assert cell == "leaky: 70.0 % (60.0 to 80.0), 3 seeds"
+def test_no_column_repeats_another(pages):
+    assert (
+        pages[0].count("| recipe | what | published | same split, ours | artist-grouped folds, ours |") == 2
+    )
+    assert "not published" in rows_of(pages[0])["baseline/cnn"][3]
 
 
-def test_other_data_than_gtzan_is_named_in_the_cell(folder):
-    path = folder / "malvezzi/basic-cnn/published/summary.json"
-    path.write_text(path.read_text().replace('"GTZAN"', '"demo set"'))
-    assert results_table(folder, ["malvezzi/basic-cnn"]).iloc[0]["same protocol"].endswith("demo set")
+def test_random_tracks_are_shown_below_a_leaky_figure(folder):
+    leaky, random = (
+        results_table(folder, ["uncu/scratch-cnn"]).iloc[0]["same split"].split("; random tracks: ")
+    )
+    assert leaky.startswith("leaky: 70.0 %")  # by segment, as published
+    assert random.startswith("60.0 %")
+    assert random.endswith("1 seed, demo set, 999 tracks")
 
 
-def test_the_commands_say_how_many_tracks_the_data_had(folder):
-    text, page = (path.read_text() for path in leaderboard(folder))
-    assert text.count("| GTZAN, 999 tracks | 70/15/15") == 2
-    assert page.count("<td>GTZAN, 999 tracks</td>") == 3
+def test_another_metric_than_the_published_one_is_by_track(folder):
+    cell = results_table(folder, ["uncu/scratch-cnn"], "accuracy").iloc[0]["same split"]
+    assert cell.startswith("leaky: 90.0 %")
+    assert "macro precision" in rows_of(leaderboard(folder)[0].read_text("utf-8"))["arrigo/01"][1]
 
 
-def test_what_needs_weights_says_so(folder):
-    assert "not run: COCO weights not available" in rows_of(leaderboard(folder)[0].read_text())["arrigo/18"]
+def test_rows_from_random_weights_are_a_group_of_their_own(pages):
+    text = pages[0]
+    main, own = text.split("## From random weights")
+    assert rows_of(main)["arrigo/18"][5] == "not run: needs COCO weights"
+    assert list(rows_of(own)) == ["arrigo/18"]
+    assert rows_of(own)["arrigo/18"][5].endswith("[3] [2]")
+
+
+def test_published_fault_filtered_systems_are_rows(pages):
+    text, page = pages
+    for what, value, where in ON_FAULT_FILTERED:
+        assert (
+            f"| {what} | published system, {where} | accuracy {100 * value:.1f}\u00a0% (fault-filtered) |"
+            in text
+        )
+    assert "M2D-AS" in page
+
+
+def test_only_accuracies_on_ten_genres_are_ranked(pages):
+    def values(name):
+        row = pages[1].split(f"<code>{name}</code>")[1].split("</tr>")[0]
+        return re.findall(r'<td data-value="([\d.]+)"', row)
+
+    assert values("malvezzi/basic-cnn") == ["0.925", "0.8", "0.5"]
+    assert values("arrigo/01") == values("uncu/scratch-cnn") == []
+
+
+def test_results_table_gives_departures_in_words(folder):
+    table = results_table(folder, ["malvezzi/basic-cnn"])
+    assert list(table.columns) == ["published", *COLUMNS]
+    assert table.iloc[0]["fault-filtered"].endswith(f"[of another spec; {FEWER[0]}]")
 
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.pretrained])
-def test_every_recipe_that_starts_from_weights_says_that_they_are_not_there(tmp_path, name):
+def test_every_recipe_that_needs_weights_says_so(tmp_path, name):
     cells = results_table(tmp_path, [name]).iloc[0].drop("published")
-    assert all(
-        re.fullmatch("not run: (ImageNet|COCO|AudioSet) weights not available", cell) for cell in cells
-    )
+    assert all(re.fullmatch("not run: needs (ImageNet|COCO|AudioSet|.*) weights", cell) for cell in cells)
 
 
-def test_a_run_with_random_weights_stands_in_its_column_with_what_it_did_otherwise(tmp_path):
-    put(tmp_path, summary("arrigo/18", "fault-filtered", 0.3, deviations=["random weights in place of coco"]))
-    row = rows_of(leaderboard(tmp_path)[0].read_text())["arrigo/18"]
-    assert "30.0 % (25.0 to 35.0), 3 seeds [1]" in row
-    assert row.count("not run: COCO weights not available") == 3
+def test_measured_has_the_intervals_over_artists(folder):
+    table = measured(folder, ["malvezzi/basic-cnn"])
+    assert table["split"].tolist() == ["same split", "fault-filtered"]
+    assert table["accuracy"].tolist() == pytest.approx([0.8, 0.5])
+    assert table["seeds"].tolist() == [3, 1]
+    assert (table["low"] <= table["accuracy"]).all()
 
 
-def test_an_ensemble_is_counted_by_its_members_and_never_called_a_seed(tmp_path):
-    put(tmp_path, summary("baseline/ensemble", "fault-filtered", 0.6, seeds=1, members=5))
-    text, page = (path.read_text() for path in leaderboard(tmp_path))
-    assert "60.0 % (55.0 to 65.0), ensemble of 5" in rows_of(text)["baseline/ensemble"]
-    assert "ensemble of 5" in page
-    assert "1 seed" not in text + page
+def test_commands_and_other_runs_are_listed(pages):
+    text, page = pages
+    assert "| GTZAN, 999 tracks | 70/15/15 | 3 seeds |" in text
+    assert "| a run of my own | GTZAN, 999 tracks | 70/15/15 | 70.0\u00a0% (test) |" in text
+    assert "a run of my own" in page
 
 
-def test_the_page_of_every_seed_is_linked(folder):
-    seeds = [folder / "malvezzi/basic-cnn/published" / f"seed{seed}" for seed in (0, 2)]
-    for seed in seeds:
-        seed.mkdir()
-        (seed / "index.html").write_text("a page")
-    page = leaderboard(folder)[1].read_text()
-    for seed in seeds:
-        assert f'href="{(seed / "index.html").relative_to(folder)}"' in page
-
-
-def test_arrigos_rows_show_macro_precision(folder):
-    assert results_table(folder, ["arrigo/18"]).iloc[0]["published"] == "macro precision 80.3 % (test)"
-
-
-def test_the_page_is_complete_in_itself(folder):
-    page = leaderboard(folder)[1].read_text()
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
-    assert page.count("<tr>") >= len(RECIPES)
-
-
-def test_what_is_no_summary_is_named(tmp_path):
-    (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(GtzanKerasError, match=re.escape(str(tmp_path / "summary.json"))):
-        leaderboard(tmp_path)
+def test_the_page_is_complete_in_itself(pages):
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", pages[1])

@@ -1,8 +1,7 @@
-"""The table of all recipes: published figures and ours side by side, under every split."""
+"""The table of all recipes: published figures and ours next to each other, under every split."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,20 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
+from gtzan_keras.report.page import (
+    Group,
+    check_ours,
+    find_groups,
+    interval,
+    page_path,
+    percent,
+    render,
+    report_run,
+    write_page,
+    write_pages,
+)
+from gtzan_keras.tracks.catalogue import GENRES
+from gtzan_keras.training.results import RESULT
 
 __all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "report_all", "results_table"]
 
@@ -32,67 +45,89 @@ ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
     ("CNN from scratch", 0.541, "ISMIR 2021 tutorial"),
     ("MFCC and SVM", 0.534, "sklearn-audio-transfer-learning"),
 )
-"""Accuracies published on the fault-filtered test part: what, how much, where. All but the last two
-learned from other data first."""
+"""Accuracies published on the fault-filtered test part: what, how much, where. All but the last two were
+trained on other data first."""
 
-SOURCES: Mapping[str, str] = {
-    "malvezzi": "Malvezzi",
-    "zhang": "Zhang 2025",
-    "feature-cnn": "Feature 1-D CNN report",
-    "uncu": "Uncu",
-    "arrigo": "Arrigo 2025",
-    "baseline": "Ours",
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "same split": ("published", "random"),
+    "artist-grouped folds": ("artist",),
+    "fault-filtered": ("fault-filtered",),
 }
-
+"""Our columns, and the protocols in each. A leaky recipe on random tracks is shown below the leaky figure."""
 
 USUAL_DATA = ("GTZAN", "features_30_sec.csv")
-"""Data that a cell does not name; on all others the figure says which."""
+"""Data that a cell does not name."""
 
 NAMES: Mapping[str, str] = {"imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet"}
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One figure, or why there is none."""
+class Figure:
+    """One figure of a cell: a group of runs, and its score."""
 
-    reason: str = ""
-    summary: Mapping[str, Any] | None = None
-    score: Mapping[str, float] | None = None
+    group: Group
+    metric: str
+    label: str = ""
 
     @property
-    def value(self) -> float:
-        """For sorting: nothing comes after everything."""
-        return self.score["value"] if self.score else -1.0
+    def score(self) -> Mapping[str, Any]:
+        """`value`, `artists` and `tracks`; of segments where the source counts them."""
+        if self.metric == "segments":
+            part = self.group.scores["segments"]
+            return {"value": part["value"], "artists": None, "tracks": part}
+        return self.group.score(self.metric)
+
+    @property
+    def text(self) -> str:
+        """The figure with its intervals, the one over artists first."""
+        score, group = self.score, self.group
+        spans = [f"{interval(score[unit])} over {unit}" for unit in ("artists", "tracks") if score[unit]]
+        data = "" if group.first["data"]["name"] in USUAL_DATA else f", {group.data}"
+        words = f"{percent(score['value'])} ({'; '.join(spans)}), {group.runs}{data}"
+        leaky = "leaky: " if group.leaky else ""
+        return (f"{self.label}: " if self.label else "") + leaky + words.replace("\u00a0", " ")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe."""
+    """One recipe: its published figure and ours, a list of figures for each of `COLUMNS`."""
 
     recipe: Recipe
     metric: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, Sequence[Figure]]
 
     @property
     def published(self) -> str:
         """The source's figure in words."""
-        return str(self.recipe.published[0]) if self.recipe.published else "no figure"
+        none = "our own" if self.recipe.source == "ours" else "no figure"
+        return str(self.recipe.published[0]) if self.recipe.published else none
 
     @property
-    def unit(self) -> str:
-        """What the figures are, where they are not accuracies by track."""
-        metric = " (macro precision)" if self.metric == "macro_precision" else ""
-        return metric + (" (by segment)" if _is_by_segment(self.recipe) else "")
+    def badges(self) -> list[str]:
+        """What keeps the row's figures from being compared with accuracies on ten genres."""
+        found = [self.metric.replace("_", " ")] if self.metric not in ("accuracy", "segments") else []
+        found += ["by segment"] if self.metric == "segments" else []
+        return found + ([f"{len(GENRES) - len(self.recipe.without)} genres"] if self.recipe.without else [])
+
+    def reason(self, column: str) -> str:
+        """Return why a cell is empty."""
+        if column == "same split" and self.recipe.split == "fault-filtered":
+            return "not published"
+        return (
+            f"not run: needs {NAMES[self.recipe.pretrained]} weights" if self.recipe.pretrained else "not run"
+        )
 
 
-def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write ``README.md`` and ``index.html`` from all summaries and runs below a folder.
+def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:
+    """Write ``README.md`` and ``index.html`` from all results below a folder.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Holds ``<recipe>/<protocol>/summary.json`` as `gtzan_keras.experiments.runner` leaves them, and
-        runs of `gtzan-keras train`, which are listed below the table.
+        Contains ``<recipe>/<protocol>/seed<n>`` as `gtzan_keras.experiments.run` writes them, and runs of
+        `gtzan-keras train`, which are listed below the table.
+    groups : sequence of Group, optional
+        From `gtzan_keras.report.page.find_groups`; read when not given.
 
     Returns
     -------
@@ -102,7 +137,7 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     Raises
     ------
     GtzanKerasError
-        A summary can not be read.
+        A result cannot be read, or there is a ``README.md`` or ``index.html`` that we did not write.
 
     Examples
     --------
@@ -111,48 +146,63 @@ def leaderboard(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     >>> [path.name for path in leaderboard(tempfile.mkdtemp())]
     ['README.md', 'index.html']
     """
-    from gtzan_keras.report.page import list_runs, render, replace_file
-
     folder = Path(folder)
-    summaries = _summaries(folder)
-    rows = [_row(recipe, summaries) for recipe in RECIPES.values()]
-    found = [cell.summary for row in rows for cell in row.cells.values() if cell.summary]
-    # One summary may stand in two columns.
-    shown = list({(summary["recipe"], summary["protocol"]): summary for summary in found}.values())
-    html = render(
-        "leaderboard.html.j2",
-        rows=rows,
-        protocols=PROTOCOLS,
-        reference=ON_FAULT_FILTERED,
-        usual=USUAL_DATA,
-        summaries=shown,
-        runs=[run for run in list_runs(folder) if "recipe" not in run["result"]],
-        notes=_notes(shown),
-    )
-    text = _markdown(rows, shown)
+    readme, index = folder / "README.md", folder / "index.html"
+    for path in (readme, index):
+        check_ours(path)
+    groups = find_groups(folder) if groups is None else groups
+    ours = [group for group in groups if group.recipe and group.scores]
+    rows = _rows([group for group in ours if not group.random_weights])
+    random = [row for row in _rows([g for g in ours if g.random_weights]) if any(row.cells.values())]
+    figures = [f for row in [*rows, *random] for cell in row.cells.values() for f in cell]
+    notes: dict[str, int] = {}
+    for figure in figures:  # numbered in reading order
+        for text in figure.group.departures:
+            notes.setdefault(text, len(notes) + 1)
+
+    def link(group: Group) -> str:
+        """Return the address of a group's page, or "" where there is none."""
+        path = page_path(folder, group)
+        part = f"#{group.protocol}" if group.recipe else ""
+        return quote(path.relative_to(folder).as_posix()) + part if path.is_file() else ""
+
+    context: dict[str, Any] = {
+        "rows": rows,
+        "random": random,
+        "columns": list(COLUMNS),
+        "reference": ON_FAULT_FILTERED,
+        "notes": notes,
+        "link": link,
+        "usual": USUAL_DATA,
+        "groups": ours,
+        "runs": [group for group in groups if not group.recipe],
+        "title": "Published and measured",
+    }
     return (
-        replace_file(folder / "README.md", text.encode()),
-        replace_file(folder / "index.html", html.encode()),
+        write_page(readme, render("leaderboard.md.j2", **context)),
+        write_page(index, render("leaderboard.html.j2", **context)),
     )
 
 
-def report_all(folder: str | os.PathLike[str]) -> Path:
-    """Write the pages of all runs below a folder anew, and the page that lists them.
+def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
+    """Write the pages of all results below a folder, and the leaderboard.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        One run's folder, or one with runs below it.
+        One run's folder, or one with results below it.
+    only : str, optional
+        A recipe: write its page and the leaderboard, no other page.
 
     Returns
     -------
     Path
-        The run's page, the leaderboard where a recipe was run, else the list of runs.
+        The run's page, the recipe's page, or the leaderboard.
 
     Raises
     ------
     GtzanKerasError
-        There is no run, or what one left can not be read.
+        There is no result, one cannot be read, or a file is in the way that we did not write.
 
     Examples
     --------
@@ -160,68 +210,76 @@ def report_all(folder: str | os.PathLike[str]) -> Path:
     >>> report_all("reports")  # doctest: +SKIP
     PosixPath('reports/index.html')
     """
-    from gtzan_keras.report.page import SCORES, index_page, report_scores, run_page
-
     folder = Path(folder)
-    for name, write in (("result.json", run_page), (SCORES, report_scores)):
-        if (folder / name).is_file():
-            return write(folder)
-        for path in sorted(folder.rglob(name)):
-            write(path.parent)
-    return leaderboard(folder)[1] if any(folder.rglob("summary.json")) else index_page(folder)
+    if (folder / RESULT).is_file():
+        return report_run(folder)
+    groups = find_groups(folder)
+    if not groups:
+        raise GtzanKerasError(
+            f"{folder}: no {RESULT} in any folder below; name a folder that `gtzan-keras run` or "
+            "`gtzan-keras train` wrote to"
+        )
+    for name in ("README.md", "index.html"):
+        check_ours(folder / name)
+    pages = write_pages(folder, groups, only)
+    index = leaderboard(folder, groups)[1]
+    return pages[only] if only else index
 
 
 def results_table(
     folder: str | os.PathLike[str], names: Iterable[str] | None = None, metric: str | None = None
 ) -> pd.DataFrame:
-    """Published figures and ours from the summaries below a folder, as a table.
+    """Return published figures and ours from the results below a folder.
 
     Parameters
     ----------
     folder : str or os.PathLike
         As for `leaderboard`.
     names : iterable of str, optional
-        Recipes; all when left out.
+        Recipes; all by default.
     metric : str, optional
-        ``accuracy``, ``macro_precision``, ...; when left out, each recipe's published one.
+        ``accuracy``, ``macro_precision``, ``macro_recall`` or ``macro_f1``, by track; by default each
+        recipe's published one.
 
     Returns
     -------
     pd.DataFrame
-        Indexed by recipe: ``published``, then a column for each of `PROTOCOLS`, as text with
-        interval and seeds; ``not run`` and why where there is nothing.
+        Indexed by recipe: ``published``, then our columns as text with intervals, seeds, and what departs
+        from the recipe; ``not run`` and why where there is nothing.
 
     Examples
     --------
     >>> import tempfile
     >>> from gtzan_keras.report.leaderboard import results_table
-    >>> results_table(tempfile.mkdtemp(), ["zhang/cnn"]).loc["zhang/cnn", "published"]
-    'accuracy 62.5 % (test)'
+    >>> results_table(tempfile.mkdtemp(), ["zhang/cnn"]).loc["zhang/cnn"].tolist()
+    ['accuracy 62.5 % (test)', 'not run', 'not run', 'not run']
     """
-    summaries = _summaries(Path(folder))
-    rows = {}
-    for name in RECIPES if names is None else names:
-        row = _row(find(name), summaries, metric)
-        cells = {label: _cell(row.cells[protocol], {}) for protocol, label in PROTOCOLS.items()}
-        rows[name] = {"published": row.published, **cells}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+    groups = [group for group in find_groups(folder) if group.recipe and group.scores]
+    table = {}
+    for row in _rows(groups, None if names is None else [find(name) for name in names], metric):
+        cells = {
+            column: "; ".join(map(_in_full, row.cells[column])) or row.reason(column) for column in COLUMNS
+        }
+        table[row.recipe.name] = {"published": row.published, **cells}
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("recipe")
 
 
 def measured(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> pd.DataFrame:
-    """Our accuracies from the summaries below a folder, in the columns that `plots.leakage_ladder` draws.
+    """Return our accuracies from the results below a folder, as `plots.leakage_ladder` takes them.
 
     Parameters
     ----------
     folder : str or os.PathLike
         As for `leaderboard`.
     names : iterable of str, optional
-        Recipes; all when left out.
+        Recipes; all by default.
 
     Returns
     -------
     pd.DataFrame
         ``model`` (the recipe), ``split`` (in the words of `PROTOCOLS`), ``accuracy``, ``low``, ``high``
-        [0..1], ``seeds``, ``data``, ``leaky``; in order of honesty, no row where nothing was run.
+        (over artists where they are known) [0..1], ``seeds``, ``data``, ``leaky``, ``departures``; the
+        strictest split last, no row where nothing was run.
 
     Examples
     --------
@@ -230,150 +288,63 @@ def measured(folder: str | os.PathLike[str], names: Iterable[str] | None = None)
     >>> measured(tempfile.mkdtemp()).empty
     True
     """
-    found = _summaries(Path(folder))
+    wanted = list(RECIPES) if names is None else [find(name).name for name in names]
+    found = {(g.protocol, g.recipe): g for g in find_groups(folder) if g.recipe in wanted and g.scores}
     rows = []
     for protocol, label in PROTOCOLS.items():
-        for name in RECIPES if names is None else names:
-            if (summary := found.get((find(name).name, protocol))) is not None:
-                score = summary["scores"]["accuracy"]
-                facts = [summary["seeds"], summary["data"], summary["leaky"]]
-                rows.append([name, label, score["value"], score["low"], score["high"], *facts])
-    columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky"]
+        for group in (found[protocol, name] for name in wanted if (protocol, name) in found):
+            score = group.score("accuracy")
+            ends = score["artists"] or score["tracks"]
+            facts = [
+                len(group.results),
+                group.first["data"]["name"],
+                group.leaky,
+                "; ".join(group.departures),
+            ]
+            rows.append([group.recipe, label, score["value"], ends["low"], ends["high"], *facts])
+    columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky", "departures"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _summaries(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every summary below a folder, by recipe and protocol."""
-    found = {}
-    for path in sorted(folder.glob("**/summary.json")):
-        try:
-            summary = json.loads(path.read_text("utf-8"))
-            pages = [path.parent / f"seed{seed}" / "index.html" for seed in range(summary["seeds"])]
-            links = [quote(page.relative_to(folder).as_posix()) for page in pages if page.is_file()]
-            found[summary["recipe"], summary["protocol"]] = {
-                **summary,
-                "runs": seeds_in_words(summary),
-                "of": data_in_words(summary),
-                "pages": links,
-                "link": (links or [quote(path.relative_to(folder).as_posix())])[0],
-            }
-        except (ValueError, KeyError) as error:
-            raise GtzanKerasError(f"{path}: no summary of `gtzan-keras run` ({error!r})") from error
-    return found
+def figures_of(recipe: Recipe, groups: Iterable[Group], metric: str | None = None) -> list[Figure]:
+    """Return the figures of one recipe, in the order of the protocols.
 
-
-def _row(
-    recipe: Recipe, summaries: Mapping[tuple[str, str], Mapping[str, Any]], metric: str | None = None
-) -> Row:
-    metric = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
-    cells = {}
-    for protocol in PROTOCOLS:
-        summary = summaries.get((recipe.name, protocol_of(recipe, protocol)))
-        if summary is not None:
-            by_segment = summary["segments"] if _is_by_segment(recipe) else None
-            cells[protocol] = Cell(summary=summary, score=by_segment or summary["scores"][metric])
-        elif recipe.pretrained:
-            cells[protocol] = Cell(f"not run: {NAMES[recipe.pretrained]} weights not available")
-        else:
-            cells[protocol] = Cell("not run: no computer time yet")
-    return Row(recipe, metric, cells)
-
-
-def seeds_in_words(summary: Mapping[str, Any]) -> str:
-    """How many runs a figure rests on."""
-    if "members" in summary:
-        return f"ensemble of {summary['members']}"
-    return "1 seed" if summary["seeds"] == 1 else f"{summary['seeds']} seeds"
-
-
-def data_in_words(summary: Mapping[str, Any]) -> str:
-    """The data, and how many tracks of it were there where its name does not say so."""
-    name = summary["data"]
-    return name if "tracks" in name else f"{name}, {summary['data_tracks']} tracks"
-
-
-def _is_by_segment(recipe: Recipe) -> bool:
-    """Whether the published figure counts segments, not tracks."""
-    return any("segments" in figure.part for figure in recipe.published[:1])
-
-
-def _notes(summaries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Numbers of the footnotes: every way in which a run is not what its recipe says."""
-    found: dict[str, int] = {}
-    for summary in summaries:
-        for deviation in summary["deviations"]:
-            found.setdefault(deviation, len(found) + 1)
-    return found
-
-
-def _markdown(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> str:
-    notes = _notes(summaries)
-    lines = [
-        "# Published and measured",
-        "",
-        "Accuracy on test tracks (macro precision where the row says so), mean over seeds, with its 95 %",
-        "bootstrap interval over tracks. *Published* figures are the sources'; all others were run with the",
-        "commands below. The further right a column, the less the test set shares with the training set.",
-        "",
-    ]
-    for prefix, source in SOURCES.items():
-        own = [row for row in rows if row.recipe.name.split("/")[0] == prefix]
-        if not own:
-            continue
-        lines += [
-            f"## {source}",
-            "",
-            f"| recipe | what | published | {' | '.join(f'{p}, ours' for p in PROTOCOLS.values())} |",
-            "| --- | --- | --- |" + " --- |" * len(PROTOCOLS),
-        ]
-        for row in own:
-            what = f"{row.recipe.title}{row.unit}"
-            cells = [_cell(row.cells[protocol], notes) for protocol in PROTOCOLS]
-            lines.append(f"| {' | '.join([f'`{row.recipe.name}`', what, row.published, *cells])} |")
-        lines.append("")
-    if notes:
-        lines += ["Differences from the recipe:", ""]
-        lines += [f"{number}. {text}" for text, number in notes.items()] + [""]
-    lines += [
-        "## Published on the fault-filtered split",
-        "",
-        "| what | accuracy | published in |",
-        "| --- | --- | --- |",
-        *(f"| {what} | {100 * value:.1f} % | {where} |" for what, value, where in ON_FAULT_FILTERED),
-        "",
-    ]
-    if summaries:
-        lines += [
-            "## Commands",
-            "",
-            "| command | data | split | runs | date |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        lines += [
-            f"| `{s['command']}` | {s['of']} | {s['split']}{' (leaky)' if s['leaky'] else ''} "
-            f"| {s['runs']} | {s['date']} |"
-            for s in summaries
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(cell: Cell, notes: Mapping[str, int]) -> str:
-    if cell.summary is None or cell.score is None:
-        return cell.reason
-    summary, score = cell.summary, cell.score
-    marks = ", ".join(f"[{notes[text]}]" for text in summary["deviations"] if text in notes)
-    leaky = "leaky: " if summary["leaky"] else ""
-    data = "" if summary["data"] in USUAL_DATA else f", {summary['data']}"
-    return f"{leaky}{in_percent(score)}, {summary['runs']}{data} {marks}".rstrip()
-
-
-def in_percent(score: Mapping[str, float]) -> str:
-    """A score with its interval as text.
-
-    Examples
-    --------
-    >>> from gtzan_keras.report.leaderboard import in_percent
-    >>> in_percent({"value": 0.63, "low": 0.578, "high": 0.679})
-    '63.0 % (57.8 to 67.9)'
+    The metric is the source's (by segment where it counts segments), or `metric`, by track.
     """
-    return f"{100 * score['value']:.1f} % ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
+    chosen = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
+    by_segment = metric is None and any("segments" in figure.part for figure in recipe.published[:1])
+    own = {group.protocol: group for group in groups if group.recipe == recipe.name}
+    return [
+        Figure(
+            own[protocol],
+            "segments" if by_segment and own[protocol].scores.get("segments") else chosen,
+            PROTOCOLS[protocol] if protocol == "random" else "",
+        )
+        for protocol in PROTOCOLS
+        if protocol in own and protocol_of(recipe, protocol) == protocol
+    ]
+
+
+def _rows(
+    groups: Sequence[Group], recipes: Iterable[Recipe] | None = None, metric: str | None = None
+) -> list[Row]:
+    """Return a row for each recipe; our own ones first."""
+    if recipes is None:
+        recipes = sorted(RECIPES.values(), key=lambda recipe: recipe.source != "ours")
+    rows = []
+    for recipe in recipes:
+        figures = figures_of(recipe, groups, metric)
+        published = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
+        by_segment = any(figure.metric == "segments" for figure in figures)
+        cells = {
+            column: [figure for figure in figures if figure.group.protocol in protocols]
+            for column, protocols in COLUMNS.items()
+        }
+        rows.append(Row(recipe, "segments" if by_segment else published, cells))
+    return rows
+
+
+def _in_full(figure: Figure) -> str:
+    """Return a figure with what departs from the recipe in words."""
+    departures = "; ".join(figure.group.departures)
+    return figure.text + (f" [{departures}]" if departures else "")

@@ -1,18 +1,19 @@
-"""The page of a run, or of several put together, and the list of all runs: one HTML file each.
+"""Pages of results: one for each recipe, with all its protocols and seeds, and one for each other run.
 
-A page is complete in itself: it embeds its figures and its style, loads nothing from elsewhere and
-runs no script, so that it can be mailed, archived and opened years later.
+A page is one HTML file that embeds its figures and its style, loads nothing from elsewhere and runs no
+script, so it can be mailed, archived and opened years later. Everything on it is read from the folders of
+results; see `gtzan_keras.training.results`.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import os
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,159 +21,242 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments import PROTOCOLS, RECIPES, changes
+from gtzan_keras.store.files import replacing
+from gtzan_keras.training.results import HISTORY, RESULT, read_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gtzan_keras.training.run import Run
 
-__all__ = ["figures", "index_page", "report_run", "report_scores", "run_page", "write_figures"]
+__all__ = ["Group", "find_groups", "report_run", "write_page", "write_pages"]
 
-DPI = 120
+MARKER = "Written by gtzan-keras report, which overwrites changes."
+"""In every page that we write; a file without it is never replaced."""
+
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
-MISTAKES = 10
-"""So many mistakes are listed before the others are folded away."""
 
 CAPTIONS: Mapping[str, tuple[str, str]] = {
     "intervals": (
         "Scores with their 95 % intervals",
-        "How good is it, and how sure is that? A point is the score, the bar its 95 % interval; the "
-        "dashed line is what guessing gives.",
+        "A point is a score, the bar its 95 % interval; the dashed line is the accuracy of guessing.",
     ),
     "confusion_matrix": (
         "Confusion matrix",
-        "What is taken for what? A row is the true genre, a column what the model said. The diagonal "
-        "is right; a dark cell off the diagonal is a pair that the model mixes up.",
+        "A row is the true genre, a column the predicted one. The diagonal is correct; a dark cell off the "
+        "diagonal is a pair of genres that the model confuses.",
     ),
     "per_class": (
         "Precision, recall and F1 by genre",
-        "Which genres are easy? Precision: of the tracks given this name, how many deserve it. "
-        "Recall: of the tracks of this genre, how many were found. F1 balances the two. In brackets: "
-        "the number of tracks.",
+        "Precision: the share of tracks predicted as this genre that are of it. Recall: the share of this "
+        "genre's tracks that were found. F1 balances the two. In brackets: the number of tracks.",
     ),
     "reliability": (
         "Reliability diagram",
-        "Can its confidence be believed? A bar is the share of tracks that was right, among those it was "
-        "as sure of, with its 95 % interval; beneath is how many those are. Bars below the diagonal: it "
-        "was surer than it was right. The expected calibration error is the mean distance from the "
-        "diagonal, weighted by tracks.",
+        "A bar is the share of tracks predicted correctly among those with this confidence, with its 95 % "
+        "interval; below is their number. Bars under the diagonal: the model was too confident. The expected "
+        "calibration error is the mean distance from the diagonal, weighted by tracks.",
     ),
     "history": (
         "Training history",
-        "How did it learn? Where training goes on improving and validation does not, the model is "
-        "learning the tracks by heart. The weights kept are those of the best epoch.",
+        "If training improves while validation does not, the model memorises its training tracks. Bands are "
+        "the range over folds and seeds.",
     ),
     "grid": (
         "Grid search",
-        "What was tried? One cell a combination, by its validation loss; the model was then trained with "
-        "the best one. The test part was not looked at.",
+        "One cell per combination, by its validation loss; the model was then trained with the best one. The "
+        "test part was not used.",
     ),
-    "class_distribution": (
-        "Tracks by genre and part",
-        "What was it shown? The number of tracks of each genre, and how many of them went to each "
-        "part of the split.",
-    ),
+    "class_distribution": ("Tracks by genre and part", "The number of tracks of each genre in each part."),
     "examples": (
-        "One spectrogram of each genre",
-        "What does the model see? Time runs to the right, pitch upwards; the brighter, the louder.",
+        "One spectrogram per genre",
+        "What the model sees: time runs to the right, pitch upwards; brighter is louder.",
     ),
 }
-"""Figures of a page in their order: file stem -> alternative text, caption."""
-
-NUMBER = (int, float)
-LAYOUT: Mapping[str, Any] = {
-    "format": int,
-    "name": str,
-    "data": {
-        "name": str,
-        "tracks": int,
-        "genres": [str],
-        "refused": [{"track_id": str, "reason": str}],
-        "duplicates": [[str]],
-    },
-    "spec": {},
-    "split": {
-        "name": str,
-        "leaky": bool,
-        "train": int,
-        "validation": int,
-        "test": int,
-        "missing": [str],
-    },
-    "model": {"builder": str, "arguments": {}, "parameters": int},
-    "training": {"epochs": int, "best_epoch": int, "seed": int, "seconds": NUMBER},
-    "environment": {},
-    "date": str,
-    "command": str,
-    "scores": {},
-}
-"""What a `result.json` must hold: a type, `{field: ...}`, `[of each item]`, or a tuple of types."""
-
-SCORES_LAYOUT: Mapping[str, Any] = {
-    **{field: LAYOUT[field] for field in ("format", "name", "environment", "date", "command", "scores")},
-    "data": {"name": str, "tracks": int, "genres": [str]},
-    "split": {"name": str, "leaky": bool},
-    "model": {"builder": str, "arguments": {}},
-    "training": {},
-}
-"""What a `scores.json` must hold. It may have more of `LAYOUT`, and what it is put together from:
-`folds` or `members`, each item with `name`, `count`, `accuracy`, `macro_precision`, and perhaps `train`
-(tracks) and `page` (its folder, seen from this one)."""
-
-_INTERVAL = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
-_PIECE = {"name": str, "count": int, "accuracy": _INTERVAL, "macro_precision": _INTERVAL}
-SCORES = "scores.json"
-
-_SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-PART_LAYOUT: Mapping[str, Any] = {
-    **dict.fromkeys(_SCORES, _INTERVAL),
-    "loss": NUMBER,
-    "count": int,
-    "per_class": [{"genre": str, "precision": NUMBER, "recall": NUMBER, "f1": NUMBER, "support": int}],
-    "confusion_matrix": [[int]],
-    "segments": (dict, type(None)),
-    "tracks": [
-        {
-            "track_id": str,
-            "genre": str,
-            "predicted": str,
-            "artist": (str, type(None)),
-            "title": (str, type(None)),
-            "probabilities": [NUMBER],
-        }
-    ],
-}
-"""What each part of `scores` must hold, unless it is null or absent."""
-
-NEWER_LAYOUT: Mapping[str, Any] = {
-    "by_artist": {"count": int, **dict.fromkeys(_SCORES, _INTERVAL)},
-    "calibration": {
-        "ece": NUMBER,
-        "calibrated": {"low": NUMBER, "high": NUMBER},
-        "bins": [
-            {
-                "low": NUMBER,
-                "high": NUMBER,
-                "count": int,
-                "confidence": (*NUMBER, type(None)),
-                "accuracy": (*NUMBER, type(None)),
-            }
-        ],
-    },
-}
-"""What a part also holds; null means not known, and results of version 0.1 lack it."""
+"""Figures of a page in their order: alternative text and caption."""
 
 
-def report_run(run: Run) -> Path:
-    """Draw the figures of an evaluated run and write its page.
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one recipe under one protocol, or a single run of another kind.
 
     Parameters
     ----------
-    run : Run
-        One that `gtzan_keras.evaluate` has scored.
+    recipe : str
+        Its name, or "" where the run is not one of a recipe.
+    protocol : str
+        A key of `gtzan_keras.experiments.PROTOCOLS`, or "".
+    folders : tuple of Path
+        Of the results, one per seed.
+    results, tables : tuple
+        What `gtzan_keras.training.results.read_result` returns for each folder.
+    """
+
+    recipe: str
+    protocol: str
+    folders: tuple[Path, ...]
+    results: tuple[Mapping[str, Any], ...]
+    tables: tuple[pd.DataFrame, ...]
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The result of the first seed."""
+        return self.results[0]
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the split leaks."""
+        return any(result["split"]["leaky"] for result in self.results)
+
+    @property
+    def departures(self) -> list[str]:
+        """How any of the runs differs from the recipe."""
+        return list(dict.fromkeys(text for result in self.results for text in result.get("departures", ())))
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether a recipe with pretrained weights was run without them."""
+        return any(text.startswith("random weights") for text in self.departures)
+
+    @property
+    def runs(self) -> str:
+        """How many runs a figure rests on, in words."""
+        if "members" in self.first:
+            return f"ensemble of {len(self.first['members'])}"
+        return "1 seed" if len(self.results) == 1 else f"{len(self.results)} seeds"
+
+    @property
+    def data(self) -> str:
+        """The name of the data, with its number of tracks where the name does not give it."""
+        data = self.first["data"]
+        known = "tracks" in data["name"] or "tracks" not in data
+        return data["name"] if known else f"{data['name']}, {data['tracks']} tracks"
+
+    @cached_property
+    def part(self) -> str:
+        """The part that was scored: "test", or "validation" without one, or ""."""
+        return next((part for part in ("test", "validation") if self.first["scores"].get(part)), "")
+
+    @cached_property
+    def scores(self) -> Mapping[str, Any]:
+        """The scores of that part: as recorded for one run, or averaged over seeds."""
+        if len(self.results) == 1:
+            return self.first["scores"][self.part] if self.part else {}
+        from gtzan_keras.training.compare import across_seeds
+
+        found = across_seeds(list(zip(self.results, self.tables, strict=True)))
+        return {**found, "count": found["tracks"], **{k: found[k]["value"] for k in ("loss", "ece")}}
+
+    def score(self, metric: str) -> dict[str, Any]:
+        """Return ``value``, ``artists`` and ``tracks`` (95 % intervals over them, None if not known)."""
+        tracks, by_artist = self.scores[metric], self.scores.get("by_artist")
+        artists = by_artist[metric] if by_artist and metric in by_artist else None
+        return {"value": tracks["value"], "artists": artists, "tracks": tracks}
+
+
+def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
+    """Read all results below a folder.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Every folder with a ``result.json``, at any depth, is a result.
+
+    Returns
+    -------
+    list of Group
+        Recipes first, in their order and that of the protocols, then other runs by folder.
+
+    Raises
+    ------
+    GtzanKerasError
+        A result cannot be read, or two are of the same recipe, protocol and seed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.page import find_groups
+    >>> find_groups(tempfile.mkdtemp())
+    []
+    """
+    found: dict[tuple[str, str], dict[Any, tuple[Path, Any, Any]]] = {}
+    for path in sorted(Path(folder).rglob(RESULT)):
+        result, tracks = read_result(path.parent)
+        name, protocol = result.get("recipe", ""), result.get("protocol", "")
+        seeds = found.setdefault((name, protocol) if name in RECIPES else ("", str(path.parent)), {})
+        seed = result.get("seed", 0)
+        if seed in seeds:
+            raise GtzanKerasError(
+                f"{seeds[seed][0]} and {path.parent}: two results of {name}, {protocol}, seed {seed}; "
+                "expected one; move one of them to another folder"
+            )
+        seeds[seed] = (path.parent, result, tracks)
+    groups = [
+        Group(name, protocol if name else "", *map(tuple, zip(*seeds.values(), strict=True)))  # type: ignore[arg-type]
+        for (name, protocol), seeds in found.items()
+    ]
+    order, protocols = {name: i for i, name in enumerate(RECIPES)}, list(PROTOCOLS)
+    return sorted(
+        groups,
+        key=lambda g: (order[g.recipe], protocols.index(g.protocol)) if g.recipe else (len(order), 0),
+    )
+
+
+def write_pages(
+    folder: str | os.PathLike[str], groups: Sequence[Group], only: str | None = None
+) -> dict[str, Path]:
+    """Write ``folder/pages``: a page for each recipe, and one for each other run.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The folder of `find_groups`.
+    groups : sequence of Group
+        From `find_groups`.
+    only : str, optional
+        Write the page of this recipe, no other.
+
+    Returns
+    -------
+    dict of str to Path
+        The pages written, by recipe, or by the run's folder.
+
+    Raises
+    ------
+    GtzanKerasError
+        A page would replace a file that we did not write.
+    """
+    from tqdm import tqdm
+
+    by_page: dict[str, list[Group]] = {}
+    for group in groups:
+        by_page.setdefault(group.recipe or str(group.folders[0]), []).append(group)
+    chosen = {name: own for name, own in by_page.items() if only is None or name == only}
+    return {
+        name: write_page(page_path(folder, own[0]), _page(own, Path(folder), set(by_page)))
+        for name, own in tqdm(chosen.items(), desc="pages", disable=None)
+    }
+
+
+def page_path(folder: str | os.PathLike[str], group: Group) -> Path:
+    """Return where the page of a group is written."""
+    name = group.recipe or "run " + group.folders[0].relative_to(folder).as_posix()
+    return Path(folder) / "pages" / f"{name.replace('/', '-').replace(' ', '-')}.html"
+
+
+def report_run(run: str | os.PathLike[str] | Run, examples: bool = True) -> Path:
+    """Write the page of one run into its folder.
+
+    Parameters
+    ----------
+    run : Run, or its folder
+        One that `gtzan_keras.evaluate` has scored. Of a `Run`, which has a store, the page also shows the
+        parts of the split and a spectrogram of each genre.
+    examples : bool
+        Whether to show the spectrograms.
 
     Returns
     -------
@@ -182,482 +266,192 @@ def report_run(run: Run) -> Path:
     Raises
     ------
     GtzanKerasError
-        The run has no ``result.json`` yet.
+        The run has no result yet, or there is an ``index.html`` that we did not write.
 
     Examples
     --------
     >>> from gtzan_keras.report.page import report_run
-    >>> report_run(run)  # doctest: +SKIP
+    >>> report_run("reports/my-run")  # doctest: +SKIP
     PosixPath('reports/my-run/index.html')
     """
+    folder = Path(run) if isinstance(run, (str, os.PathLike)) else run.folder
+    result, tracks = read_result(folder)
+    extra = {} if isinstance(run, (str, os.PathLike)) else _store_figures(run, examples)
+    group = Group("", "", (folder,), (result,), (tracks,))
+    return write_page(folder / "index.html", _page([group], None, set(), extra))
+
+
+def _store_figures(run: Run, examples: bool) -> dict[str, Figure]:
+    from gtzan_keras.audio.spectrogram import SpectrogramSpec
+    from gtzan_keras.report import plots
+
     store = run.store
-    part_of: dict[str, str] = {}
-    for part, ids in run.split.parts().items():
-        for track_id in {sample.partition("#")[0] for sample in ids}:
-            part_of[track_id] = f"{part_of[track_id]} and {part}" if track_id in part_of else part
-    part_of |= dict.fromkeys(store.refused, "left out")
-    tracks = store.tracks[["track_id", "genre"]].assign(
-        part=[part_of.get(track_id, "left out") for track_id in store.tracks["track_id"]]
-    )
-    examples = {
-        genre: store.read([np.flatnonzero(store.genre == genre)[0]])[0]
-        for genre in store.genres
-        if genre in store.genre and isinstance(store.spec, SpectrogramSpec)
-    }
-    result = _read_result(run.folder / "result.json")
-    write_figures(figures(result, run.history, tracks, examples, store.spec), run.folder)
-    return run_page(run.folder)
-
-
-def report_scores(folder: str | os.PathLike[str]) -> Path:
-    """Draw the figures of what is no single training, and write its page.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        Holds the `scores.json` of folds put together, of an ensemble, or of a model of hand-crafted
-        features.
-
-    Returns
-    -------
-    Path
-        ``index.html`` in it.
-
-    Raises
-    ------
-    GtzanKerasError
-        As `run_page`.
-
-    Examples
-    --------
-    >>> from gtzan_keras.report.page import report_scores
-    >>> report_scores("reports/zhang/svm/artist/seed0")  # doctest: +SKIP
-    PosixPath('reports/zhang/svm/artist/seed0/index.html')
-    """
-    folder = Path(folder)
-    write_figures(_score_figures(_read_result(folder / SCORES)), folder)
-    return run_page(folder)
-
-
-def run_page(folder: str | os.PathLike[str]) -> Path:
-    """Write the page of one run, from what the run left in its folder.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        The run's folder: `result.json` and `history.csv`, or `scores.json`, and any of the figures
-        `intervals.png`, `confusion_matrix.png`, `per_class.png`, `reliability.png`, `history.png`,
-        `class_distribution.png`, `examples.png`.
-
-    Returns
-    -------
-    Path
-        `folder/index.html`, complete in itself; an older one is replaced in one step.
-
-    Raises
-    ------
-    GtzanKerasError
-        A file is missing or can not be read, or `result.json` lacks a field.
-
-    See Also
-    --------
-    write_figures : puts the figures there.
-    index_page : lists many runs.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from gtzan_keras.report.page import run_page
-    >>> run_page(tempfile.mkdtemp())  # doctest: +ELLIPSIS, +IGNORE_EXCEPTION_DETAIL
-    Traceback (most recent call last):
-    gtzan_keras.errors.GtzanKerasError: .../result.json: no such file
-    """
-    from gtzan_keras.report.plots import METRICS, genre_colours
-
-    folder = Path(folder)
-    together = (folder / SCORES).is_file() and not (folder / "result.json").is_file()
-    result = _read_result(folder / (SCORES if together else "result.json"))
-    parts = {name: part for name in ("test", "validation") if (part := result["scores"].get(name))}
-    name, shown = next(iter(parts.items()), ("", None))
-    html = render(
-        "run.html.j2",
-        result=result,
-        demo=result["data"]["name"] == DEMO_SET,
-        chance=1 / len(result["data"]["genres"]),
-        parts=parts,
-        part=name,
-        shown=shown,
-        metrics=METRICS,
-        mistakes=_mistakes(shown, result["data"]["genres"]) if shown else [],
-        listed=MISTAKES,
-        history=None if together else _read_history(folder / "history.csv"),
-        pieces=_pieces(result, folder),
-        all_seconds=result.get("seconds") not in (None, result["training"].get("seconds")),
-        images=[
-            _image(path, *caption)
-            for stem, caption in CAPTIONS.items()
-            if (path := folder / f"{stem}.png").is_file()
-        ],
-        colours=genre_colours(result["data"]["genres"]),
-    )
-    return replace_file(folder / "index.html", html.encode())
-
-
-def index_page(folder: str | os.PathLike[str]) -> Path:
-    """Write the list of all runs below a folder, best first within each data set.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        Every `result.json` below it, at any depth, is a run.
-
-    Returns
-    -------
-    Path
-        `folder/index.html`; an older one is replaced in one step.
-
-    Raises
-    ------
-    GtzanKerasError
-        There is no run below the folder, the folder is itself a run's, or a `result.json` can not
-        be read or lacks a field.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from gtzan_keras.report.page import index_page
-    >>> index_page(tempfile.mkdtemp())  # doctest: +ELLIPSIS, +IGNORE_EXCEPTION_DETAIL
-    Traceback (most recent call last):
-    gtzan_keras.errors.GtzanKerasError: ...: no result.json in any folder below
-    """
-    folder = Path(folder)
-    if (folder / "result.json").exists():
-        raise GtzanKerasError(
-            f"{folder}: this is a run's own folder, whose index.html is the run's page; "
-            "name the folder above it"
-        )
-    runs = list_runs(folder)
-    if not runs:
-        raise GtzanKerasError(f"{folder}: no result.json in any folder below, so no run to list")
-    data_sets = {run["result"]["data"]["name"] for run in runs}
-    html = render("index.html.j2", runs=runs, demo=DEMO_SET in data_sets)
-    return replace_file(folder / "index.html", html.encode())
-
-
-def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """All runs below a folder, but for the folds of one: result, test scores, and link to the page."""
-    runs = []
-    for path in sorted(folder.glob("**/result.json")):
-        result = _read_result(path)
-        if "fold" in result.get("recipe", {}):
-            continue
-        if any((path.parents[1] / name).is_file() for name in ("result.json", SCORES)):
-            continue
-        page = path.with_name("index.html")
-        link = quote(page.relative_to(folder).as_posix()) if page.exists() else None
-        runs.append({"result": result, "test": result["scores"].get("test"), "link": link})
-    return sorted(runs, key=_rank)
-
-
-def figures(
-    result: Mapping[str, Any],
-    history: pd.DataFrame,
-    tracks: pd.DataFrame,
-    examples: Mapping[str, np.ndarray],
-    spec: Any = None,
-) -> dict[str, Figure]:
-    """Draw all figures of a run.
-
-    Parameters
-    ----------
-    result : mapping
-        What `result.json` holds. The scores drawn are those of the test part, or of the validation
-        part where there was no test.
-    history : pd.DataFrame
-        One row an epoch, see `gtzan_keras.report.plots.history`.
-    tracks : pd.DataFrame
-        Columns `track_id`, `genre` and `part` ("train", "validation", "test"; anything missing
-        means left out), one row a track.
-    examples : mapping of str to np.ndarray [shape=(h, w), (h, w, 1) or (h, w, 3), dtype=uint8]
-        One image a genre; may be empty.
-    spec : SpectrogramSpec, optional
-        Labels the examples' axes.
-
-    Returns
-    -------
-    dict of str to matplotlib.figure.Figure
-        By file stem, as `run_page` looks for them. On a leaky split all that rest on it say so.
-
-    Raises
-    ------
-    GtzanKerasError
-        Some of the data has a wrong shape.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from gtzan_keras.report.page import figures
-    >>> result = {
-    ...     "data": {"genres": ["jazz", "rock"]}, "split": {"leaky": False}, "scores": {},
-    ...     "training": {"best_epoch": 1},
-    ... }
-    >>> history = pd.DataFrame({"epoch": [1], "loss": [0.7], "accuracy": [0.5]})
-    >>> tracks = pd.DataFrame({"track_id": ["a"], "genre": ["jazz"], "part": ["train"]})
-    >>> sorted(figures(result, history, tracks, {}))
-    ['class_distribution', 'history']
-    """
-    from gtzan_keras.report import plots
-
-    if "part" not in tracks:
-        raise GtzanKerasError(f"tracks: no column 'part' among {list(tracks.columns)}")
     parts = {
-        str(name): group["track_id"].tolist()
-        for name, group in tracks[tracks["part"] != "left out"].groupby("part")
+        part: [sample.partition("#")[0] for sample in ids] for part, ids in run.split.parts().items() if ids
     }
-    usual = [name for name in ("train", "validation", "test") if name in parts]
-    in_order = {name: parts[name] for name in [*usual, *sorted(set(parts) - set(usual))]}
-    drawn = {
-        "history": plots.history(history, result["training"]["best_epoch"]),
-        "class_distribution": plots.class_distribution(tracks, in_order),
-    }
-    if result["split"]["leaky"]:
-        _say_leaky(drawn)
-    if examples:
-        drawn["examples"] = plots.spectrogram_examples(examples, spec)
-    return drawn | _score_figures(result)
-
-
-def _score_figures(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The figures that rest on scores alone."""
-    from gtzan_keras.report import plots
-
-    drawn: dict[str, Figure] = {}
-    genres = result["data"]["genres"]
-    for name in ("test", "validation"):
-        if scores := result["scores"].get(name):
-            title = f"{scores['count']} {name} tracks"
-            intervals = {metric: scores[metric] for metric in plots.METRICS}
-            drawn["confusion_matrix"] = plots.confusion_matrix(scores["confusion_matrix"], genres, title)
-            drawn["per_class"] = plots.per_class(pd.DataFrame(scores["per_class"]))
-            drawn["intervals"] = plots.metric_intervals(intervals, chance=1 / len(genres))
-            if scores.get("calibration"):
-                drawn["reliability"] = plots.reliability(scores["calibration"])
-            break
-    if result["split"]["leaky"]:
-        _say_leaky(drawn)
-    return drawn
-
-
-def _say_leaky(drawn: Mapping[str, Figure]) -> None:
-    for figure in drawn.values():
-        figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
-
-
-def write_figures(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Save figures as PNG files, 120 dots an inch.
-
-    Parameters
-    ----------
-    figures : mapping of str to matplotlib.figure.Figure
-        By file stem.
-    folder : str or os.PathLike
-        Where to; made if need be.
-
-    Returns
-    -------
-    dict of str to Path
-        The files, by file stem; older ones are replaced.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from gtzan_keras.report import plots
-    >>> from gtzan_keras.report.page import write_figures
-    >>> figure = plots.confusion_matrix([[9, 1], [4, 6]], ["jazz", "rock"])
-    >>> write_figures({"confusion_matrix": figure}, tempfile.mkdtemp())["confusion_matrix"].name
-    'confusion_matrix.png'
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for stem, figure in figures.items():
-        buffer = io.BytesIO()
-        # without the software's version in it, the same data gives the same file
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        paths[stem] = replace_file(folder / f"{stem}.png", _smaller(buffer))
-    return paths
-
-
-def _smaller(picture: io.BytesIO) -> bytes:
-    """The same PNG in its 256 commonest colours: charts have few, and it takes a third of the space."""
-    from PIL import Image
-
-    small = io.BytesIO()
-    with Image.open(picture) as opened:
-        few = opened.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
-def _read_result(path: Path) -> dict[str, Any]:
-    """A run's `result.json` or `scores.json`, checked field by field."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise GtzanKerasError(f"{path}: no such file; is this the folder of a run?") from error
-    except ValueError as error:
-        raise GtzanKerasError(f"{path}: not readable as JSON ({error})") from error
-    _check(result, SCORES_LAYOUT if path.name == SCORES else LAYOUT, str(path), "")
-    if result["format"] != 1:
-        raise GtzanKerasError(
-            f"{path}: field 'format' is {result['format']}, expected 1; "
-            "it was written by another version, run the experiment again"
-        )
-    if not result["data"]["genres"]:
-        raise GtzanKerasError(f"{path}: field 'data.genres' is empty, expected at least one genre")
-    for name, part in result["scores"].items():
-        if part is not None:
-            _check(part, PART_LAYOUT, str(path), f"scores.{name}")
-            for field, layout in NEWER_LAYOUT.items():
-                if part.setdefault(field) is not None:
-                    _check(part[field], layout, str(path), f"scores.{name}.{field}")
-            if part["segments"] is not None:
-                segments = {"count": int, "accuracy": NUMBER}
-                _check(part["segments"], segments, str(path), f"scores.{name}.segments")
-            _check_answers(part["tracks"], result["data"]["genres"], f"{path}: field 'scores.{name}")
-    for kind in ("folds", "members"):
-        for place, piece in enumerate(result.get(kind, [])):
-            _check(piece, _PIECE, str(path), f"{kind}[{place}]")
-    return result
-
-
-def _check(value: Any, layout: Any, file: str, field: str) -> None:
-    """Compare one value, and all it holds, with its layout."""
-    kinds = layout if isinstance(layout, tuple) else (layout,)
-    kinds = tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and layout is not bool):
-        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-        names |= {dict: "an object", list: "a list", type(None): "null"}
-        expected = " or ".join(names[kind] for kind in kinds)
-        raise GtzanKerasError(f"{file}: field {field!r} is {value!r:.60}, expected {expected}")
-    if isinstance(layout, dict):
-        for key, inner in layout.items():
-            inner_field = f"{field}.{key}" if field else key
-            if key not in value:
-                raise GtzanKerasError(f"{file}: field {inner_field!r} is missing")
-            _check(value[key], inner, file, inner_field)
-    elif isinstance(layout, list):
-        for place, item in enumerate(value):
-            _check(item, layout[0], file, f"{field}[{place}]")
-
-
-def _check_answers(tracks: list[dict[str, Any]], genres: list[str], where: str) -> None:
-    """Each answer is one of the genres, with a probability for each of them."""
-    for place, track in enumerate(tracks):
-        field = f"{where}.tracks[{place}]"
-        if track["predicted"] not in genres:
-            raise GtzanKerasError(f"{field}.predicted' is {track['predicted']!r}, expected one of {genres}")
-        if len(track["probabilities"]) != len(genres):
-            raise GtzanKerasError(
-                f"{field}.probabilities' has {len(track['probabilities'])} numbers, "
-                f"expected {len(genres)}: one a genre"
-            )
-
-
-def _pieces(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """The folds or runs that were put together, each with the link to its page where it has one."""
-    found = []
-    for piece in result.get("folds") or result.get("members") or []:
-        page = Path(piece["page"], "index.html") if "page" in piece else None
-        link = quote(page.as_posix()) if page is not None and (folder / page).is_file() else None
-        found.append({"train": None, **piece, "link": link})
+    found = {"class_distribution": plots.class_distribution(store.tracks, parts)}
+    if examples and isinstance(store.spec, SpectrogramSpec):
+        rows = {g: int(np.flatnonzero(store.genre == g)[0]) for g in store.genres if g in store.genre}
+        images = {genre: store.read([row])[0] for genre, row in rows.items()}
+        found["examples"] = plots.spectrogram_examples(images, store.spec)
     return found
 
 
-def _read_history(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise GtzanKerasError(f"{path}: no such file; is this the folder of a run?") from error
-    except ValueError as error:  # pandas' parser errors are of this kind
-        raise GtzanKerasError(f"{path}: not readable as a CSV table ({error})") from error
+def _page(
+    groups: Sequence[Group], folder: Path | None, pages: set[str], extra: Mapping[str, Figure] | None = None
+) -> str:
+    """Return the page of one recipe's groups, or of a single run."""
+    from gtzan_keras.report.plots import METRICS, genre_colours
+
+    recipe = RECIPES.get(groups[0].recipe)
+    neighbours = []
+    if recipe and recipe.base:
+        neighbours.append(("changes", recipe.base, changes(recipe)))
+    if recipe:
+        neighbours += [("changed by", r.name, changes(r)) for r in RECIPES.values() if r.base == recipe.name]
+    return render(
+        "page.html.j2",
+        recipe=recipe,
+        title=f"{recipe.name}: {recipe.title}" if recipe else groups[0].first["name"],
+        groups=[{"group": group, **_section(group, extra or {})} for group in groups],
+        protocols=PROTOCOLS,
+        metrics=METRICS,
+        neighbours=neighbours,
+        pages=pages,
+        home="../index.html" if folder else None,
+        colours=genre_colours(groups[0].first["data"]["genres"]),
+    )
 
 
-def _mistakes(part: Mapping[str, Any], genres: list[str]) -> list[dict[str, Any]]:
-    """The wrong answers, those first that the model was surest of."""
-    wrong = [dict(track) for track in part["tracks"] if track["predicted"] != track["genre"]]
-    for track in wrong:
-        track["probability"] = track["probabilities"][genres.index(track["predicted"])]
-    return sorted(wrong, key=lambda track: -track["probability"])
+def page_link(name: str) -> str:
+    """Return the address of a recipe's page, seen from another one."""
+    return quote(name.replace("/", "-")) + ".html"
 
 
-def _rank(run: Mapping[str, Any]) -> tuple[str, float, str]:
-    """By data, then best test accuracy first, runs without a test last, then by name."""
-    accuracy = run["test"]["accuracy"]["value"] if run["test"] else -1.0
-    return run["result"]["data"]["name"], -accuracy, run["result"]["name"]
+def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
+    """Return what a page says about one group: figures, tables, mistakes."""
+    from gtzan_keras.report import plots
+    from gtzan_keras.training.evaluate import calibration, class_scores, confidences, confusion_matrix
 
-
-def _image(path: Path, alternative: str, caption: str) -> dict[str, Any]:
-    """A PNG file as an embedded image; its size in CSS pixels (96 an inch) keeps the page still."""
-    data = path.read_bytes()
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:
-        raise GtzanKerasError(f"{path}: not a PNG image; write it again or remove it")
-    width, height = (round(side * 96 / DPI) for side in struct.unpack(">II", data[16:24]))
-    source = "data:image/png;base64," + base64.b64encode(data).decode()
+    genres = group.first["data"]["genres"]
+    tracks = pd.concat(group.tables, ignore_index=True)
+    scores, drawn, by_genre, mistakes = group.scores, dict(extra), None, None
+    if scores:
+        best = {name: group.score(name) for name in plots.METRICS}
+        spans = {k: {"value": s["value"], **_ends(s["artists"] or s["tracks"])} for k, s in best.items()}
+        drawn["intervals"] = plots.metric_intervals(spans, 1 / len(genres))
+    if len(tracks):
+        by_genre = class_scores(tracks, genres)
+        what = f"{len(tracks)} answers of {group.runs}" if len(group.results) > 1 else f"{len(tracks)} tracks"
+        drawn["confusion_matrix"] = plots.confusion_matrix(confusion_matrix(tracks, genres), genres, what)
+        drawn["per_class"] = plots.per_class(by_genre)
+        drawn["reliability"] = plots.reliability(calibration(*confidences(tracks, genres)))
+        mistakes = _mistakes(tracks, genres)
+    histories = [pd.read_csv(path) for f in group.folders if (path := f / HISTORY).is_file()]
+    if histories:
+        outcome, settings = group.first.get("outcome", {}), group.first.get("settings", {})
+        alone = len(histories) == 1 and "fold" not in histories[0]
+        kept = "best epoch" if settings.get("keep_best", True) else "last epoch, kept"
+        drawn["history"] = plots.history(
+            pd.concat(histories), outcome.get("best_epoch") if alone else None, label=kept
+        )
+    recipe, search = RECIPES.get(group.recipe), group.folders[0] / "search" / "grid.csv"
+    if recipe and len(recipe.grid) == 2 and search.is_file():
+        drawn["grid"] = plots.grid_heat_map(pd.read_csv(search), *recipe.grid)
+    for name, figure in drawn.items():
+        if group.leaky and name != "examples":
+            figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
     return {
-        "source": source, "width": width, "height": height,
-        "alternative": alternative, "caption": caption, "stem": path.stem,
+        "figures": [_image(drawn[name], name) for name in CAPTIONS if name in drawn],
+        "by_genre": by_genre,
+        "mistakes": mistakes,
+        "history": histories[0] if len(histories) == 1 else None,
+        "last_kept": not group.first.get("settings", {}).get("keep_best", True),
+    }
+
+
+def _ends(score: Mapping[str, float]) -> dict[str, float]:
+    return {"low": score["low"], "high": score["high"]}
+
+
+def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the wrong answers: those first that most runs gave, and with the highest probability."""
+    codes = tracks["predicted"].map({genre: index for index, genre in enumerate(genres)})
+    sure = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), codes]
+    wrong = tracks.assign(probability=sure)[tracks["predicted"] != tracks["genre"]]
+    keys = ["track_id", "artist", "title", "genre", "predicted"]
+    table = wrong.groupby(keys, as_index=False).agg(
+        times=("fold", "size"), probability=("probability", "mean")
+    )
+    return table.sort_values(["times", "probability"], ascending=False).to_dict("records")
+
+
+def _image(figure: Figure, name: str) -> dict[str, Any]:
+    """Return a figure as an embedded SVG image, with its size in CSS pixels, so the page does not jump."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name}):  # the same data gives the same file
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    alternative, caption = CAPTIONS[name]
+    return {
+        "name": name, "source": source, "width": width, "height": height, "alternative": alternative,
+        "caption": caption,
     }  # fmt: skip
 
 
-def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file in one step, so that nobody meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def check_ours(path: Path) -> None:
+    """Refuse to replace a file that we did not write."""
+    if path.is_file() and MARKER not in path.read_text("utf-8", errors="replace")[:400]:
+        raise GtzanKerasError(
+            f"{path}: not written by `gtzan-keras report`, so it is not replaced; move it away, or name "
+            "another folder"
+        )
+
+
+def write_page(path: Path, content: str) -> Path:
+    """Write a page as a whole; refuse to replace a file that we did not write."""
+    check_ours(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(content, "utf-8")
     return path
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill one of the templates beside this file."""
+    """Fill one of the templates in this folder."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "interval": _interval, "decimal": _decimal, "plain": _plain}
-    environment.filters["some"] = lambda facts, *names: [(n, facts[n]) for n in names if n in facts]
-    return environment.get_template(template).render(**context)
+    environment.filters |= {"percent": percent, "interval": interval, "plain": plain, "page": page_link}
+    return environment.get_template(template).render(marker=MARKER, demo=DEMO_SET, **context)
 
 
-def _percent(share: float | None, digits: int = 1) -> str:
-    """0.38 as "38.0 %", with a space that doesn't break; a dash for what isn't known."""
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return 0.38 as "38.0 %", with a space that does not break; a dash for what is not known."""
     if share is None or not math.isfinite(share):
         return DASH
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
-def _decimal(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else DASH
-
-
-def _interval(score: Mapping[str, float], digits: int = 1) -> str:
-    """The ends of an interval as "24.1–54.9 %"."""
-    if not (math.isfinite(score["low"]) and math.isfinite(score["high"])):
+def interval(score: Mapping[str, float] | None, digits: int = 1) -> str:
+    """Return the ends of an interval as "24.1–54.9 %"."""
+    if score is None or not (math.isfinite(score["low"]) and math.isfinite(score["high"])):
         return DASH
     return f"{100 * score['low']:.{digits}f}{DASH}{100 * score['high']:.{digits}f}\u00a0%"
 
 
-def _plain(value: Any) -> str:
-    """A setting as a reader would write it."""
-    if value is None or value in ({}, []):
+def plain(value: Any) -> str:
+    """Return a setting as a reader would write it."""
+    if value is None or value in ({}, [], (), ""):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -666,7 +460,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if math.isfinite(value) else DASH
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(plain, value))
     return str(value)

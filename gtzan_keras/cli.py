@@ -19,13 +19,30 @@ import typer
 from gtzan_keras.errors import GtzanKerasError
 
 app = typer.Typer(
-    help="Music genre classification on GTZAN with Keras.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from gtzan_keras import __version__
+
+        print(f"gtzan-keras {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Music genre classification on GTZAN with Keras."""
 
 
 def main() -> None:
@@ -366,23 +383,21 @@ def recipes(
     from gtzan_keras.experiments import RECIPES, find
 
     console = Console(highlight=False)
-    table = Table(show_header=name is None, box=None, padding=(0, 2, 0, 0))
     if name is not None:
         recipe = find(name)
         console.print(f"[bold]{recipe.name}[/bold]: {recipe.title}")
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for key, value in _recipe_facts(recipe):
             table.add_row(key, value)
         console.print(table)
         return
-    table.add_column("name", no_wrap=True, min_width=max(map(len, RECIPES)))
-    table.add_column("published", no_wrap=True, min_width=9)
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    metrics = {"accuracy": "", "macro_precision": " mP", "loss": " loss"}
+    width, terminal = max(map(len, RECIPES)), console.is_terminal
     for recipe in RECIPES.values():
-        metrics = {"accuracy": "", "macro_precision": " mP", "loss": " loss"}
-        shown = [f"{100 * figure.value:.1f} %{metrics[figure.metric]}" for figure in recipe.published[:1]]
-        table.add_row(recipe.name, *(shown or [""]), recipe.title)
-    console.print(table)
-    console.print("published: accuracy, or macro precision (mP); `gtzan-keras recipes NAME` shows all of one")
+        figures = [f"{100 * figure.value:.1f} %{metrics[figure.metric]}" for figure in recipe.published[:1]]
+        line = f"{recipe.name:<{width}}  {''.join(figures):<9}  {recipe.title}"
+        console.print(line, no_wrap=True, crop=terminal, overflow="ellipsis" if terminal else "ignore")
+    print("Published: accuracy, or macro precision (mP). `gtzan-keras recipes NAME` shows all of a recipe.")
 
 
 def _recipe_facts(recipe: Any) -> list[tuple[str, str]]:
@@ -422,7 +437,9 @@ def run(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of tracks, store (.h5) or table (.csv), or two; the packaged data if omitted."
+            metavar="PATH",
+            help="Folder of tracks, store (.h5) or table (.csv); give it twice for a model of both; the "
+            "packaged data if omitted.",
         ),
     ] = None,
     split: Annotated[
@@ -449,7 +466,7 @@ def run(
 
     from gtzan_keras.experiments import find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import leaderboard
+    from gtzan_keras.report.leaderboard import report_all
 
     folders = run_recipe(
         name,
@@ -470,7 +487,7 @@ def run(
     console.print(table)
     for remark in [*remarks, *([recipe.note] if recipe.note else [])]:
         console.print(remark, markup=False)
-    print(leaderboard(out)[1].resolve())
+    print(report_all(out, only=recipe.name).resolve())
 
 
 def _figures(recipe: Any, folders: list[Path]) -> tuple[Any, list[str]]:
@@ -510,11 +527,11 @@ def _figures(recipe: Any, folders: list[Path]) -> tuple[Any, list[str]]:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs below it.")] = Path(
-        "reports"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(help="The folder of one run, or one with results below it.", metavar="FOLDER")
+    ] = Path("reports"),
 ) -> None:
-    """Write the pages of all runs below a folder anew, and the page that lists them."""
+    """Write the leaderboard of a folder of results, and a page for each recipe and run."""
     from gtzan_keras.report.leaderboard import report_all
 
     print(report_all(folder).resolve())
@@ -562,7 +579,8 @@ def compare(
 @app.command()
 def predict(
     songs: Annotated[
-        list[str], typer.Argument(help="Sound files, folders, patterns such as 'music/**/*.mp3'.")
+        list[str],
+        typer.Argument(metavar="SONG", help="Sound files, folders, patterns such as 'music/**/*.mp3'."),
     ],
     model: Annotated[
         Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")

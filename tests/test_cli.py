@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+import gtzan_keras
 from gtzan_keras import cli, open_store
 from gtzan_keras.cli import main
 from gtzan_keras.tracks.catalogue import facts
@@ -158,10 +159,18 @@ def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -
     assert "GTZAN" not in listed.out
 
 
+def test_the_version_is_printed(run_command) -> None:
+    answer = run_command("--version")
+    assert answer.code == 0
+    assert answer.out == f"gtzan-keras {gtzan_keras.__version__}\n"
+
+
 def test_recipes_are_listed_and_shown_whole(run_command) -> None:
     listed = run_command("recipes")
     assert listed.code == 0
-    assert "arrigo/18" in listed.out
+    lines = [line for line in listed.out.splitlines() if line.startswith("arrigo/18")]
+    assert "80.3 % mP" in lines[0]
+    assert len(lines) == 1
     shown = run_command("recipes", "arrigo/15").out
     assert "norm: batch -> layer" in shown
     assert "macro precision 74.0 % (test)" in shown
@@ -177,7 +186,8 @@ def test_a_recipe_runs_from_audio_to_the_leaderboard_and_two_runs_are_compared(
     assert answer.code == 0, answer.err
     assert "10.4%" in answer.out
     assert "same split: at most 1 epochs in place of 50" in answer.out
-    assert str(reports / "index.html") in answer.out
+    assert str(reports / "pages" / "malvezzi-feed-forward.html") in answer.out
+    assert (reports / "index.html").is_file()
     seed = reports / "malvezzi/feed-forward/published/seed1"
     assert read_result(seed)[0]["departures"] == ["at most 1 epochs in place of 50"]
     compared = run_command("compare", seed, seed)

@@ -195,7 +195,7 @@ def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
             )
         seeds[seed] = (path.parent, result, tracks)
     groups = [
-        Group(name, protocol if name else "", *map(tuple, zip(*seeds.values(), strict=True)))  # type: ignore[arg-type]
+        Group(name, protocol if name else "", *map(tuple, zip(*seeds.values(), strict=True)))
         for (name, protocol), seeds in found.items()
     ]
     order, protocols = {name: i for i, name in enumerate(RECIPES)}, list(PROTOCOLS)
@@ -374,7 +374,7 @@ def _ends(score: Mapping[str, float]) -> dict[str, float]:
     return {"low": score["low"], "high": score["high"]}
 
 
-def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[dict[str, Any]]:
+def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
     """Return the wrong answers: those first that most runs gave, and with the highest probability."""
     codes = tracks["predicted"].map({genre: index for index, genre in enumerate(genres)})
     sure = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), codes]

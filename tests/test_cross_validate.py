@@ -414,6 +414,13 @@ def test_intervals_resample_tracks_that_leaky_folds_test_several_times(segments)
     assert (interval["low"], interval["high"]) == pytest.approx((low, high), abs=0.02)
 
 
+def test_a_genre_of_the_test_part_that_is_not_in_training_is_warned_of(caplog):
+    table = make_table(["jazz", "metal", "pop"], 2)
+    split = Split("by hand", ("jazz.00000", "metal.00000"), (), ("jazz.00001", "pop.00000"))
+    cross_validate(lambda: classical("knn", n_neighbors=1), table, [split], columns=COLUMNS)
+    assert "no training track of genre pop; at most 50.0 % of the test tracks can be right" in caplog.text
+
+
 def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
     names = ["take.1.wav", "take.2.wav", "song.mp3"]
     own = pd.DataFrame({"filename": names, "label": "polka"})

@@ -383,7 +383,7 @@ def copies(make_store: MakeStore) -> SpectrogramStore:
 
 
 LEAKS = {
-    "metal.00057 stands in train and in test": Split(
+    "metal.00057 is in train and in test": Split(
         "leak", ("metal.00057", "rock.00015"), (), ("metal.00057", "rock.00016")
     ),
     "metal.00058 in train, rock.00016 in test": Split(

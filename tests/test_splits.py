@@ -135,7 +135,7 @@ def test_shares_that_are_none_are_refused_with_their_value(gtzan, shares):
 
 
 def test_an_unknown_preset_is_refused_with_those_that_there_are(gtzan):
-    with pytest.raises(GtzanKerasError, match=r"'60/40' is unknown; choose one of 70/15/15, 80/20"):
+    with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
         splits.stratified(gtzan, "60/40")
 
 

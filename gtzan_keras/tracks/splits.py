@@ -134,7 +134,7 @@ class Split:
         """
         if self.leaky:
             return
-        remedy = "put them in one part, or mark the split leaky=True to reproduce a leak"
+        remedy = "put all of it in one part, or mark the split leaky=True to reproduce a leak"
         part_of: dict[str, str] = {}
         for part, ids in self.parts().items():
             for any_id in ids:
@@ -248,7 +248,7 @@ def stratified(
     """
     if isinstance(shares, str):
         if shares not in PRESETS:
-            raise GtzanKerasError(f"split {shares!r} is unknown; choose one of {', '.join(PRESETS)}")
+            raise GtzanKerasError(f"split {shares!r} is not known; choose one of {', '.join(PRESETS)}")
         name, shares = shares, PRESETS[shares]
     else:
         name = "/".join(f"{100 * share:g}" for share in shares)

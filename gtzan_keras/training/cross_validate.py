@@ -17,7 +17,7 @@ import pandas as pd
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
-from gtzan_keras.tracks.splits import Split, stratified
+from gtzan_keras.tracks.splits import Split, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import confusion, interval_scores
 from gtzan_keras.training.settings import TrainingSettings
@@ -231,6 +231,7 @@ def cross_validate(
     parts = []
     for fold in folds:  # all of them are checked before the first is trained
         fold.check(tracks)
+        warn_of_unseen_genres(fold, tracks)
         parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
 
     facts, predictions = [], []

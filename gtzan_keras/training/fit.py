@@ -18,7 +18,7 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import fits
 from gtzan_keras.store.base import Store
-from gtzan_keras.tracks.splits import Split
+from gtzan_keras.tracks.splits import Split, warn_of_unseen_genres
 from gtzan_keras.training.run import Outcome, Run, complete_run, environment, save_run
 from gtzan_keras.training.settings import TrainingSettings
 
@@ -150,6 +150,7 @@ def train_stage(
     store, split, settings, folder = stage.store, stage.split, stage.settings, stage.folder
     before = stage.before
     split.check(store.tracks)
+    warn_of_unseen_genres(split, store.tracks)
     _check_fit(model, store)
     policy, why = training_policy(settings.precision, policy_of(model))
     key = ""

@@ -145,14 +145,14 @@ def preprocess(
     spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
 ) -> None:
-    """Turn the tracks of a folder into a store of spectrogram pictures."""
+    """Turn the tracks of a folder into a store of spectrograms."""
     from gtzan_keras.store.preprocess import preprocess as run
     from gtzan_keras.tracks.catalogue import load_tracks
 
     report = run(load_tracks(folder), store, spec, jobs=jobs)
     print(
-        f"{report.path}: {report.samples} pictures of {report.written} tracks"
-        f" ({report.resumed} were there already), {len(report.refused)} left out, {report.seconds:.1f} s"
+        f"{report.path}: {report.samples} spectrograms of {report.written} tracks"
+        f" ({report.resumed} already done), {len(report.refused)} left out, {report.seconds:.1f} s"
     )
 
 
@@ -163,7 +163,7 @@ def embed(
     source: Annotated[
         str, typer.Option(help="'hub', a TensorFlow Hub handle or SavedModel folder, or a file of weights.")
     ] = "hub",
-    trim: Annotated[bool, typer.Option("--trim", help="Cut off silence first, as the source does.")] = False,
+    trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
     precision: Annotated[
         str,
         typer.Option(help="float32, or bfloat16 (weights from a file): faster where the processor has it."),
@@ -186,43 +186,45 @@ def embed(
 
 @app.command()
 def import_images(
-    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<picture>.png in it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<image>.png in it.")],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     height: Annotated[int, typer.Option(help="Pixels.")] = 224,
     width: Annotated[int, typer.Option(help="Pixels.")] = 224,
     channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
 ) -> None:
-    """Turn a folder of spectrogram pictures into a store."""
+    """Turn a folder of spectrogram images into a store."""
     from gtzan_keras.store.import_images import import_images as run
 
     made = run(folder, store, height, width, channels)
-    print(f"{made.path}: {len(made)} pictures")
+    print(f"{made.path}: {len(made)} images")
 
 
 @app.command()
 def resize(
-    store: Annotated[Path, typer.Argument(help="Store of pictures.")],
+    store: Annotated[Path, typer.Argument(help="Store of spectrograms.")],
     out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     height: Annotated[int, typer.Option(help="Pixels.")],
     width: Annotated[int, typer.Option(help="Pixels.")],
     colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
 ) -> None:
-    """Make a store of another store's pictures in another size."""
+    """Make a store of another store's spectrograms in another size."""
     from gtzan_keras.store.import_images import resize as run
     from gtzan_keras.store.open import open_store
 
     made = run(open_store(store), out, height, width, colour_map)
-    print(f"{made.path}: {len(made)} pictures, spec {made.spec.name!r}")
+    print(f"{made.path}: {len(made)} spectrograms, spec {made.spec.name!r}")
 
 
 @app.command()
 def features(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     out: Annotated[Path, typer.Argument(help="CSV file to write.")],
-    segment: Annotated[float | None, typer.Option(help="Cut tracks into pieces of so many seconds.")] = None,
+    segment: Annotated[
+        float | None, typer.Option(help="Cut tracks into segments of this many seconds.")
+    ] = None,
     jobs: Jobs = -1,
 ) -> None:
-    """Measure hand-crafted features of every track, in the columns of Kaggle's table."""
+    """Compute hand-crafted features of every track, in the columns of Kaggle's table."""
     from gtzan_keras.store.feature_table import feature_table
     from gtzan_keras.tracks.catalogue import load_tracks
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import batches as module
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation
 from gtzan_keras.store.batches import Batches
+from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
 IDS = [f"{genre}.{number:05d}" for genre in ("blues", "jazz", "rock") for number in range(7)]
@@ -23,7 +27,7 @@ SHAPE = (8, 12, 1)  # of the spec of make_store
 
 @pytest.fixture(scope="module")
 def store(make_store: Callable[..., SpectrogramStore]) -> SpectrogramStore:
-    """Sample i is grey level 10 i all over, so that a picture says which sample it is."""
+    """Sample i is grey level 10 i all over, so that an image says which sample it is."""
     levels = (10 * np.arange(COUNT)).astype(np.uint8)
     return make_store(IDS, np.broadcast_to(levels[:, None, None, None], (COUNT, *SHAPE)))
 
@@ -161,6 +165,17 @@ def test_a_store_above_the_limit_is_not_held_in_memory(
     assert len(asked) == reads
 
 
+@pytest.mark.parametrize(("limit", "held"), [(3 * 4 * 2 * 4, True), (3 * 4 * 2 * 4 - 1, False)])
+def test_the_limit_counts_bytes_so_that_embeddings_are_four_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, held: bool
+) -> None:
+    arrays = np.ones((3, 4, 2))
+    spec = EmbeddingSpec(name="small", patches=4, size=2)
+    embeddings = EmbeddingsStore.from_arrays(tmp_path / "x.h5", arrays, IDS[6:9], spec)
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", limit)
+    assert (embeddings.batches(IDS[6:9]).held is not None) == held
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_travel_to_other_processes(store: SpectrogramStore, in_memory: bool) -> None:
     batches = store.batches(IDS, 4, shuffle=True, in_memory=in_memory)
@@ -174,7 +189,7 @@ def test_batches_travel_to_other_processes(store: SpectrogramStore, in_memory: b
 @pytest.mark.parametrize(
     ("ids", "size", "message"),
     [
-        (IDS, 0, "batch_size is 0"),
+        (IDS, 0, "batch_size=0: expected"),
         ([], 4, "no sample of the 0 tracks"),
         (["pop.00000"], 4, "not in this store"),
     ],
@@ -184,6 +199,16 @@ def test_batches_of_nothing_are_refused(
 ) -> None:
     with pytest.raises(GtzanKerasError, match=message):
         store.batches(ids, size)
+
+
+@pytest.mark.parametrize("change", [{"tone": 0.2}, {"noise": 0.1}])
+def test_changes_of_level_are_refused_for_colours(make_store: Callable[..., Any], change: dict) -> None:
+    spec = SpectrogramSpec(name="colour", height=8, width=12, channels=3, colour_map="viridis")
+    colours = make_store(["pop.00000"], np.zeros((1, 8, 12, 3), np.uint8), spec=spec)
+    augmentation = Augmentation(time_shift=True, **change)
+    with pytest.raises(GtzanKerasError, match=r"holds colours; use dataclasses\.replace\("):
+        colours.batches(["pop.00000"], augmentation=augmentation)
+    colours.batches(["pop.00000"], augmentation=dataclasses.replace(augmentation, tone=0, noise=0))
 
 
 # ---- augmentation

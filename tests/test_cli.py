@@ -72,11 +72,11 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     made = run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1)
     assert made.code == 0, made.err
     assert "left out jazz.00054: not readable as sound" in caplog.text
-    assert "21 pictures of 21 tracks" in made.out
+    assert "21 spectrograms of 21 tracks" in made.out
     assert "1 left out" in made.out
 
     again = run_command("preprocess", folder, store, "--spec", "zhang-128", "--jobs", 1)
-    assert "(21 were there already)" in again.out
+    assert "(22 already done)" in again.out
 
     run = tmp_path / "runs" / "one"
     options = [
@@ -221,7 +221,7 @@ def test_import_images_makes_a_store(run_command, tmp_path: Path) -> None:
         picture.save(tmp_path / "pictures" / genre / f"{genre}00000.png")
     made = run_command("import-images", tmp_path / "pictures", tmp_path / "pictures.h5")
     assert made.code == 0, made.err
-    assert "2 pictures" in made.out
+    assert "2 images" in made.out
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_resize_makes_a_store_of_another_size(run_command, folder: Path, tmp_pat
     size = ["--height", 40, "--width", 50, "--colour-map", "viridis"]
     made = run_command("resize", store, tmp_path / "small.h5", *size)
     assert made.code == 0, made.err
-    assert "21 pictures, spec 'zhang-128 as 40x50 viridis'" in made.out
+    assert "21 spectrograms, spec 'zhang-128 as 40x50 viridis'" in made.out
     assert open_store(tmp_path / "small.h5").shape == (21, 40, 50, 3)
 
 

@@ -1,19 +1,15 @@
-"""Features: Kaggle's numbers, librosa's numbers, tables that survive kills, and the report's filter."""
+"""Features: Kaggle's numbers, librosa's numbers, and the report's filter."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 
-from gtzan_keras.audio import features as features_module
 from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.features import (
     FEATURE_COLUMNS,
@@ -37,23 +33,6 @@ def music(seconds: float, seed: int = 0) -> np.ndarray:
     sound = 0.3 * np.sin(2 * np.pi * 450 * time) + 0.2 * np.sin(2 * np.pi * 1330 * time)
     sound += 0.8 * (time % 0.5 < 0.003) * rng.normal(size=len(time))
     return (sound + 0.01 * rng.normal(size=len(time))).astype("float32") * np.float32(0.5)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Three short tracks of two genres."""
-    for index, name in enumerate(("jazz/one.wav", "jazz/two.wav", "rock/three.wav")):
-        (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / "music" / name, music(2.5, seed=index), RATE)
-    return tmp_path / "music"
-
-
-def table_like_kaggle(rows: int = 4) -> pd.DataFrame:
-    numbers = np.random.default_rng(0).normal(size=(rows, len(FEATURE_COLUMNS)))
-    table = pd.DataFrame(numbers, columns=list(FEATURE_COLUMNS))
-    table.insert(0, "filename", [f"blues.{row:05}.wav" for row in range(rows)])
-    table.insert(1, "length", 661794)
-    return table.assign(label="blues")
 
 
 # The numbers
@@ -157,223 +136,13 @@ def test_sound_that_has_no_features_is_refused(sound: np.ndarray, rate: int, mes
         extract(sound, rate)
 
 
-# The table
+# The columns
 
 
 def test_the_columns_are_kaggles(real_data: Path) -> None:
     assert list(TABLE_COLUMNS) == list(pd.read_csv(real_data / "features_30_sec.csv", nrows=0))
     assert (len(TABLE_COLUMNS), len(FEATURE_COLUMNS)) == (60, 57)
     assert (len(MFCC_COLUMNS), len(NON_MFCC_COLUMNS)) == (40, 17)
-
-
-def test_a_table_has_a_row_a_track_in_their_order(root: Path) -> None:
-    table = feature_table(load_tracks(root), jobs=1)
-    assert list(table) == list(TABLE_COLUMNS)
-    assert table["filename"].tolist() == ["jazz/one.wav", "jazz/two.wav", "rock/three.wav"]
-    assert table["label"].tolist() == ["jazz", "jazz", "rock"]
-    expected = extract(load_audio(root / "jazz" / "two.wav", RATE), RATE)
-    assert table[list(expected)].iloc[1].to_dict() == expected
-    assert table.attrs["refused"] == {}
-
-
-def test_segments_are_whole_ones_and_numbered_from_0(root: Path) -> None:
-    soundfile.write(root / "jazz" / "jazz.00001.wav", music(3.9), RATE)
-    table = feature_table(load_tracks(root), segment=1.25, jobs=1)
-    names = [name for name in table["filename"] if name.startswith("jazz.00001")]
-    assert names == ["jazz.00001.0.wav", "jazz.00001.1.wav", "jazz.00001.2.wav"]
-    length = round(1.25 * RATE)
-    assert set(table["length"]) == {length}
-    sound = load_audio(root / "jazz" / "jazz.00001.wav", RATE)[length : 2 * length]
-    row = table.set_index("filename").loc["jazz.00001.1.wav"]
-    assert row[list(FEATURE_COLUMNS)].to_dict() == pytest.approx(
-        {column: extract(sound, RATE)[column] for column in FEATURE_COLUMNS}
-    )
-
-
-def test_two_jobs_give_the_table_of_one(root: Path) -> None:
-    tracks = load_tracks(root)
-    alone, together = feature_table(tracks, segment=1, jobs=1), feature_table(tracks, segment=1, jobs=2)
-    pd.testing.assert_frame_equal(alone, together)
-
-
-def test_broken_files_are_left_out_and_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (root / "jazz" / "two.wav").write_text("not music")
-    soundfile.write(root / "rock" / "three.wav", music(1.2), RATE)
-    with caplog.at_level(logging.WARNING):
-        table = feature_table(load_tracks(root), segment=2, jobs=1)
-    assert table["filename"].tolist() == ["jazz/one#0.wav"]
-    assert table.attrs["refused"] == {
-        "jazz/two": "not readable as sound (Format not recognised)",
-        "rock/three": "too short: 1.20 s of sound, a segment has 2 s",
-    }
-    logged = [record.getMessage().split(":")[0] for record in caplog.records]
-    assert logged == ["left out jazz/two", "left out rock/three"]
-
-
-def test_a_table_of_nothing_is_refused(root: Path, tmp_path: Path) -> None:
-    tracks = load_tracks(root)
-    with pytest.raises(GtzanKerasError, match=r"not one of 3 tracks could be read .*too short: 2.50 s"):
-        feature_table(tracks, segment=30, jobs=1, path=tmp_path / "out.csv")
-    assert not (tmp_path / "out.csv").exists()
-
-
-@pytest.mark.parametrize("segment", [0, -3, 0.5, float("nan"), float("inf")])
-def test_a_segment_too_short_to_hear_is_refused(root: Path, segment: float) -> None:
-    with pytest.raises(GtzanKerasError, match=f"segment is {segment}; expected at least 1 second, or None"):
-        feature_table(load_tracks(root), segment=segment)
-
-
-def test_tracks_without_paths_are_refused() -> None:
-    with pytest.raises(GtzanKerasError, match="no column genre, path"):
-        feature_table(pd.DataFrame({"track_id": ["blues.00000"]}))
-
-
-# Files: written, killed, read back
-
-
-def test_a_written_table_reads_back_the_same(root: Path, tmp_path: Path) -> None:
-    path = tmp_path / "new folder" / "features.csv"
-    table = feature_table(load_tracks(root), segment=1, jobs=1, path=path)
-    pd.testing.assert_frame_equal(load_feature_table(path), table, rtol=1e-15)
-    assert [file.name for file in path.parent.iterdir()] == ["features.csv"]
-
-
-@pytest.fixture
-def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files read so far; the second one read kills the run."""
-    read: list[str] = []
-    real = features_module._extract_file
-
-    def counting(file: str, segment: float | None) -> list[list[float]] | str:
-        read.append(Path(file).name)
-        if len(read) == 2:
-            raise KeyboardInterrupt
-        return real(file, segment)
-
-    monkeypatch.setattr(features_module, "_extract_file", counting)
-    return read
-
-
-def test_a_killed_run_goes_on_where_it_stopped(root: Path, tmp_path: Path, read_files: list[str]) -> None:
-    path, tracks = tmp_path / "features.csv", load_tracks(root)
-    path.write_text("an older table")
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(tracks, jobs=1, path=path)
-    assert path.read_text() == "an older table"
-    assert (tmp_path / "features.csv.partial").is_file()
-    table = feature_table(tracks, jobs=1, path=path)
-    assert read_files == ["one.wav", "two.wav", "two.wav", "three.wav"]
-    pd.testing.assert_frame_equal(table, feature_table(tracks, jobs=1))
-    pd.testing.assert_frame_equal(table, load_feature_table(path), rtol=1e-15)
-    assert not (tmp_path / "features.csv.partial").exists()
-
-
-@pytest.mark.parametrize("tail", ["half a line", "half a header"])
-def test_a_line_cut_short_does_not_count(
-    root: Path, tmp_path: Path, read_files: list[str], tail: str
-) -> None:
-    path, tracks = tmp_path / "features.csv", load_tracks(root)
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(tracks, jobs=1, path=path)
-    partial = tmp_path / "features.csv.partial"
-    keep = -100 if tail == "half a line" else 9
-    partial.write_bytes(partial.read_bytes()[:keep])
-    table = feature_table(tracks, jobs=1, path=path)
-    assert read_files == ["one.wav", "two.wav", "one.wav", "two.wav", "three.wav"]
-    assert table["filename"].tolist() == ["jazz/one.wav", "jazz/two.wav", "rock/three.wav"]
-
-
-def test_the_journal_has_a_line_a_track(root: Path, tmp_path: Path, read_files: list[str]) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(load_tracks(root), segment=1, jobs=1, path=tmp_path / "features.csv")
-    lines = (tmp_path / "features.csv.partial").read_text().splitlines()
-    record = json.loads(lines[1])
-    assert len(lines) == 2
-    assert record["path"].endswith("one.wav")
-    assert [len(row) for row in record["rows"]] == [58, 58]
-
-
-def test_what_another_run_left_is_refused_and_kept(root: Path, tmp_path: Path, read_files: list[str]) -> None:
-    path, tracks = tmp_path / "features.csv", load_tracks(root)
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(tracks, jobs=1, path=path)
-    before = (tmp_path / "features.csv.partial").read_bytes()
-    with pytest.raises(GtzanKerasError, match=r"features.csv.partial is left from another run.*delete it"):
-        feature_table(tracks, segment=1, jobs=1, path=path)
-    assert (tmp_path / "features.csv.partial").read_bytes() == before
-
-
-def test_a_folder_in_the_place_of_the_table_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match="is a folder; name the CSV file to write"):
-        feature_table(load_tracks(root), path=tmp_path)
-
-
-# Reading tables
-
-
-def test_kaggles_table_loads(real_data: Path) -> None:
-    table = load_feature_table(real_data / "features_30_sec.csv")
-    assert table.shape == (1000, 60)
-    assert table["label"].value_counts().eq(100).all()
-    assert table.loc[0, "tempo"] == 123.046875
-    assert (table[list(FEATURE_COLUMNS)].dtypes == "float64").all()
-
-
-def test_columns_in_another_order_or_too_many_do_not_matter(tmp_path: Path) -> None:
-    table = table_like_kaggle()
-    table[table.columns[::-1]].to_csv(tmp_path / "table.csv")  # with the index as a nameless column
-    pd.testing.assert_frame_equal(load_feature_table(tmp_path / "table.csv"), table, rtol=1e-15)
-
-
-def test_labels_of_ones_own_are_taken_when_named(tmp_path: Path) -> None:
-    table_like_kaggle().assign(label="fado").to_csv(tmp_path / "table.csv", index=False)
-    assert set(load_feature_table(tmp_path / "table.csv", genres=["fado"])["label"]) == {"fado"}
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("rms_mean", np.nan, r"column 'rms_mean', row 'blues.00002.wav' \(line 4\): nan; expected a finite"),
-        ("rms_mean", "NA", r"column 'rms_mean', row 'blues.00002.wav' \(line 4\): 'NA'; expected a finite"),
-        ("mfcc20_var", "loud", r"column 'mfcc20_var', row .*: 'loud'; expected a finite number"),
-        ("tempo", np.inf, r"column 'tempo', row .*: inf; expected a finite number"),
-        ("length", np.nan, r"column 'length', row .*: nan"),
-        ("label", np.nan, r"column 'label', row .* \(line 4\): nan; expected a genre"),
-        ("filename", "blues.00001.wav", r"column 'filename', row 'blues.00001.wav' \(line 4\).*once"),
-        ("filename", np.nan, r"column 'filename', row nan \(line 4\): nan; expected a file name"),
-    ],
-)
-def test_a_bad_cell_is_named(tmp_path: Path, column: str, value: Any, message: str) -> None:
-    table = table_like_kaggle().astype(object)
-    table.loc[2, column] = value
-    table.to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(GtzanKerasError, match=f"table.csv: {message}"):
-        load_feature_table(tmp_path / "table.csv")
-
-
-def test_missing_columns_are_named(tmp_path: Path) -> None:
-    table_like_kaggle().drop(columns=["tempo", "label"]).to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(GtzanKerasError, match=r"table.csv: column\(s\) tempo, label missing"):
-        load_feature_table(tmp_path / "table.csv")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file"),
-        ("", "not a CSV table"),
-        ("a,b\n1,2\n3,4,5\n", "not a CSV table"),
-        ("a,b\n1,2,3\n", "not a CSV table"),
-        (b"\xff\xfe\x00\x01", "not a CSV table"),
-        (",".join(TABLE_COLUMNS), "holds no rows"),
-    ],
-)
-def test_what_is_no_table_is_refused(tmp_path: Path, content: str | bytes | None, message: str) -> None:
-    if content is not None:
-        data = content.encode() if isinstance(content, str) else content
-        (tmp_path / "table.csv").write_bytes(data)
-    with pytest.raises(GtzanKerasError, match=f"table.csv: {message}"):
-        load_feature_table(tmp_path / "table.csv")
 
 
 # The correlation filter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,6 +84,25 @@ def test_margins_are_cut_off(tmp_path: Path, margin: str) -> None:
     np.testing.assert_array_equal(import_images(tmp_path / "in", tmp_path / "x.h5", 20, 30).read()[0], inside)
 
 
+@pytest.mark.parametrize("quality", [60, 75, 95])
+@pytest.mark.parametrize("colours", ["smooth", "noise"])
+def test_margins_of_jpegs_are_cut_off_in_spite_of_their_shadows(
+    tmp_path: Path, quality: int, colours: str
+) -> None:
+    inside = noise(60, 90)
+    if colours == "smooth":
+        levels = np.add.outer(np.arange(60), np.arange(90)) / 150
+        inside = (mpl.colormaps["viridis"](levels)[..., :3] * 255).astype(np.uint8)
+    paper = np.full((100, 150, 3), 255, np.uint8)
+    paper[13:73, 22:112] = inside
+    paint(tmp_path / "in" / "pop" / "pop00000.jpg", paper, quality=quality)
+    with Image.open(tmp_path / "in" / "pop" / "pop00000.jpg") as image:
+        expected = np.asarray(image)[13:73, 22:112]
+    np.testing.assert_array_equal(
+        import_images(tmp_path / "in", tmp_path / "x.h5", 60, 90).read()[0], expected
+    )
+
+
 def test_palette_and_grey_pictures_and_jpegs_are_read(tmp_path: Path) -> None:
     grey = np.full((20, 30), 100, np.uint8)
     paint(tmp_path / "in" / "pop" / "a.png", grey)
@@ -110,7 +130,7 @@ def test_hidden_files_and_folders_are_no_pictures(folder: Path, tmp_path: Path) 
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match=r"no pictures in genre folders.*blues/blues00000\.png"):
+    with pytest.raises(GtzanKerasError, match=r"no images in genre folders.*blues/blues00000\.png"):
         import_images(tmp_path, tmp_path / "x.h5")
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +143,7 @@ def test_two_pictures_of_one_track_are_refused(folder: Path, tmp_path: Path) -> 
 
 def test_an_empty_picture_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
     paint(folder / "jazz" / "jazz00001.png", np.full((20, 30, 3), 255, np.uint8))
-    with pytest.raises(GtzanKerasError, match=r"jazz00001\.png: an empty \(all white\) picture"):
+    with pytest.raises(GtzanKerasError, match=r"jazz00001\.png: an empty \(all white\) image"):
         import_images(folder, tmp_path / "x.h5", 20, 30)
     assert [path.name for path in tmp_path.iterdir()] == ["images_original"]
 
@@ -138,7 +158,7 @@ def test_a_picture_with_a_broken_chunk_is_refused_by_name(folder: Path, tmp_path
     content = bytearray(file.read_bytes())
     content[content.index(b"IDAT") - 1] -= 9  # the length of the chunk: what follows is none
     file.write_bytes(content)
-    with pytest.raises(GtzanKerasError, match=r"jazz00000\.png: not a readable picture.*mend or remove it"):
+    with pytest.raises(GtzanKerasError, match=r"jazz00000\.png: not a readable image.*replace or remove it"):
         import_images(folder, tmp_path / "x.h5", 20, 30)
     assert [path.name for path in tmp_path.iterdir()] == ["images_original"]
 
@@ -179,10 +199,8 @@ def test_a_store_is_resized_as_pillow_does(grey: SpectrogramStore, tmp_path: Pat
 
 
 def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: Path) -> None:
-    import matplotlib
-
     coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis").read()
-    expected = matplotlib.colormaps["viridis"](grey.read()[..., 0], bytes=True)[..., :3]
+    expected = mpl.colormaps["viridis"](grey.read()[..., 0], bytes=True)[..., :3]
     np.testing.assert_array_equal(coloured, expected)
 
 
@@ -211,7 +229,7 @@ def test_the_spec_of_a_resized_store_turns_sound_into_that_size(
 
 def test_coloured_pictures_take_no_second_map(folder: Path, tmp_path: Path) -> None:
     store = import_images(folder, tmp_path / "x.h5", 20, 30)
-    with pytest.raises(GtzanKerasError, match="coloured already"):
+    with pytest.raises(GtzanKerasError, match="already has colours"):
         resize(store, tmp_path / "y.h5", 10, 10, "viridis")
     assert resize(store, tmp_path / "y.h5", 10, 15).shape == (4, 10, 15, 3)
 
@@ -219,6 +237,19 @@ def test_coloured_pictures_take_no_second_map(folder: Path, tmp_path: Path) -> N
 def test_a_store_is_not_resized_onto_itself(grey: SpectrogramStore) -> None:
     with pytest.raises(GtzanKerasError, match="the store itself"):
         resize(grey, grey.path, 10, 10)
+
+
+def test_an_unknown_colour_map_is_refused_and_leaves_nothing(grey: SpectrogramStore, tmp_path: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="colour_map 'rainbowish' is not known"):
+        resize(grey, tmp_path / "y.h5", 10, 10, "rainbowish")
+    assert [path.name for path in tmp_path.iterdir()] == ["grey.h5"]
+
+
+def test_without_a_genre_the_rest_is_resized(grey: SpectrogramStore, tmp_path: Path) -> None:
+    ids = ["pop.00000", "rock.00000", "jazz.00000"]
+    store = SpectrogramStore.from_arrays(tmp_path / "three.h5", grey.read(), ids, GREY)
+    less = resize(store.without(["rock"]), tmp_path / "y.h5", 10, 10)
+    assert (less.track_id.tolist(), less.genres) == (["pop.00000", "jazz.00000"], ["jazz", "pop"])
 
 
 def test_a_size_below_one_is_refused(grey: SpectrogramStore, tmp_path: Path) -> None:

@@ -1,27 +1,18 @@
-"""Tracks to a store: the same file whatever happens on the way."""
+"""Tracks to a store. What happens when it is interrupted is in test_parts.py."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
@@ -90,23 +81,6 @@ def reference(tracks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
     return contents(path)
 
 
-class StoppedError(Exception):
-    pass
-
-
-def leave_journal(tracks: pd.DataFrame, path: Path, spec: SpectrogramSpec = SPEC) -> Path:
-    """Go as far as having every track done, and no store."""
-
-    def stop(*_: object) -> None:
-        raise StoppedError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "StoreWriter", stop)
-        with pytest.raises(StoppedError):
-            preprocess(tracks, path, spec, jobs=1)
-    return path.with_name(path.name + ".partial")
-
-
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the tracks that were decoded."""
@@ -116,14 +90,14 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ids.append(Path(path).stem)
         return load_audio(path, *arguments)
 
-    monkeypatch.setattr(module, "load_audio", record)
+    monkeypatch.setattr(module, "load_track", record)
     return ids
 
 
 # ---- what is written
 
 
-def test_samples_are_the_pictures_of_the_tracks(tmp_path: Path, tracks: pd.DataFrame) -> None:
+def test_samples_are_the_spectrograms_of_the_tracks(tmp_path: Path, tracks: pd.DataFrame) -> None:
     preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
     store = open_store(tmp_path / "x.h5")
     path = tracks.set_index("track_id")["path"]
@@ -131,7 +105,7 @@ def test_samples_are_the_pictures_of_the_tracks(tmp_path: Path, tracks: pd.DataF
     np.testing.assert_array_equal(store.read(), expected)
 
 
-def test_samples_of_a_spec_with_segments_are_the_pictures_of_the_pieces(
+def test_samples_of_a_spec_with_segments_are_the_spectrograms_of_the_segments(
     tmp_path: Path, tracks: pd.DataFrame
 ) -> None:
     report = preprocess(tracks, tmp_path / "x.h5", PIECES, jobs=1)
@@ -158,9 +132,7 @@ def test_the_file_is_in_the_order_of_the_table(tmp_path: Path, tracks: pd.DataFr
 def test_the_md5_of_every_source_is_recorded(tmp_path: Path, tracks: pd.DataFrame) -> None:
     preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
     expected = {
-        row.track_id: hashlib.md5(Path(row.path).read_bytes()).hexdigest()
-        for row in tracks.itertuples()
-        if row.track_id != BROKEN
+        row.track_id: hashlib.md5(Path(row.path).read_bytes()).hexdigest() for row in tracks.itertuples()
     }
     assert open_store(tmp_path / "x.h5").source_md5 == expected
 
@@ -187,7 +159,7 @@ def test_nothing_but_the_store_is_left(tmp_path: Path, tracks: pd.DataFrame) -> 
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["x.h5"]
 
 
-# ---- files that are no sound
+# ---- files that are not sound
 
 
 def test_a_broken_file_is_left_out_with_one_line_and_its_genre_stays(
@@ -227,202 +199,22 @@ def test_nothing_but_broken_files_is_an_error_that_leaves_nothing(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_file_that_was_mended_is_taken_in(tmp_path: Path) -> None:
+def three_tracks(folder: Path) -> pd.DataFrame:
     for seed, name in enumerate(["one", "two", "three"]):
-        write_sound(tmp_path / "pop" / f"{name}.wav", seed)
+        write_sound(folder / "pop" / f"{name}.wav", seed)
+    return load_tracks(folder)
+
+
+def test_a_broken_file_that_was_fixed_is_added(tmp_path: Path, loaded: list[str]) -> None:
+    table = three_tracks(tmp_path)
     (tmp_path / "pop" / "two.wav").write_bytes(b"no music")
-    table = load_tracks(tmp_path)
-    leave_journal(table, tmp_path / "journal.h5")
-    assert list(preprocess(table, tmp_path / "store.h5", SPEC, jobs=1).refused) == ["pop/two"]
+    assert list(preprocess(table, tmp_path / "x.h5", SPEC, jobs=1).refused) == ["pop/two"]
     write_sound(tmp_path / "pop" / "two.wav", 1)
-    for name in ("journal.h5", "store.h5", "fresh.h5"):
-        assert preprocess(table, tmp_path / name, SPEC, jobs=1).refused == {}
-    assert contents(tmp_path / "journal.h5") == contents(tmp_path / "fresh.h5")
-    assert contents(tmp_path / "store.h5") == contents(tmp_path / "fresh.h5")
-
-
-# ---- going on where it stopped
-
-# A process that forks once for each moment: the child is killed at that line of our store's code, the
-# parent then runs to the end. Prints how many tracks were there already.
-KILLER = """
-    import json, os, signal, sys
-    from pathlib import Path
-    from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
-    from gtzan_keras.store.preprocess import preprocess
-    from gtzan_keras.tracks.catalogue import load_tracks
-
-    folder, out, spec = Path(sys.argv[1]), Path(sys.argv[2]), SpectrogramSpec(**json.loads(sys.argv[3]))
-    tracks = load_tracks(folder)
-    lines, last = 0, None
-
-    def trace(frame, event, _):
-        global lines
-        if os.sep + os.path.join("gtzan_keras", "store") + os.sep not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            lines += 1
-            if lines == last:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    preprocess(tracks, out / "whole.h5", spec, jobs=1)  # imports all there is to import
-    (out / "whole.h5").unlink()
-    sys.settrace(trace)
-    preprocess(tracks, out / "whole.h5", spec, jobs=1)
-    sys.settrace(None)
-    total, moments = lines, 24
-    for moment in range(moments):
-        path = out / f"killed-{moment}.h5"
-        last, lines = 1 + moment * (total - 1) // (moments - 1), 0
-        child = os.fork()
-        if not child:
-            sys.settrace(trace)
-            preprocess(tracks, path, spec, jobs=1)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        print(preprocess(tracks, path, spec, jobs=1).resumed)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_contents(
-    tmp_path: Path, folder: Path, reference: dict[str, Any]
-) -> None:
-    arguments = [str(folder), str(tmp_path), json.dumps(SPEC.to_dict())]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLER), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    resumed = [int(number) for number in done.stdout.split()]
-    assert resumed == sorted(resumed)
-    assert set(range(6)) <= set(resumed)  # from nothing done to all done
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["whole.h5", *(f"killed-{moment}.h5" for moment in range(24))]
-    )
-    for path in tmp_path.iterdir():
-        assert contents(path) == reference
-
-
-# Two workers; after three tracks, one of them broken, the process says so and waits for its end.
-WAITER = """
-    import json, sys
-    from gtzan_keras.audio.spectrogram import SpectrogramSpec
-    from gtzan_keras.store import preprocess as module
-    from gtzan_keras.tracks.catalogue import load_tracks
-
-    def append(journal, sample, original=module._Journal.append):
-        original(journal, sample)
-        if len(journal.places) == 3:
-            print("three", flush=True)
-            sys.stdin.read()
-
-    module._Journal.append = append
-    folder, out, spec = sys.argv[1:]
-    module.preprocess(load_tracks(folder), out, SpectrogramSpec(**json.loads(spec)), jobs=2)
-"""
-
-
-def test_killed_with_two_workers_it_goes_on_from_there(
-    tmp_path: Path, folder: Path, tracks: pd.DataFrame, reference: dict[str, Any]
-) -> None:
-    arguments = [str(folder), str(tmp_path / "x.h5"), json.dumps(SPEC.to_dict())]
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WAITER), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "three\n"
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-    assert not (tmp_path / "x.h5").exists()
-    assert preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).resumed == 2
-    assert contents(tmp_path / "x.h5") == reference
-
-
-@pytest.fixture(scope="session")
-def journal(tracks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """All tracks done, and no store yet."""
-    return leave_journal(tracks, tmp_path_factory.mktemp("journal") / "x.h5").read_bytes()
-
-
-@pytest.fixture
-def resume(tmp_path: Path, tracks: pd.DataFrame) -> Callable[[bytes], dict[str, Any]]:
-    """What a run makes of a journal that it finds."""
-
-    def run(journal: bytes) -> dict[str, Any]:
-        path = tmp_path / "x.h5"
-        path.unlink(missing_ok=True)
-        (tmp_path / "x.h5.partial").write_bytes(journal)
-        preprocess(tracks, path, SPEC, jobs=1)
-        assert list(tmp_path.iterdir()) == [path]
-        return contents(path)
-
-    return run
-
-
-# The function-scoped fixture writes to one path again and again, which is what is meant here.
-any_example = settings(max_examples=30, deadline=None, suppress_health_check=["function_scoped_fixture"])
-
-
-@any_example
-@given(data=st.data())
-def test_a_journal_cut_off_anywhere_ends_with_the_same_contents(
-    data: st.DataObject, resume: Callable, journal: bytes, reference: dict[str, Any]
-) -> None:
-    assert resume(journal[: data.draw(st.integers(0, len(journal)))]) == reference
-
-
-@any_example
-@given(data=st.data())
-def test_a_journal_with_a_damaged_byte_ends_with_the_same_contents(
-    data: st.DataObject, resume: Callable, journal: bytes, reference: dict[str, Any]
-) -> None:
-    damaged = bytearray(journal)
-    damaged[data.draw(st.integers(0, len(journal) - 1))] ^= data.draw(st.integers(1, 255))
-    assert resume(bytes(damaged)) == reference
-
-
-@any_example
-@given(data=st.data(), junk=st.binary(min_size=1, max_size=40) | st.integers(1, 40).map(bytes))
-def test_junk_at_the_end_of_a_journal_ends_with_the_same_contents(
-    data: st.DataObject, junk: bytes, resume: Callable, journal: bytes, reference: dict[str, Any]
-) -> None:
-    assert resume(journal[: data.draw(st.integers(0, len(journal)))] + junk) == reference
-
-
-def test_what_the_journal_holds_is_not_done_again(
-    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
-) -> None:
-    leave_journal(tracks, tmp_path / "x.h5")
     loaded.clear()
-    assert preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).resumed == 5
-    assert loaded == [BROKEN]  # what was refused is tried again
-
-
-def test_what_follows_a_damaged_record_is_found_again(
-    tmp_path: Path, tracks: pd.DataFrame, journal: bytes, loaded: list[str]
-) -> None:
-    (tmp_path / "x.h5.partial").write_bytes(journal[:-300])
-    leave_journal(tracks, tmp_path / "x.h5")  # does the last track anew, and is stopped again
-    assert loaded == [BROKEN, GOOD[-1]]
-    assert preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).resumed == 5
-
-
-def test_a_half_written_store_is_written_anew(
-    tmp_path: Path, tracks: pd.DataFrame, reference: dict[str, Any]
-) -> None:
-    (tmp_path / "x.h5.writing").write_bytes(b"half a store")
-    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
-    assert contents(tmp_path / "x.h5") == reference
-    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+    assert preprocess(table, tmp_path / "x.h5", SPEC, jobs=1).refused == {}
+    assert loaded == ["two"]
+    preprocess(table, tmp_path / "fresh.h5", SPEC, jobs=1)
+    assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
 
 
 # ---- more tracks, other tracks
@@ -441,34 +233,63 @@ def test_tracks_added_later_cost_only_those(
     assert contents(tmp_path / "x.h5") == reference
 
 
-def test_tracks_added_to_a_store_with_segments_keep_their_pieces(
-    tmp_path: Path, tracks: pd.DataFrame
-) -> None:
+def test_tracks_added_to_a_store_with_segments_keep_theirs(tmp_path: Path, tracks: pd.DataFrame) -> None:
     preprocess(tracks.iloc[[1, 4]], tmp_path / "x.h5", PIECES, jobs=1)
     preprocess(tracks, tmp_path / "x.h5", PIECES, jobs=1)
     preprocess(tracks, tmp_path / "fresh.h5", PIECES, jobs=1)
     assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
 
 
-def test_a_file_that_changed_is_done_anew(tmp_path: Path, loaded: list[str]) -> None:
-    for seed, name in enumerate(["one", "two", "three"]):
-        write_sound(tmp_path / "pop" / f"{name}.wav", seed)
-    table = load_tracks(tmp_path)
-    preprocess(table, tmp_path / "store.h5", SPEC, jobs=1)
-    leave_journal(table, tmp_path / "journal.h5")
+def test_a_file_that_changed_is_done_again(tmp_path: Path, loaded: list[str]) -> None:
+    table = three_tracks(tmp_path)
+    preprocess(table, tmp_path / "x.h5", SPEC, jobs=1)
     write_sound(tmp_path / "pop" / "two.wav", 7)
+    loaded.clear()
+    assert preprocess(table, tmp_path / "x.h5", SPEC, jobs=1).resumed == 2
+    assert loaded == ["two"]
     preprocess(table, tmp_path / "fresh.h5", SPEC, jobs=1)
-    for name in ("store.h5", "journal.h5"):
-        loaded.clear()
-        assert preprocess(table, tmp_path / name, SPEC, jobs=1).resumed == 2
-        assert loaded == ["two"]
-        assert contents(tmp_path / name) == contents(tmp_path / "fresh.h5")
+    assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
 
 
-def test_pictures_of_files_that_are_gone_are_kept(tmp_path: Path) -> None:
-    for seed, name in enumerate(["one", "two"]):
-        write_sound(tmp_path / "pop" / f"{name}.wav", seed)
-    table = load_tracks(tmp_path)
+def test_a_complete_store_costs_nothing_and_stays_as_it_is(
+    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
+) -> None:
+    first = preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
+    before = (tmp_path / "x.h5").stat()
+    loaded.clear()
+    again = preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
+    assert loaded == []  # the broken file has not changed either
+    assert (again.written, again.samples, again.refused) == (first.written, first.samples, first.refused)
+    assert again.resumed == len(tracks)
+    assert (tmp_path / "x.h5").stat().st_mtime_ns == before.st_mtime_ns
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_a_store_of_an_earlier_version_has_its_refused_tracks_tried_again(
+    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
+) -> None:
+    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        table = json.loads(file["tracks"].asstr()[()])
+        del table["md5"][BROKEN], file["tracks"]  # earlier versions recorded no MD5 for them
+        file["tracks"] = json.dumps(table)
+    loaded.clear()
+    assert list(preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).refused) == [BROKEN]
+    assert loaded == [BROKEN]
+
+
+def test_other_facts_about_the_tracks_are_written_without_decoding(
+    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
+) -> None:
+    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
+    loaded.clear()
+    preprocess(tracks.assign(artist="somebody"), tmp_path / "x.h5", SPEC, jobs=1)
+    assert loaded == []
+    assert set(open_store(tmp_path / "x.h5").tracks["artist"]) == {"somebody"}
+
+
+def test_spectrograms_of_files_that_are_gone_are_kept(tmp_path: Path) -> None:
+    table = three_tracks(tmp_path)
     preprocess(table, tmp_path / "x.h5", SPEC, jobs=1)
     before = contents(tmp_path / "x.h5")
     (tmp_path / "pop" / "two.wav").unlink()
@@ -497,22 +318,9 @@ def test_a_store_of_another_spec_is_refused_with_both_named(tmp_path: Path, trac
         preprocess(tracks, tmp_path / "x.h5", OTHER, jobs=1)
     message = str(caught.value)
     assert "x.h5 was made with spec 'small', not 'other'" in message
-    assert "hop_length: 512 against 256" in message
-    assert repr(SPEC) in message
-    assert repr(OTHER) in message
+    assert "hop_length: 256 against 512" in message
     assert (tmp_path / "x.h5").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
-
-
-def test_a_journal_of_another_spec_is_refused_with_both_named(tmp_path: Path, tracks: pd.DataFrame) -> None:
-    journal = leave_journal(tracks, tmp_path / "x.h5")
-    before = journal.read_bytes()
-    with pytest.raises(
-        GtzanKerasError, match=r"x\.h5\.partial was made with spec 'small', not 'other' \(.*hop_"
-    ):
-        preprocess(tracks, tmp_path / "x.h5", OTHER, jobs=1)
-    assert journal.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [journal]
 
 
 @pytest.mark.parametrize("kind", ["text", "hdf5", "folder"])
@@ -535,13 +343,13 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, tracks: pd.Dat
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, {"spec": "arrigo-v9"}, "spec 'arrigo-v9' is not known; choose one of arrigo-v1"),
-        ({}, {"spec": SpectrogramSpec(name="png", from_audio=False)}, "'png' describes imported pictures"),
-        ({}, {"jobs": 0}, "jobs=0"),
+        ({}, {"spec": "arrigo-v9"}, "spec='arrigo-v9': not known; expected one of arrigo-v1"),
+        ({}, {"spec": SpectrogramSpec(name="png", from_audio=False)}, "'png' describes imported images"),
+        ({}, {"jobs": 0}, "jobs=0: expected"),
         (
             {"track_id": "rock.00007"},
             {},
-            "track_id 'rock.00007' stands in the table of tracks more than once",
+            "track_id 'rock.00007' is duplicated in the table of tracks",
         ),
         (None, {}, "no column genre, path, artist"),
     ],
@@ -553,47 +361,3 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     with pytest.raises(GtzanKerasError, match=message):
         preprocess(table, tmp_path / "x.h5", **{"spec": SPEC, "jobs": 1, **arguments})
     assert list(tmp_path.iterdir()) == []
-
-
-# ---- memory
-
-
-def test_workers_do_not_run_ahead_of_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = 0
-
-    def make(track_id: str, file: str, spec: SpectrogramSpec) -> str:
-        nonlocal started
-        started += 1
-        return track_id
-
-    monkeypatch.setattr(module, "_BLOCK", 3)
-    monkeypatch.setattr(module, "_make_sample", make)
-    to_do = [(str(number), "") for number in range(100)]
-    waiting = []
-    with joblib.parallel_config(backend="threading"):
-        for taken, sample in enumerate(module._work(to_do, SPEC, 2, progress=False), start=1):
-            assert sample == str(taken - 1)
-            hashlib.sha256(bytes(2**20))  # a slow writer
-            waiting.append(started - taken)
-    assert started == 100
-    assert max(waiting) < 6  # two workers, three each
-
-
-def test_a_track_is_written_before_the_next_is_done(
-    tmp_path: Path, tracks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    work, append = module._make_sample, module._Journal.append
-
-    def make(*arguments: Any) -> Any:
-        events.append("make")
-        return work(*arguments)
-
-    def write(*arguments: Any) -> None:
-        events.append("write")
-        append(*arguments)
-
-    monkeypatch.setattr(module, "_make_sample", make)
-    monkeypatch.setattr(module._Journal, "append", write)
-    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
-    assert events == ["make", "write"] * 6

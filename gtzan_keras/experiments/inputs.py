@@ -145,7 +145,7 @@ def _from_audio(
 
 
 def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int) -> Store:
-    from gtzan_keras.inference.embed import embed, embeddings_current
+    from gtzan_keras.inference.embed import embed
     from gtzan_keras.store.open import open_store
 
     source: Any = weights or "hub"
@@ -156,8 +156,7 @@ def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int
 
         keras.utils.set_random_seed(0)
         source = vggish(None if weights == "none" else weights)
-    if not embeddings_current(path, tracks, source, trim=True):
-        embed(tracks, path, source=source, trim=True, jobs=jobs)
+    embed(tracks, path, source=source, trim=True, jobs=jobs)
     return open_store(path)
 
 

@@ -1,11 +1,9 @@
-"""Tracks to a store of embeddings: of VGGish, or of any network that takes its place."""
+"""Tracks to a store of embeddings: of VGGish, or of another network."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,32 +19,25 @@ from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.patches import BANDS, FRAMES, SAMPLE_RATE, patch_samples, vggish_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
-from gtzan_keras.store.base import Sample, refuse_duplicates
-from gtzan_keras.store.embeddings import (
-    HUB_HANDLE,
-    EmbeddingSpec,
-    EmbeddingsStore,
-    EmbeddingsWriter,
-    embedded,
-)
+from gtzan_keras.store.base import Sample
+from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingSpec, EmbeddingsWriter, embedded
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.preprocess import PreprocessReport
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, file_md5, load_track
+from gtzan_keras.store.parts import Task
+from gtzan_keras.store.preprocess import PreprocessReport, make_store
+from gtzan_keras.tracks.catalogue import load_track
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Embedder", "embed", "embeddings_current", "load_embedder"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Embedder", "embed", "load_embedder"]
 
 _TOGETHER = 4  # tracks the network gets at once: VGGish's 290 MB of weights are read less often
 
-_BATCH = 124  # patches in them; more of them ask for memory and gain little
+_BATCH = 124  # patches in them; more need memory and gain little
 
 
 class Embedder(NamedTuple):
-    """A network that makes embeddings of sound; call `run`.
+    """A network that turns sound into embeddings; call `run`.
 
     Parameters
     ----------
@@ -55,9 +46,9 @@ class Embedder(NamedTuple):
     size : int
         Numbers a patch.
     prepare : callable
-        Mono float32 samples at 16 kHz, of 0.975 s at least, to what the network takes.
+        Turns mono float32 samples at 16 kHz, at least 0.975 s, into what the network takes.
     network : callable
-        List of those to a list of embeddings.
+        Turns a list of those into a list of embeddings.
     """
 
     name: str
@@ -66,7 +57,7 @@ class Embedder(NamedTuple):
     network: Callable[[list[npt.NDArray[np.float32]]], list[npt.NDArray[np.float32]]]
 
     def run(self, audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Mono float32 samples at 16 kHz to float32 (patches, size)."""
+        """Turn mono float32 samples at 16 kHz into float32 (patches, size)."""
         return self.network([self.prepare(audio)])[0]
 
 
@@ -83,25 +74,26 @@ def embed(
 ) -> PreprocessReport:
     """Turn tracks into a store of embeddings.
 
-    Threads read the next tracks while the network works, two tracks at a time; memory does not depend
-    on how many there are. Files that can not be read are left out, one log line each, and never end
-    the run. The store is written to a temporary name and renamed when complete.
+    Threads read the tracks, the network gets four at a time; memory does not depend on their number.
+    Files that cannot be read are left out, one log line each, and never end the run. An interrupted run
+    continues, and a complete store keeps its unchanged tracks, as with `preprocess`; when nothing has
+    changed, the network is not even loaded.
 
     Parameters
     ----------
     tracks : pd.DataFrame
         From `load_tracks`.
     path : str or os.PathLike
-        The HDF5 file to write. A store of the same spec that is there is replaced.
+        The HDF5 file to write.
     source : "hub", str, os.PathLike or keras.Model
         The network, as `load_embedder` takes it.
     patches : int > 0
         Patches a track: fewer are padded with zeros, more are cut.
     trim : bool
-        Cut off the silence at both ends first, as Uncu did.
+        Remove the silence at both ends first, as Uncu did.
     precision : "float32" or "bfloat16"
-        What a Keras model computes in, whatever it was built under. bfloat16 is faster where the
-        processor has it, slower where not, and right to 1e-2; the spec's ``source`` says so.
+        What a Keras model computes in, whatever policy it was built with. bfloat16 is faster where the
+        processor has it, slower elsewhere, and accurate to 1e-2; the spec's ``source`` says so.
     jobs : int
         Threads that read, counted as joblib counts workers; -1 uses every core.
     progress : bool
@@ -115,13 +107,10 @@ def embed(
     Raises
     ------
     GtzanKerasError
-        The network can not be had or does not turn sound into (patches, size); `path` holds something
-        else; `precision` is another word, or bfloat16 is asked of a SavedModel; `jobs` is 0; a track
-        stands in the table twice; or no track could be read.
-
-    See Also
-    --------
-    embeddings_current : whether there is anything to do.
+        The network is not available or does not turn sound into (patches, size); `path` holds another
+        kind of file, or a store of another spec or with other tracks in it, or another process is making
+        it; `precision` is another word, or is bfloat16 for a SavedModel; `jobs` is 0; a track is
+        duplicated in the table; or no track could be read.
 
     References
     ----------
@@ -144,91 +133,50 @@ def embed(
     >>> report.written, EmbeddingsStore(report.path).shape
     (1, (1, 31, 8))
     """
-    check_columns(tracks, COLUMNS)
-    path, begin = Path(path), time.perf_counter()
-    refuse_duplicates(list(tracks["track_id"]))
-    check_jobs(jobs)
-    embedder = load_embedder(source, precision)
-    name = f"vggish-{patches}x{embedder.size}" + ("-trimmed" if trim else "")
-    spec = EmbeddingSpec(name=name, patches=patches, size=embedder.size, trim=trim, source=embedder.name)
-    _check_place(path, spec)
-    with EmbeddingsWriter(path, spec, tracks) as writer:
-        sounds = _sounds(tracks, spec, embedder, jobs, progress)
+    spec, network = _known_spec(Path(path), source, patches, trim, precision), None
+    if spec is None:
+        network = load_embedder(source, precision)
+        name = f"vggish-{patches}x{network.size}" + ("-trimmed" if trim else "")
+        spec = EmbeddingSpec(name=name, patches=patches, size=network.size, trim=trim, source=network.name)
+    wanted = spec
+
+    def compute(tasks: list[Task]) -> Iterator[Sample]:
+        nonlocal network
+        if network is None:
+            network = load_embedder(source, precision)
+        sounds = _sounds(tasks, wanted, network, jobs)
         while group := list(islice(sounds, _TOGETHER)):
-            outputs = iter(embedder.network([sound.input for sound in group if not sound.refused]))
+            outputs = iter(network.network([sound.input for sound in group if not sound.refused]))
             for sound in group:
                 if sound.refused:
-                    logger.warning("left out %s: %s", sound.track_id, sound.refused)
-                    writer.append(Sample(sound.track_id, refused=sound.refused))
+                    yield Sample(sound.track_id, md5=sound.md5, refused=sound.refused)
                 else:
-                    writer.append(embedded(sound.track_id, next(outputs), spec, sound.md5))
-        if not writer.rows:
-            reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
-            raise GtzanKerasError(f"{path}: not one of {len(tracks)} tracks could be read ({reasons})")
-    count, seconds = len(writer.rows), time.perf_counter() - begin
-    return PreprocessReport(path, count, count, refused=writer.refused, seconds=seconds)
+                    yield embedded(sound.track_id, next(outputs), wanted, sound.md5)
+
+    return make_store(tracks, path, wanted, compute, jobs, progress, EmbeddingsWriter)
 
 
-def embeddings_current(
-    path: str | os.PathLike[str],
-    tracks: pd.DataFrame,
-    source: str | os.PathLike[str] | keras.Model = "hub",
-    *,
-    patches: int = 31,
-    trim: bool = False,
-    precision: str = "float32",
-) -> bool:
-    """Whether a file holds what `embed` would make of these tracks now.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file; it need not be there.
-    tracks, source, patches, trim, precision
-        As for `embed`. The network is not loaded.
-
-    Returns
-    -------
-    bool
-        Same network, settings, tracks and genres, and no file of a track has changed. One that is gone
-        has not; one that was left out has if it is newer than the store.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from gtzan_keras.inference.embed import embeddings_current
-    >>> tracks = pd.DataFrame({"track_id": ["jazz/one"], "genre": ["jazz"], "path": ["jazz/one.wav"]})
-    >>> embeddings_current("not-there.h5", tracks)
-    False
-    """
-    path = Path(path)
-    if not path.exists():
-        return False
+def _known_spec(
+    path: Path, source: str | os.PathLike[str] | keras.Model, patches: int, trim: bool, precision: str
+) -> EmbeddingSpec | None:
+    """Return the spec of the store at `path`, if it fits: then the network may not be needed at all."""
+    if not path.is_file():
+        return None
     with open_store(path) as store:
-        if not isinstance(store, EmbeddingsStore):
-            return False
-        found = (store.spec.source, store.spec.patches, store.spec.trim)
-        there = store.tracks
-        if (
-            found != (_source_name(source, precision), patches, trim)
-            or list(there["track_id"]) != list(tracks["track_id"])
-            or list(there["genre"]) != list(tracks["genre"])
-        ):
-            return False
-        made, md5, refused = path.stat().st_mtime, store.source_md5, store.refused
-    for track_id, file in zip(tracks["track_id"], map(Path, tracks["path"]), strict=True):
-        if not file.is_file():
-            continue
-        # The time of the last change of the entry: a file put in place has the old time of its content.
-        if file.stat().st_ctime > made if track_id in refused else file_md5(file) != md5.get(track_id):
-            return False
-    return True
+        spec = store.spec
+    if not isinstance(spec, EmbeddingSpec) or (spec.patches, spec.trim) != (patches, trim):
+        return None
+    _check_precision(source, precision)
+    try:
+        return spec if spec.source == _source_name(source, precision) else None
+    except OSError:  # `load_embedder` says what is wrong with the folder
+        return None
 
 
 def load_embedder(
     source: str | os.PathLike[str] | keras.Model = "hub", precision: str = "float32"
 ) -> Embedder:
-    """Load a network that makes embeddings.
+    """Load a network that turns sound into embeddings.
 
     Parameters
     ----------
@@ -238,7 +186,7 @@ def load_embedder(
         model: takes patches (batch, 96, 64), such as `gtzan_keras.models.vggish_network` builds, and gives
         (batch, size).
     precision : "float32" or "bfloat16"
-        What a Keras model computes in; a SavedModel has its own.
+        What a Keras model computes in; a SavedModel has a precision of its own.
 
     Returns
     -------
@@ -247,7 +195,7 @@ def load_embedder(
     Raises
     ------
     GtzanKerasError
-        It can not be had, or it does something else.
+        It is not available, or it does something else.
 
     Examples
     --------
@@ -267,7 +215,7 @@ def load_embedder(
     folder = hub_folder(handle) if remote else Path(handle)
     if not (folder / "saved_model.pb").is_file():
         raise GtzanKerasError(
-            f"{folder}: no SavedModel here (saved_model.pb is missing); expected 'hub', a handle such as "
+            f"{folder}: not a SavedModel (saved_model.pb is missing); expected 'hub', a handle such as "
             f"{HUB_HANDLE}, a folder with a SavedModel, or a Keras model (for a checkpoint: "
             "models.vggish(weights=path))"
         )
@@ -281,7 +229,7 @@ def load_embedder(
         ) from error
     if silence.ndim != 2:
         raise GtzanKerasError(
-            f"{handle}: turns a second into shape {silence.shape}; expected (patches, size)"
+            f"{handle}: turns a second of sound into shape {silence.shape}; expected (patches, size)"
         )
 
     def run(sounds: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
@@ -292,16 +240,16 @@ def load_embedder(
 
 def _check_precision(source: object, precision: str) -> None:
     if precision not in ("float32", "bfloat16"):
-        raise GtzanKerasError(f"precision is {precision!r}; expected float32 or bfloat16")
+        raise GtzanKerasError(f"precision={precision!r}: expected float32 or bfloat16")
     if precision != "float32" and isinstance(source, str):
         raise GtzanKerasError(
-            f"precision is {precision!r}, but {source} is a SavedModel, which computes as it was saved; "
-            "give a Keras model, such as models.vggish('audioset')"
+            f"precision={precision!r}: {source} is a SavedModel, which computes as it was saved; use a "
+            "Keras model, such as models.vggish('audioset')"
         )
 
 
 def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -> str:
-    """`EmbeddingSpec.source` for a network."""
+    """Return `EmbeddingSpec.source` for a network."""
     if isinstance(source, (str, os.PathLike)):
         handle = HUB_HANDLE if source == "hub" else os.fspath(source)
         if "://" in handle:
@@ -332,8 +280,8 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     if precision == "bfloat16":
         computing = clone(model, lambda _: "mixed_bfloat16")
     elif any(layer.compute_dtype != "float32" for layer in model.layers):
-        computing = clone(model, lambda _: "float32")  # it was built under another policy
-    plain = keras.Model(computing.inputs[0], computing.outputs[0])  # theirs stays as it was compiled
+        computing = clone(model, lambda _: "float32")  # it was built with another policy
+    plain = keras.Model(computing.inputs[0], computing.outputs[0])  # leaves the caller's as it was compiled
     plain.compile(jit_compile=use_xla())
 
     def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
@@ -343,7 +291,7 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
         outputs = []
         for start in range(0, len(patches), _BATCH):
             part = patches[start : start + _BATCH]
-            # A shape that the graph has not seen is traced anew: powers of two, and _BATCH.
+            # A new shape is traced again, so there are only powers of two, and _BATCH.
             padded = np.zeros((min(_BATCH, 1 << (len(part) - 1).bit_length()), FRAMES, BANDS), np.float32)
             padded[: len(part)] = part
             outputs.append(np.asarray(plain.predict_on_batch(padded), dtype=np.float32)[: len(part)])
@@ -362,17 +310,18 @@ def _folder_checksum(folder: Path) -> str:
 
 class _Sound(NamedTuple):
     track_id: str
+    md5: str
     input: npt.NDArray[np.float32]
-    md5: str = ""
     refused: str = ""
 
 
-def _load_sound(track_id: str, file: str, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
+def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
     """What a thread does for one track."""
+    track_id, file, md5 = task.track_id, task.file, task.md5 or ""
     try:
         samples = load_track(file, SAMPLE_RATE)
     except AudioError as error:
-        return _Sound(track_id, np.zeros(0, np.float32), refused=error.reason)
+        return _Sound(track_id, md5, np.zeros(0, np.float32), error.reason)
     if spec.trim:
         from librosa.effects import trim
 
@@ -380,50 +329,30 @@ def _load_sound(track_id: str, file: str, spec: EmbeddingSpec, embedder: Embedde
     if len(samples) < patch_samples(1):
         found, needed = len(samples) / SAMPLE_RATE, patch_samples(1) / SAMPLE_RATE
         reason = f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
-        return _Sound(track_id, samples[:0], refused=reason)
-    # Nothing after the last patch has any influence on it.
-    prepared = embedder.prepare(samples[: patch_samples(spec.patches)].copy())
-    return _Sound(track_id, prepared, file_md5(file))
+        return _Sound(track_id, md5, samples[:0], reason)
+    # Samples after the last patch have no influence on it.
+    return _Sound(track_id, md5, embedder.prepare(samples[: patch_samples(spec.patches)].copy()))
 
 
-def _sounds(
-    tracks: pd.DataFrame, spec: EmbeddingSpec, embedder: Embedder, jobs: int, progress: bool
-) -> Iterator[_Sound]:
-    """Tracks in order. Threads do: decoding, FFT and checksum run outside Python's lock.
+def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[_Sound]:
+    """Yield tracks in order. Threads read them: decoding and FFT run outside Python's lock.
 
-    For a network on a GPU they work ahead. One on the processor has all cores busy already, and loses
-    more by sharing one than by waiting the moment that reading the next tracks on all cores takes.
+    For a network on a GPU they work ahead. A network on the CPU already uses all cores, and loses more by
+    sharing one than by waiting for the next tracks, which are read on all cores.
     """
     import joblib
-    from tqdm import tqdm
 
     from gtzan_keras.models.device import count_gpus
 
     workers = joblib.effective_n_jobs(jobs)
-    to_do = iter(zip(tracks["track_id"], tracks["path"], strict=True))
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(tracks), desc=spec.name, unit="track", disable=None if progress else True) as bar,
-    ):
+    to_do = iter(tasks)
+    with ThreadPoolExecutor(workers) as pool:
 
         def start(count: int) -> Iterator[Future[_Sound]]:
-            return (pool.submit(_load_sound, *task, spec, embedder) for task in islice(to_do, count))
+            return (pool.submit(_load_sound, task, spec, embedder) for task in islice(to_do, count))
 
         started = deque(start(_TOGETHER + (workers + _TOGETHER if count_gpus() else 0)))
         while started:
             for _ in range(min(_TOGETHER, len(started))):
                 yield started.popleft().result()
-                bar.update()
             started.extend(start(_TOGETHER))  # when the network asks for more
-
-
-def _check_place(path: Path, spec: EmbeddingSpec) -> None:
-    """Refuse to write over anything but an older store of the same kind."""
-    if not path.exists():
-        return
-    with open_store(path) as there:
-        if not isinstance(there, EmbeddingsStore) or there.spec != spec:
-            raise GtzanKerasError(
-                f"{path} holds a store of another spec, {there.spec.name!r} "
-                f"({spec.difference(there.spec)}); choose another file name, or delete it"
-            )

@@ -26,6 +26,7 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import replace
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names, segment_id
 
 if TYPE_CHECKING:
@@ -289,6 +290,15 @@ class Store:
         """MD5 of each source file by track id; empty for stores made from arrays."""
         present = set(self.tracks["track_id"])
         return {track_id: md5 for track_id, md5 in self._md5.items() if md5 and track_id in present}
+
+    @property
+    def recorded_md5(self) -> dict[str, str]:
+        """As `source_md5`, with "" for tracks that were refused because their file could not be read."""
+        return dict(self._md5)
+
+    def made_from(self, tracks: pd.DataFrame) -> bool:
+        """Whether this is the table of tracks that the store was made from."""
+        return bool(_plain_rows(tracks) == _plain_rows(self._table))
 
     @cached_property
     def checksum(self) -> str:
@@ -578,7 +588,7 @@ class StoreWriter:
             self._file.create_dataset(name, data=[row[column] for row in self.rows], dtype=text)
         self._file.create_dataset("segment", data=np.array([row[2] for row in self.rows], np.int32))
         table = {
-            "rows": self.tracks[COLUMNS].to_numpy(dtype=object).tolist(),
+            "rows": _plain_rows(self.tracks),
             "refused": self.refused,
             "md5": self.md5,
         }
@@ -595,12 +605,6 @@ class StoreWriter:
         )
 
 
-def replace(temporary: Path, path: Path) -> None:
-    """Move a finished file to its name; on Windows this fails while a program has the old one open."""
-    try:
-        os.replace(temporary, path)
-    except OSError as error:
-        raise GtzanKerasError(
-            f"{path}: cannot be replaced ({error}); close the programs that have it open, or choose another "
-            "name"
-        ) from error
+def _plain_rows(tracks: pd.DataFrame) -> list[list[Any]]:
+    """Return the rows of a table of tracks as JSON knows them."""
+    return json.loads(json.dumps(tracks[COLUMNS].to_numpy(dtype=object).tolist()))

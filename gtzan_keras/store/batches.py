@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["IN_MEMORY_BYTES", "Batches"]
 
 IN_MEMORY_BYTES = 2**30
-"""Stores up to this size (unpacked) are held in memory by `SpectrogramStore.batches`."""
+"""Samples up to this size (unpacked) are held in memory by `Store.batches`."""
 
 
 class Batches(keras.utils.PyDataset):
-    """Images and one-hot labels of some tracks, a batch at a time.
+    """Samples and one-hot labels of some tracks, a batch at a time.
 
-    Small stores are held in memory as uint8; larger ones are read from the file as they are needed,
-    so that memory stays flat.
+    Few samples are held in memory as the store has them; more are read from the file when needed, so
+    that memory stays flat.
 
     Parameters
     ----------
@@ -40,16 +40,17 @@ class Batches(keras.utils.PyDataset):
     seed : int
         For the order.
     augmentation : Augmentation, optional
-        What is done to the pictures; the same for the same seed and epoch.
+        Random changes to spectrograms; the same for the same seed and epoch.
     in_memory : bool, optional
-        Hold the pictures in memory; decided by their size when left out.
+        Hold the samples in memory; by default if they have at most `IN_MEMORY_BYTES`.
     **options
         ``workers``, ``use_multiprocessing``, ``max_queue_size`` of `keras.utils.PyDataset`.
 
     Raises
     ------
     GtzanKerasError
-        A track is not in the store, or there is none at all, or `batch_size` is below 1.
+        A track is not in the store, or there is none at all; `batch_size` is below 1; or `augmentation`
+        is for another kind of sample: embeddings have none, colours no ``tone`` or ``noise``.
 
     Examples
     --------
@@ -79,7 +80,9 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(**options)
         if batch_size < 1:
-            raise GtzanKerasError(f"batch_size is {batch_size}; expected a whole number above 0")
+            raise GtzanKerasError(f"batch_size={batch_size}: expected a whole number above 0")
+        if augmentation is not None:
+            _check_augmentation(augmentation, store)
         self.store, self.batch_size, self.shuffle, self.seed = store, batch_size, shuffle, seed
         self.augmentation = augmentation
         self.rows = store.rows(track_ids)
@@ -87,9 +90,10 @@ class Batches(keras.utils.PyDataset):
             raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} tracks asked for")
         codes = {genre: code for code, genre in enumerate(store.genres)}
         self.labels = np.array([codes[genre] for genre in store.genre[self.rows]])
-        size = len(self.rows) * int(np.prod(store.spec.shape))
-        hold = size <= IN_MEMORY_BYTES if in_memory is None else in_memory
-        self.held: npt.NDArray[np.uint8] | None = store.read(self.rows) if hold else None
+        if in_memory is None:
+            size = len(self.rows) * int(np.prod(store.spec.shape)) * store.dtype.itemsize
+            in_memory = size <= IN_MEMORY_BYTES
+        self.held: npt.NDArray[Any] | None = store.read(self.rows) if in_memory else None
         self._one_hot = np.eye(len(store.genres), dtype=np.float32)
         self.epoch = 0
         self._order = self._draw_order()
@@ -99,15 +103,15 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         places, labels = self.places(index)
-        pictures = self.store.read(self.rows[places]) if self.held is None else self.held[places]
-        images = self.store.as_input(pictures)
+        samples = self.store.read(self.rows[places]) if self.held is None else self.held[places]
+        images = self.store.as_input(samples)
         if self.augmentation is None:
             return images, labels
         random = np.random.default_rng((self.seed, self.epoch, index))
         return self.augmentation(images, labels, random)
 
     def places(self, index: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Where a batch's samples stand in `rows`, `labels` and `held`; and their one-hot labels."""
+        """Return the positions of a batch's samples in `rows`, `labels` and `held`, and one-hot labels."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -122,3 +126,15 @@ class Batches(keras.utils.PyDataset):
         if not self.shuffle:
             return np.arange(len(self.rows))
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows))
+
+
+def _check_augmentation(augmentation: Augmentation, store: Store) -> None:
+    if len(store.spec.shape) != 3:
+        raise GtzanKerasError(
+            f"{store.path.name} holds embeddings: augmentation is for spectrograms, leave it out"
+        )
+    if store.spec.shape[-1] == 3 and (augmentation.tone or augmentation.noise):
+        raise GtzanKerasError(
+            f"augmentation: tone={augmentation.tone}, noise={augmentation.noise}: they change levels, but "
+            f"{store.path.name} holds colours; use dataclasses.replace(augmentation, tone=0, noise=0)"
+        )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,9 @@ import pandas as pd
 from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError
 from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLUMNS, extract
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.base import refuse_duplicates
+from gtzan_keras.store.files import write_json
+from gtzan_keras.store.parts import Parts, Task, in_processes, tasks_of
 from gtzan_keras.tracks.catalogue import check_columns, check_jobs, load_track, row_name
 
 __all__ = ["feature_table", "load_feature_table"]
@@ -32,19 +34,20 @@ def feature_table(
     path: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The features of many tracks, as one table in the layout of Kaggle's.
+    """Return the features of many tracks as one table, in the layout of Kaggle's.
 
-    Worker processes take a track each. Files that can not be read, or hold no whole segment, are left
-    out, one log line each, and never end the run. With `path`, what is done lies in ``<path>.partial``
-    until the table is complete: killed at any moment and run again, it goes on from there.
+    Worker processes take a track each. Files that cannot be read, or are shorter than a segment, are left
+    out, one log line each, and never end the run. With `path`, finished parts are in the folder
+    ``<path>.parts`` until the table is complete: a run that is interrupted at any moment and started
+    again continues from there; tracks whose files have changed are done again.
 
     Parameters
     ----------
     tracks : pd.DataFrame
         From `load_tracks`.
     segment : float >= 1 [seconds], optional
-        Cut each track into pieces of this length, one row each; what remains at the end is dropped.
-        Kaggle's other table has 3. The whole track when left out.
+        Cut each track into segments of this length, one row each; a shorter rest is dropped. Kaggle's
+        other table has 3. The whole track by default.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.
     path : str or os.PathLike, optional
@@ -62,8 +65,8 @@ def feature_table(
     Raises
     ------
     GtzanKerasError
-        `tracks` lacks a column, `segment` is too short, ``<path>.partial`` belongs to something else,
-        or no track could be read.
+        `tracks` lacks a column or has a duplicated track, `segment` is too short, `jobs` is 0, another
+        process is making the file, or no track could be read.
 
     See Also
     --------
@@ -83,44 +86,51 @@ def feature_table(
     (['jazz/one#0.wav', 'jazz/one#1.wav'], ['jazz/two'])
     """
     check_columns(tracks, ["track_id", "genre", "path"])
+    check_jobs(jobs)
+    refuse_duplicates(list(tracks["track_id"]))
     if segment is not None and not MINIMUM_SECONDS <= segment < math.inf:
         raise GtzanKerasError(
-            f"segment is {segment!r}; expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
+            f"segment={segment!r}: expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
         )
-    check_jobs(jobs)
     target = None if path is None else Path(path)
     if target is not None and target.is_dir():
         raise GtzanKerasError(f"{target} is a folder; name the CSV file to write")
 
-    refused: dict[str, str] = {}
-    with _Journal(target, segment) as journal:
-        to_do = [
-            (track_id, file)
-            for track_id, file in zip(tracks["track_id"], tracks["path"], strict=True)
-            if file not in journal.done
-        ]
-        if len(to_do) < len(tracks):
-            logger.info("%s: %d of %d tracks are there already", path, len(tracks) - len(to_do), len(tracks))
-        for (track_id, file), result in zip(to_do, _work(to_do, segment, jobs, progress), strict=True):
-            if isinstance(result, str):
-                refused[track_id] = result
-                logger.warning("left out %s: %s", track_id, result)
-            else:
-                journal.append(file, result)
+    from tqdm import tqdm
 
-        table = _assemble(tracks, segment, journal.done)
-        if table.empty:
-            reasons = "; ".join(f"{track}: {reason}" for track, reason in list(refused.items())[:3])
-            raise GtzanKerasError(f"not one of {len(tracks)} tracks could be read ({reasons})")
-        if target is not None:
-            _write(table, target)
-            journal.remove()
-    table.attrs["refused"] = refused
+    tasks = tasks_of(tracks)
+    with tqdm(total=len(tasks), desc="features", unit="track", disable=None if progress else True) as bar:
+
+        def compute(some: list[Task]) -> dict[str, list[list[float]] | str]:
+            done = {}
+            rows_of = functools.partial(_extract_file, segment=segment)
+            for task, result in zip(some, in_processes(rows_of, some, jobs), strict=True):
+                done[task.track_id] = result
+                bar.update()
+            return done
+
+        if target is None:
+            return _assemble(tracks, segment, compute(tasks))
+        with Parts(target) as parts:
+            results: dict[str, list[list[float]] | str] = {}
+
+            def write(part: Path, some: list[Task]) -> None:
+                write_json(part, compute(some))
+
+            for part, _ in parts.make(["features", segment], tasks, jobs, write):
+                results |= json.loads(part.read_text("utf-8"))
+            try:
+                table = _assemble(tracks, segment, results)
+            except GtzanKerasError:
+                parts.clear()
+                raise
+            with parts.joined() as whole:
+                table.to_csv(whole, index=False)
     return table
 
 
 def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | None = None) -> pd.DataFrame:
-    """Read a table of features: Kaggle's ``features_30_sec.csv``, its 3 s sibling, or our own.
+    """Read a table of features: Kaggle's ``features_30_sec.csv``, its 3 s counterpart, or our own.
 
     Parameters
     ----------
@@ -137,9 +147,9 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | Non
     Raises
     ------
     GtzanKerasError
-        There is no such file or it is no CSV; it lacks a column or has no rows; a cell is empty or
-        holds no finite number; a label is not known; a file name stands there twice. The message
-        names the file, the column, and the row by its file name and line.
+        The file is missing or not CSV; it lacks a column or has no rows; a cell is empty or not a finite
+        number; a label is not known; a file name is duplicated. The message names the file, the column,
+        and the row by its file name and line.
 
     Examples
     --------
@@ -197,7 +207,7 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | Non
     return table.astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
 
 
-def _extract_file(file: str, segment: float | None) -> list[list[float]] | str:
+def _extract_file(track_id: str, file: str, md5: str, segment: float | None) -> list[list[float]] | str:
     """What a worker does for one track: its rows, or why there are none."""
     try:
         audio = load_track(file, FEATURE_RATE)
@@ -211,103 +221,22 @@ def _extract_file(file: str, segment: float | None) -> list[list[float]] | str:
     return [list(extract(piece, FEATURE_RATE).values()) for piece in pieces]
 
 
-def _work(
-    to_do: list[tuple[str, str]], segment: float | None, jobs: int, progress: bool
-) -> Iterator[list[list[float]] | str]:
-    import joblib
-    from tqdm import tqdm
-
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")(
-        joblib.delayed(_extract_file)(file, segment) for _, file in to_do
-    )
-    bar_off = None if progress else True
-    yield from tqdm(results, total=len(to_do), desc="features", unit="track", disable=bar_off)
-
-
 def _assemble(
-    tracks: pd.DataFrame, segment: float | None, done: dict[str, list[list[float]]]
+    tracks: pd.DataFrame, segment: float | None, results: dict[str, list[list[float]] | str]
 ) -> pd.DataFrame:
-    """The table, in the order of the tracks."""
+    """Return the table, in the order of the tracks."""
+    refused = {track_id: reason for track_id, reason in results.items() if isinstance(reason, str)}
+    for track_id, reason in refused.items():
+        logger.warning("left out %s: %s", track_id, reason)
     rows = []
     for track_id, genre, file in zip(tracks["track_id"], tracks["genre"], tracks["path"], strict=True):
-        for number, features in enumerate(done.get(file, [])):
+        found = results[track_id]
+        for number, features in enumerate([] if isinstance(found, str) else found):
             name = row_name(track_id, Path(file).suffix, None if segment is None else number)
             rows.append([name, *features, genre])
-    return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV file that is there whole or not at all."""
-    unfinished = path.with_name(path.name + ".new")
-    try:
-        table.to_csv(unfinished, index=False)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-class _Journal:
-    """Rows of finished tracks, by the track's file; in ``<path>.partial`` too, unless path is None.
-
-    A line of JSON a track, after one that says what the rows are of. A file that only grows loses
-    nothing when the run is killed: what follows the last whole line is cut off.
-    """
-
-    def __init__(self, path: Path | None, segment: float | None) -> None:
-        self.path = None if path is None else path.with_name(path.name + ".partial")
-        self.done: dict[str, list[list[float]]] = {}
-        pieces = "whole tracks" if segment is None else f"segments of {float(segment)} s"
-        self._head = json.dumps({"features of": pieces}).encode() + b"\n"
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> _Journal:
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a+b")
-            try:
-                self._read(self._file)
-            except BaseException:
-                self._file.close()
-                raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _read(self, file: BinaryIO) -> None:
-        file.seek(0)
-        head = file.readline()
-        if not self._head.startswith(head):
-            raise GtzanKerasError(
-                f"{self.path} is left from another run: it begins with {head[:80]!r}, not with "
-                f"{self._head!r}; choose another file name, or delete it"
-            )
-        if head != self._head:  # a new file, or one killed at its first breath
-            file.truncate(0)
-            file.write(self._head)
-            return
-        end = len(head)
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            self.done[record["path"]] = record["rows"]
-            end += len(line)
-        file.truncate(end)
-
-    def append(self, file: str, rows: list[list[float]]) -> None:
-        self.done[file] = rows
-        if self._file is not None:
-            self._file.write(json.dumps({"path": file, "rows": rows}).encode() + b"\n")
-            self._file.flush()
-
-    def remove(self) -> None:
-        if self._file is not None and self.path is not None:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
+    if not rows:
+        reasons = "; ".join(f"{track_id}: {reason}" for track_id, reason in list(refused.items())[:3])
+        raise GtzanKerasError(f"not one of {len(tracks)} tracks could be read ({reasons})")
+    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+    table.attrs["refused"] = refused
+    return table

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["replacing", "write_json"]
+from gtzan_keras.errors import GtzanKerasError
+
+__all__ = ["replace", "replacing", "write_json"]
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -46,3 +48,14 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Move a finished file to its name; on Windows this fails while a program has the old one open."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        raise GtzanKerasError(
+            f"{path}: cannot be replaced ({error}); close the programs that have it open, or choose another "
+            "name"
+        ) from error

@@ -1,4 +1,4 @@
-"""Pictures to a store: a folder of them, for releases that hold no sound; or another store's, resized."""
+"""Images to a store: a folder of them, for releases without sound; or another store's, resized."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def import_images(
     width: int = 224,
     channels: int = 3,
 ) -> SpectrogramStore:
-    """Make a store from pictures in genre folders, such as Kaggle's ``images_original``.
+    """Make a store from images of spectrograms in genre folders, such as Kaggle's ``images_original``.
 
-    White or transparent margins are cut off, then the picture is resized. How the pictures were
-    analysed is not known, so a model trained on the store can not be given sound.
+    White or transparent margins are cut off, then the image is resized. How the spectrograms were
+    computed is not known, so a model trained on the store cannot be given sound.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Holds ``<genre>/<picture>.png`` (or JPEG); ``blues00000.png`` is known as track blues.00000.
+        Holds ``<genre>/<image>.png`` (or JPEG); ``blues00000.png`` is track blues.00000.
     path : str or os.PathLike
         The HDF5 file to write.
     height, width : int > 0 [pixels]
@@ -51,7 +51,7 @@ def import_images(
     Raises
     ------
     GtzanKerasError
-        There is no picture in a genre folder, one can not be read, or two are of one track.
+        There is no image in a genre folder, one cannot be read, or two are of one track.
 
     Examples
     --------
@@ -61,13 +61,13 @@ def import_images(
     >>> root = pathlib.Path(tempfile.mkdtemp())
     >>> (root / "blues").mkdir()
     >>> Image.fromarray(np.zeros((288, 432, 3), "uint8")).save(root / "blues" / "blues00000.png")
-    >>> store = import_images(root, root / "pictures.h5")
+    >>> store = import_images(root, root / "images.h5")
     >>> store.shape, store.track_id.tolist()
     ((1, 224, 224, 3), ['blues.00000'])
     """
     folder = Path(folder)
     spec = SpectrogramSpec(
-        name=f"pictures-{height}x{width}",
+        name=f"images-{height}x{width}",
         clip_seconds=None,
         height=height,
         width=width,
@@ -77,12 +77,12 @@ def import_images(
     files = [
         file
         for file in sorted(folder.glob("*/*"))
-        # A Mac's ``._`` shadows and a notebook's checkpoints are none.
+        # Not macOS's ``._`` files, nor a notebook's checkpoints.
         if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.parent.name[0] != "."
     ]
     if not files:
         raise GtzanKerasError(
-            f"{folder}: no pictures in genre folders; expected for example {folder}/blues/blues00000.png"
+            f"{folder}: no images in genre folders; expected for example {folder}/blues/blues00000.png"
         )
     by_id: dict[str, Path] = {}
     for file in files:
@@ -97,7 +97,7 @@ def import_images(
     from tqdm import tqdm
 
     def images() -> Iterator[npt.NDArray[np.uint8]]:
-        for track_id in tqdm(ids, desc=spec.name, unit="picture", disable=None):
+        for track_id in tqdm(ids, desc=spec.name, unit="image", disable=None):
             yield _read(by_id[track_id], spec)
 
     return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
@@ -110,22 +110,22 @@ def resize(
     width: int,
     colour_map: str | None = None,
 ) -> SpectrogramStore:
-    """Make a store of another store's pictures in another size, for a network that wants that size.
+    """Make a store of another store's spectrograms in another size, for a network that needs that size.
 
     It adds no detail: from audio, `preprocess` with a spec of that size is better. Tracks, facts and
     segments stay. A model trained on it takes sound too; that is analysed as before and then brought
-    to the new size in one step, which differs by a little smoothing from resizing the old pictures.
+    to the new size in one step, which differs by a little smoothing from resizing the spectrograms.
 
     Parameters
     ----------
     store : SpectrogramStore
-        Of pictures.
+        Of spectrograms or images.
     path : str or os.PathLike
         The HDF5 file to write; an existing one is replaced.
     height, width : int > 0 [pixels]
         Bilinear, as `mel_image` resizes.
     colour_map : str, optional
-        A Matplotlib colour map that turns grey pictures into three channels.
+        A Matplotlib colour map that turns one channel into three.
 
     Returns
     -------
@@ -134,8 +134,8 @@ def resize(
     Raises
     ------
     GtzanKerasError
-        The store holds no pictures, or coloured ones and a colour map is given; the size is below 1,
-        or `path` is the store itself.
+        The store holds embeddings, or colours and a colour map is given; the colour map is not known; the
+        size is below 1, or `path` is the store itself.
 
     Examples
     --------
@@ -151,13 +151,11 @@ def resize(
     ((1, 16, 12, 3), 'tiny as 16x12 viridis')
     """
     if not isinstance(store.spec, SpectrogramSpec):
-        raise GtzanKerasError(f"{store.path}: embeddings, not pictures; only pictures can be resized")
+        raise GtzanKerasError(f"{store.path}: embeddings cannot be resized; expected spectrograms")
     if colour_map is not None and store.spec.channels != 1:
-        raise GtzanKerasError(
-            f"{store.path}: its pictures are coloured already; colour_map is {colour_map!r}, leave it out"
-        )
+        raise GtzanKerasError(f"{store.path}: already has colours; colour_map={colour_map!r}: leave it out")
     if Path(path).resolve() == store.path.resolve():
-        raise GtzanKerasError(f"{path}: the store itself; write the resized pictures to another file")
+        raise GtzanKerasError(f"{path}: the store itself; write the resized spectrograms to another file")
     spec = replace(
         store.spec,
         name=" ".join(filter(None, (f"{store.spec.name} as {height}x{width}", colour_map))),
@@ -171,20 +169,19 @@ def resize(
     from PIL import Image
     from tqdm import tqdm
 
-    def sized(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def sized(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         bands = [
             np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
-            for channel in np.moveaxis(picture, -1, 0)
+            for channel in np.moveaxis(image, -1, 0)
         ]
-        picture = np.stack(bands, axis=-1)
-        return picture if colour_map is None else coloured(picture[..., 0], colour_map)
+        return np.stack(bands, axis=-1) if colour_map is None else coloured(bands[0], colour_map)
 
     def samples() -> Iterator[Sample]:
-        for track_id in tqdm(dict.fromkeys(store.track_id), desc=spec.name, unit="track", disable=None):
-            pictures = store.read(store.rows([track_id]))
-            yield Sample(track_id, pack(map(sized, pictures)), store.source_md5.get(track_id, ""))
-        for track_id, reason in store.refused.items():
-            yield Sample(track_id, (), store.source_md5.get(track_id, ""), reason)
+        md5, refused = store.recorded_md5, store.refused
+        ids = [*dict.fromkeys(store.track_id), *refused]
+        for track_id in tqdm(ids, desc=spec.name, unit="track", disable=None):
+            chunks = pack(map(sized, store.read(store.rows([track_id]))))
+            yield Sample(track_id, chunks, md5.get(track_id, ""), refused.get(track_id, ""))
 
     with StoreWriter(path, spec, store.tracks) as writer:
         writer.append_all(samples())
@@ -197,14 +194,23 @@ def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(file) as opened:
             paper = Image.new("RGBA", opened.size, "white")
-            picture = Image.alpha_composite(paper, opened.convert("RGBA")).convert("RGB")
+            image = Image.alpha_composite(paper, opened.convert("RGBA")).convert("RGB")
+            exact = opened.format == "PNG"
     except Exception as error:  # every decoder of Pillow raises its own kind
-        raise GtzanKerasError(f"{file}: not a readable picture ({error}); mend or remove it") from error
-    ink = np.asarray(picture).min(axis=2) < 255
+        raise GtzanKerasError(f"{file}: not a readable image ({error}); replace or remove it") from error
+    ink = 255 - np.asarray(image).min(axis=2)
     if not ink.any():
-        raise GtzanKerasError(f"{file}: an empty (all white) picture; mend or remove it")
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        raise GtzanKerasError(f"{file}: an empty (all white) image; replace or remove it")
+    (top, bottom), (left, right) = _extent(ink, exact), _extent(ink.T, exact)
     mode = "L" if spec.channels == 1 else "RGB"
-    resized = picture.convert(mode).resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box)
+    resized = image.convert(mode).resize(
+        (spec.width, spec.height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+    )
     return np.asarray(resized, dtype=np.uint8).reshape(spec.shape)
+
+
+def _extent(ink: npt.NDArray[np.uint8], exact: bool) -> tuple[int, int]:
+    """Return the first row that is not margin, and the first below. JPEG leaves shadows in its margins."""
+    rows = ink.mean(axis=1)
+    drawn = np.flatnonzero(rows > (0 if exact else np.percentile(rows, 90) / 4))
+    return int(drawn[0]), int(drawn[-1]) + 1

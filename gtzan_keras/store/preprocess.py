@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
-import struct
 import time
-import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -22,20 +16,20 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, StoreWriter, pack
-from gtzan_keras.store.spectrograms import SpectrogramStore
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, file_md5, load_track
+from gtzan_keras.store.base import Sample, Store, StoreWriter, pack, refuse_duplicates
+from gtzan_keras.store.embeddings import EmbeddingSpec
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.parts import Parts, Task, hashed, in_processes, tasks_of
+from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, load_track
 
-__all__ = ["PreprocessReport", "preprocess"]
+__all__ = ["PreprocessReport", "make_store", "preprocess"]
 
 logger = logging.getLogger(__name__)
-
-_BLOCK = 32  # tracks a worker: all wait for the last of a block, which costs under 2 %
 
 
 @dataclass(frozen=True)
 class PreprocessReport:
-    """What `preprocess` did.
+    """What `preprocess` or `embed` did.
 
     Parameters
     ----------
@@ -44,13 +38,13 @@ class PreprocessReport:
     written : int
         Tracks in it.
     samples : int
-        Pictures in it; more than tracks when the spec has segments.
+        Samples in it; more than tracks when the spec has segments.
     resumed : int
-        How many of the tracks an earlier run had done already.
+        How many of the tracks were already done, in the store or by an interrupted run.
     refused : dict of str to str
-        Track ids left out, with the reason.
+        Ids of the tracks that could not be read, with the reason.
     seconds : float
-        What this run took.
+        Duration of this run.
     """
 
     path: Path
@@ -68,14 +62,14 @@ def preprocess(
     jobs: int = -1,
     progress: bool = True,
 ) -> PreprocessReport:
-    """Turn tracks into a store of spectrogram pictures.
+    """Turn tracks into a store of spectrograms.
 
     Worker processes decode, transform and deflate; one writer takes their results in the order of
-    the table. Files that can not be read are left out, one log line each, and never end the run.
-    What is done lies in ``<path>.partial`` until the store is complete: killed at any moment and run
-    again, it goes on from there and ends with the same file. Tracks that a complete store of the
-    same spec holds are taken over, so that adding tracks costs only those. Tracks whose files have
-    changed since, and those that were left out, are done anew.
+    the table. Files that cannot be read are left out, one log line each, and never end the run.
+    Finished parts are in the folder ``<path>.parts`` until the store is complete: a run that is
+    interrupted at any moment and started again continues from there and ends with the same file. Tracks
+    of a complete store of the same spec are kept, so that adding tracks costs only those. Tracks whose
+    files have changed are done again.
 
     Parameters
     ----------
@@ -97,8 +91,9 @@ def preprocess(
     Raises
     ------
     GtzanKerasError
-        `path` holds another kind of file, or a store of another spec or with other tracks in it; the
-        spec is not known; `jobs` is 0; a track stands in the table twice; or no track could be read.
+        `path` holds another kind of file, or a store of another spec or with other tracks in it, or
+        another process is making it; the spec is not known; `jobs` is 0; a track is duplicated in the
+        table; or no track could be read.
 
     Examples
     --------
@@ -112,214 +107,145 @@ def preprocess(
     >>> report.written, list(report.refused)
     (1, ['jazz/two'])
     """
-    check_columns(tracks, COLUMNS)
-    spec = _resolve(spec)
-    path = Path(path)
+    if isinstance(spec, str):
+        if spec not in SPECTROGRAM_SPECS:
+            raise GtzanKerasError(f"spec={spec!r}: not known; expected one of {', '.join(SPECTROGRAM_SPECS)}")
+        spec = SPECTROGRAM_SPECS[spec]
     if not spec.from_audio:
-        raise GtzanKerasError(f"spec {spec.name!r} describes imported pictures; choose one made from audio")
-    check_jobs(jobs)
-    begin = time.perf_counter()
-    ids = list(tracks["track_id"])
-    if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
-        raise GtzanKerasError(f"track_id {twice[0]!r} stands in the table of tracks more than once")
-    earlier = _earlier(path, spec, ids)
-    held = {} if earlier is None else _rows_by_track(earlier)
-    md5 = {} if earlier is None else earlier.source_md5
+        raise GtzanKerasError(f"spec {spec.name!r} describes imported images; choose one made from audio")
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _Journal(path.with_name(path.name + ".partial"), spec) as journal:
-        md5 |= journal.md5
-        to_do = [
-            (track_id, file)
-            for track_id, file in zip(ids, tracks["path"], strict=True)
-            if (track_id not in journal.places and track_id not in held) or _changed(file, md5.get(track_id))
-        ]
-        resumed = len(ids) - len(to_do)
-        if resumed:
-            logger.info("%s: %d of %d tracks are there already", path, resumed, len(ids))
-        for sample in _work(to_do, spec, jobs, progress):
-            journal.append(sample)
-            if sample.refused:
-                logger.warning("left out %s: %s", sample.track_id, sample.refused)
+    def compute(tasks: list[Task]) -> Iterator[Sample]:
+        return in_processes(functools.partial(_make_sample, spec=spec), tasks, jobs)
 
-        with StoreWriter(path, spec, tracks) as writer:
-            for track_id in ids:
-                if track_id in journal.places:
-                    writer.append(journal.read(track_id))
-                elif earlier is not None:
-                    writer.append(earlier.sample(track_id))
-            if not writer.rows:
-                reasons = "; ".join(f"{t}: {r}" for t, r in list(writer.refused.items())[:3])
-                journal.remove()
-                raise GtzanKerasError(f"{path}: not one of {len(ids)} tracks could be read ({reasons})")
-        if earlier is not None:
-            earlier.close()
-        journal.remove()
-    refused = writer.refused
-    seconds = time.perf_counter() - begin
-    return PreprocessReport(path, len(ids) - len(refused), len(writer.rows), resumed, refused, seconds)
+    return make_store(tracks, path, spec, compute, jobs, progress)
 
 
-def _resolve(spec: SpectrogramSpec | str) -> SpectrogramSpec:
-    if isinstance(spec, SpectrogramSpec):
-        return spec
-    if spec not in SPECTROGRAM_SPECS:
-        raise GtzanKerasError(f"spec {spec!r} is not known; choose one of {', '.join(SPECTROGRAM_SPECS)}")
-    return SPECTROGRAM_SPECS[spec]
-
-
-def _make_sample(track_id: str, file: str, spec: SpectrogramSpec) -> Sample:
+def _make_sample(track_id: str, file: str, md5: str, spec: SpectrogramSpec) -> Sample:
     """What a worker does for one track."""
     _keep_memory()
     try:
         audio = load_track(file, spec.sample_rate)
-        chunks = pack(mel_image(piece, spec) for piece in segments(audio, spec))
-        return Sample(track_id, chunks, md5=file_md5(file))
+        return Sample(track_id, pack(mel_image(piece, spec) for piece in segments(audio, spec)), md5)
     except AudioError as error:
-        return Sample(track_id, (), refused=error.reason)
+        return Sample(track_id, md5=md5, refused=error.reason)
 
 
 @functools.cache
 def _keep_memory() -> None:
     """Let a process keep the memory that it frees, for the next track.
 
-    glibc gives large blocks back to the system at once, and asks for them again a moment later: a
-    quarter of a worker's time went into that. Its thresholds rise when a large block is freed, up to
-    32 MB (mallopt(3), "dynamic mmap threshold"). It is not touched, so it costs nothing.
+    glibc returns large blocks to the system at once, and asks for them again a moment later: a quarter of
+    a worker's time went into that. Its thresholds rise when a large block is freed, up to 32 MB
+    (mallopt(3), "dynamic mmap threshold"). The block is not touched, so it costs nothing.
     """
     np.empty(31 * 2**20, np.uint8)
 
 
-def _work(to_do: list[tuple[str, str]], spec: SpectrogramSpec, jobs: int, progress: bool) -> Iterator[Sample]:
-    import joblib
+def make_store(
+    tracks: pd.DataFrame,
+    path: str | os.PathLike[str],
+    spec: SpectrogramSpec | EmbeddingSpec,
+    compute: Callable[[list[Task]], Iterable[Sample]],
+    jobs: int,
+    progress: bool,
+    writer: type[StoreWriter] = StoreWriter,
+) -> PreprocessReport:
+    """Make a store part by part, of what `compute` yields for tracks, one `Sample` each in order.
+
+    An earlier store at `path` is kept as far as its tracks are unchanged. See `preprocess`.
+    """
     from tqdm import tqdm
 
-    # Workers do not wait for the writer: joblib starts the next task when one ends, and keeps what
-    # nobody has taken yet. By the block, no more than a block ever waits.
-    block = _BLOCK * joblib.effective_n_jobs(jobs)
-    with (
-        joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1) as pool,
-        tqdm(total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True) as bar,
-    ):
-        for start in range(0, len(to_do), block):
-            tasks = to_do[start : start + block]
-            for sample in pool(joblib.delayed(_make_sample)(*task, spec) for task in tasks):
-                yield sample
-                bar.update()
+    check_columns(tracks, COLUMNS)
+    check_jobs(jobs)
+    refuse_duplicates(list(tracks["track_id"]))
+    path, begin = Path(path), time.perf_counter()
+    tasks = tasks_of(tracks)
+    with Parts(path) as parts:
+        earlier = _earlier(path, spec, tracks)
+        try:
+            kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
+            to_do = [task for task in tasks if task.track_id not in kept]
+            if earlier is not None and not to_do and earlier.made_from(tracks):
+                return _report(path, earlier.refused, len(earlier), len(tasks), len(tasks), begin)
+            with tqdm(
+                total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True
+            ) as bar:
+
+                def write(part: Path, some: list[Task]) -> None:
+                    ids = {task.track_id for task in some}
+                    with writer(part, spec, tracks[tracks["track_id"].isin(ids)]) as out:
+                        for sample in compute(some):
+                            out.append(sample)
+                            bar.update()
+
+                made = list(parts.make(spec.to_dict(), to_do, jobs, write))
+            with parts.joined() as whole:
+                with writer(whole, spec, tracks) as out:
+                    fresh = (sample for part, some in made for sample in _samples(part, some))
+                    for task in tasks:
+                        if earlier is not None and task.track_id in kept:
+                            out.append(earlier.sample(task.track_id))
+                        else:
+                            out.append(next(fresh))
+                    if not out.rows:
+                        parts.clear()
+                        reasons = "; ".join(f"{t}: {r}" for t, r in list(out.refused.items())[:3])
+                        raise GtzanKerasError(
+                            f"{path}: not one of {len(tasks)} tracks could be read ({reasons})"
+                        )
+                if earlier is not None:
+                    earlier.close()
+        finally:
+            if earlier is not None:
+                earlier.close()
+    return _report(path, out.refused, len(out.rows), len(tasks), len(kept) + parts.reused, begin)
 
 
-def _changed(file: str, md5: str | None) -> bool:
-    """A source file is another one than it was; one that is gone, or was never known, is not."""
-    return bool(md5) and Path(file).is_file() and file_md5(file) != md5
+def _report(
+    path: Path, refused: dict[str, str], samples: int, tracks: int, resumed: int, begin: float
+) -> PreprocessReport:
+    if resumed:
+        logger.info("%s: %d of %d tracks were already done", path, resumed, tracks)
+    for track_id, reason in refused.items():
+        logger.warning("left out %s: %s", track_id, reason)
+    seconds = time.perf_counter() - begin
+    return PreprocessReport(path, tracks - len(refused), samples, resumed, refused, seconds)
 
 
-def _earlier(path: Path, spec: SpectrogramSpec, ids: list[str]) -> SpectrogramStore | None:
-    """The complete store at `path`, if there is one; refused when it is no part of what is to be made."""
+def _samples(part: Path, tasks: list[Task]) -> Iterator[Sample]:
+    with open_store(part) as store:
+        for task in tasks:
+            yield store.sample(task.track_id)
+
+
+def _earlier(path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame) -> Store | None:
+    """Return the complete store at `path`; refuse one that is not a part of what is to be made."""
     if not path.exists():
         return None
-    store = SpectrogramStore(path)
-    others = sorted(set(store.track_id) - set(ids))
+    store = open_store(path)
+    others = sorted(set(store.track_id) - set(tracks["track_id"]))
     if store.spec == spec and not others:
         return store
     store.close()
     if store.spec != spec:
-        raise GtzanKerasError(_other_spec(path, store.spec, spec))
+        raise GtzanKerasError(
+            f"{path} was made with spec {store.spec.name!r}, not {spec.name!r} "
+            f"({spec.difference(store.spec)}); choose another file name, or delete it"
+        )
     raise GtzanKerasError(
         f"{path} holds {len(others)} track(s) that are not among these, e.g. {', '.join(others[:3])}; "
         "choose another file name, or delete it"
     )
 
 
-def _other_spec(path: Path, there: SpectrogramSpec, wanted: SpectrogramSpec) -> str:
-    return (
-        f"{path} was made with spec {there.name!r}, not {wanted.name!r} ({there.difference(wanted)}); "
-        f"choose another file name, or delete it\n  there:  {there}\n  wanted: {wanted}"
-    )
-
-
-def _rows_by_track(store: SpectrogramStore) -> dict[str, list[int]]:
-    held: dict[str, list[int]] = {}
-    for row, track_id in enumerate(store.track_id):
-        held.setdefault(track_id, []).append(row)
-    return held
-
-
-class _Journal:
-    """Finished tracks of an unfinished run: records appended to one file, each with its checksum.
-
-    HDF5 keeps tables of contents that a kill can leave half-written; a file that only grows can
-    not lose what it has. Whatever follows the last whole record is cut off when it is opened again,
-    and tracks that were refused are forgotten: their files may be there, or whole, by now.
-    """
-
-    _HEAD = struct.Struct("<II")  # length and CRC-32 of what follows
-
-    def __init__(self, path: Path, spec: SpectrogramSpec) -> None:
-        self.path, self.spec = path, spec
-        self.places: dict[str, tuple[int, int]] = {}
-        self.md5: dict[str, str] = {}
-        self._file: BinaryIO
-
-    def __enter__(self) -> _Journal:
-        self._file = open(self.path, "a+b")
-        self._file.seek(0)
-        first = self._next()
-        if first is None:
-            self._file.truncate(0)
-            self._write(json.dumps(self.spec.to_dict()).encode())
-        else:
-            there = SpectrogramSpec.from_dict(json.loads(first))
-            if there != self.spec:
-                self._file.close()
-                raise GtzanKerasError(_other_spec(self.path, there, self.spec))
-        end = self._file.tell()
-        while (record := self._next()) is not None:
-            fields = json.loads(record.split(b"\n", 1)[0])
-            if not fields["refused"]:
-                self.places[fields["track_id"]] = (end, len(record))
-                self.md5[fields["track_id"]] = fields["md5"]
-            end = self._file.tell()
-        self._file.truncate(end)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def _next(self) -> bytes | None:
-        head = self._file.read(self._HEAD.size)
-        if len(head) < self._HEAD.size:
-            return None
-        length, checksum = self._HEAD.unpack(head)
-        rest = os.fstat(self._file.fileno()).st_size - self._file.tell()
-        record = self._file.read(min(length, rest))  # a damaged length must not ask for gigabytes
-        # Zeros, which a power cut can leave at the end of a file, would pass as an empty record.
-        return record if record and len(record) == length and zlib.crc32(record) == checksum else None
-
-    def _write(self, record: bytes) -> None:
-        self._file.write(self._HEAD.pack(len(record), zlib.crc32(record)) + record)
-        self._file.flush()
-
-    def append(self, sample: Sample) -> None:
-        lengths = [len(chunk) for chunk in sample.chunks]
-        fields = {"track_id": sample.track_id, "md5": sample.md5, "refused": sample.refused}
-        record = json.dumps({**fields, "lengths": lengths}).encode() + b"\n" + b"".join(sample.chunks)
-        place = self._file.seek(0, os.SEEK_END)
-        self._write(record)
-        self.places[sample.track_id] = (place, len(record))
-
-    def read(self, track_id: str) -> Sample:
-        place, length = self.places[track_id]
-        self._file.seek(place + self._HEAD.size)
-        line, _, body = self._file.read(length).partition(b"\n")
-        fields = json.loads(line)
-        chunks, start = [], 0
-        for size in fields.pop("lengths"):
-            chunks.append(body[start : start + size])
-            start += size
-        return Sample(chunks=tuple(chunks), **fields)
-
-    def remove(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+def _unchanged(store: Store, tasks: list[Task], jobs: int) -> set[str]:
+    """Return the tracks whose files are those that the store was made from, or are gone."""
+    recorded = store.recorded_md5
+    samples = set(store.track_id)
+    kept = samples - recorded.keys()  # made from arrays
+    for task in hashed((task for task in tasks if task.track_id in recorded), jobs):
+        gone = not task.md5 and task.track_id in samples
+        if gone or task.md5 == recorded[task.track_id]:
+            kept.add(task.track_id)
+    return kept

@@ -1,0 +1,153 @@
+"""Interruptible jobs over tracks: finished parts lie next to the output until they are joined."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pandas as pd
+
+import gtzan_keras
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import replace
+from gtzan_keras.tracks.catalogue import file_md5
+
+__all__ = ["Parts", "Task", "hashed", "in_processes", "tasks_of"]
+
+_TRACKS = 128
+_TRACKS_A_WORKER = 32  # all wait for the last track of a part, which costs under 2 %
+
+
+class Task(NamedTuple):
+    """A track to work on."""
+
+    track_id: str
+    file: str
+    md5: str | None = None
+    """Of the file; "" when it cannot be read, None when it was not asked for."""
+
+
+def tasks_of(tracks: pd.DataFrame) -> list[Task]:
+    """Return one task a row of a table of tracks."""
+    return [Task(*pair) for pair in zip(tracks["track_id"], tracks["path"], strict=True)]
+
+
+def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
+    """Return the tasks with the MD5 of their files; a file whose MD5 is known is not read again."""
+    import joblib
+
+    def with_md5(task: Task) -> Task:
+        if task.md5 is not None:
+            return task
+        try:
+            return task._replace(md5=file_md5(task.file))
+        except OSError:
+            return task._replace(md5="")
+
+    with ThreadPoolExecutor(joblib.effective_n_jobs(jobs)) as pool:
+        return list(pool.map(with_md5, tasks))
+
+
+def in_processes(function: Callable[..., Any], tasks: Sequence[Task], jobs: int) -> Iterator[Any]:
+    """Yield the results of ``function(track_id, file, md5)`` in the order of the tasks."""
+    import joblib
+
+    calls = (joblib.delayed(function)(*task) for task in tasks)
+    yield from joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
+
+
+class Parts:
+    """The finished parts of one output, in the folder ``<output>.parts``, for this process alone.
+
+    A part holds some hundred tracks and is a complete file; its name is a checksum of the settings, the
+    tracks and the contents of their files. A job that was interrupted finds its finished parts again; a
+    file that changed makes its part anew. When the ``with`` block ends well, the folder is deleted.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+
+    Raises
+    ------
+    GtzanKerasError
+        Another process is making this output.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path.with_name(path.name + ".parts")
+        self.reused = 0
+        """Tracks of parts that an earlier run had finished."""
+
+    def __enter__(self) -> Self:
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / "lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise GtzanKerasError(
+                f"{self.path}: another process is making this file; wait for it, or choose another name"
+            ) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.clear()
+        # Some systems refuse to delete an open file, others let nobody else lock a deleted one.
+        with contextlib.suppress(OSError):
+            (self.folder / "lock").unlink()
+        self._lock.release()
+        with contextlib.suppress(OSError):  # finished parts are kept, or another process was quick
+            (self.folder / "lock").unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def clear(self) -> None:
+        """Delete the parts."""
+        for file in self.folder.iterdir():
+            if file.name != "lock":
+                file.unlink()
+
+    def make(
+        self, key: Any, tasks: Sequence[Task], jobs: int, write: Callable[[Path, list[Task]], None]
+    ) -> Iterator[tuple[Path, list[Task]]]:
+        """Yield the parts in order, those that are missing after ``write(part, its tasks)``.
+
+        Parameters
+        ----------
+        key
+            What the parts depend on besides the tracks; plain values.
+        tasks : sequence of Task
+            The tracks.
+        jobs : int
+            As joblib counts workers. A part gives each of them enough to do.
+        write : callable
+            Write a complete file, under another name until it is complete.
+        """
+        import joblib
+
+        size = max(_TRACKS, _TRACKS_A_WORKER * joblib.effective_n_jobs(jobs))
+        for first in range(0, len(tasks), size):
+            some = hashed(tasks[first : first + size], jobs)
+            contents = [gtzan_keras.__version__, key, [(task.track_id, task.md5) for task in some]]
+            name = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:24]
+            part = self.folder / f"{name}.part"
+            if part.exists():
+                self.reused += len(some)
+            else:
+                write(part, some)
+            yield part, some
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[Path]:
+        """Yield a path for the whole output; at the end it replaces the output."""
+        whole = self.folder / "whole"
+        yield whole
+        replace(whole, self.path)

@@ -1,0 +1,237 @@
+"""Interruptible jobs: finished parts are used again, changed files are not, one process at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store import feature_table as feature_module
+from gtzan_keras.store import parts as module
+from gtzan_keras.store.feature_table import feature_table
+from gtzan_keras.store.parts import Parts, Task
+from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.tracks.catalogue import load_tracks
+
+SPEC = SpectrogramSpec(
+    name="small", n_fft=512, window_length=512, n_mels=16, clip_seconds=1.0, height=16, width=24
+)
+
+
+@pytest.fixture(autouse=True)
+def two_tracks_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRACKS", 2)
+    monkeypatch.setattr(module, "_TRACKS_A_WORKER", 2)
+
+
+@pytest.fixture
+def tracks(tmp_path: Path) -> pd.DataFrame:
+    for number in range(5):
+        write_sound(tmp_path / "sounds" / "pop" / f"{number}.wav", number)
+    return load_tracks(tmp_path / "sounds")
+
+
+def write_sound(file: Path, seed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.random.default_rng(seed).uniform(-1, 1, 26460), 22050)
+
+
+def tasks(folder: Path, count: int = 5) -> list[Task]:
+    for number in range(count):
+        (folder / str(number)).write_text(f"content {number}")
+    return [Task(f"track {number}", str(folder / str(number))) for number in range(count)]
+
+
+class Writer:
+    """Writes the ids of a part's tracks, until it breaks."""
+
+    def __init__(self, breaks_at: int = 99) -> None:
+        self.parts: list[list[str]] = []
+        self.breaks_at = breaks_at
+
+    def __call__(self, part: Path, some: list[Task]) -> None:
+        if len(self.parts) == self.breaks_at:
+            raise KeyboardInterrupt
+        self.parts.append([task.track_id for task in some])
+        part.write_text(json.dumps(self.parts[-1]))
+
+
+def run(path: Path, some: list[Task], writer: Writer, key: Any = "key") -> list[str]:
+    with Parts(path) as parts:
+        found = [
+            track_id
+            for part, _ in parts.make(key, some, 1, writer)
+            for track_id in json.loads(part.read_text())
+        ]
+        with parts.joined() as whole:
+            whole.write_text("\n".join(found))
+    return found
+
+
+# ---- the mechanism
+
+
+def test_parts_are_made_in_order_joined_and_deleted(tmp_path: Path) -> None:
+    writer, some = Writer(), tasks(tmp_path)
+    assert run(tmp_path / "out", some, writer) == [task.track_id for task in some]
+    assert [len(part) for part in writer.parts] == [2, 2, 1]
+    assert (tmp_path / "out").read_text().splitlines() == [task.track_id for task in some]
+    assert not (tmp_path / "out.parts").exists()
+
+
+def interrupted(path: Path, some: list[Task]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(path, some, Writer(breaks_at=2))
+
+
+def test_finished_parts_are_used_after_an_interruption(tmp_path: Path) -> None:
+    some = tasks(tmp_path)
+    interrupted(tmp_path / "out", some)
+    writer = Writer()
+    assert run(tmp_path / "out", some, writer) == [task.track_id for task in some]
+    assert writer.parts == [["track 4"]]
+
+
+@pytest.mark.parametrize("change", ["content", "file that appears"])
+def test_a_changed_file_makes_only_its_part_anew(tmp_path: Path, change: str) -> None:
+    some = tasks(tmp_path)
+    if change != "content":
+        Path(some[1].file).unlink()
+    interrupted(tmp_path / "out", some)
+    Path(some[1].file).write_text("changed")
+    writer = Writer()
+    run(tmp_path / "out", some, writer)
+    assert writer.parts == [["track 0", "track 1"], ["track 4"]]
+
+
+def test_parts_of_other_settings_are_not_used(tmp_path: Path) -> None:
+    some = tasks(tmp_path)
+    interrupted(tmp_path / "out", some)
+    writer = Writer()
+    run(tmp_path / "out", some, writer, key="other")
+    assert len(writer.parts) == 3
+
+
+def test_an_interruption_before_the_first_part_leaves_nothing(tmp_path: Path) -> None:
+    some = tasks(tmp_path)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", some, Writer(breaks_at=0))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_file_whose_md5_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = module.file_md5
+    monkeypatch.setattr(module, "file_md5", lambda path: read.append(path) or original(path))
+    some = tasks(tmp_path, 2)
+    assert module.hashed([some[0]._replace(md5="known"), some[1]], 1)[0].md5 == "known"
+    assert read == [some[1].file]
+
+
+def test_a_second_process_is_refused_in_one_line(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from gtzan_keras.store.parts import Parts
+
+        with Parts(Path(sys.argv[1])):
+            print("mine", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "mine\n"
+        with (
+            pytest.raises(GtzanKerasError, match=r"out: another process is making this file; wait") as caught,
+            Parts(tmp_path / "out"),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+        process.communicate("")
+    with Parts(tmp_path / "out"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- the jobs
+
+KILLED = """
+    import json, sys
+    from gtzan_keras.audio.spectrogram import SpectrogramSpec
+    from gtzan_keras.store import parts
+    from gtzan_keras.store.feature_table import feature_table
+    from gtzan_keras.store.preprocess import preprocess
+    from gtzan_keras.tracks.catalogue import load_tracks
+
+    parts._TRACKS = parts._TRACKS_A_WORKER = 2
+    tracks, out, spec = load_tracks(sys.argv[1]), sys.argv[2], SpectrogramSpec(**json.loads(sys.argv[3]))
+    print("ready", flush=True)
+    if out.endswith(".csv"):
+        feature_table(tracks, path=out, jobs=1)
+    else:
+        preprocess(tracks, out, spec, jobs=1)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("name", ["x.h5", "x.csv"])
+def test_killed_a_few_times_it_ends_as_if_undisturbed(
+    tmp_path: Path, tracks: pd.DataFrame, name: str
+) -> None:
+    def work(path: Path) -> None:
+        if name == "x.csv":
+            feature_table(tracks, path=path, jobs=1)
+        else:
+            preprocess(tracks, path, SPEC, jobs=1)
+
+    work(tmp_path / "undisturbed" / name)
+    path = tmp_path / "killed" / name
+    arguments = [str(tmp_path / "sounds"), str(path), json.dumps(SPEC.to_dict())]
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), *arguments]
+    for seconds in (0.0, 0.02, 0.1):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(seconds)
+            os.kill(process.pid, signal.SIGKILL)
+    work(path)
+    assert path.read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+def test_a_feature_table_goes_on_where_it_stopped_and_sees_changed_files(
+    tmp_path: Path, tracks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    original = feature_module._extract_file
+
+    def extract(track_id: str, *rest: Any, **options: Any) -> Any:
+        done.append(track_id)
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        return original(track_id, *rest, **options)
+
+    monkeypatch.setattr(feature_module, "_extract_file", extract)
+    with pytest.raises(KeyboardInterrupt):
+        feature_table(tracks, path=tmp_path / "x.csv", jobs=1)
+    write_sound(Path(tracks["path"][0]), 9)
+    feature_table(tracks, path=tmp_path / "x.csv", jobs=1)
+    assert done[5:] == ["pop/0", "pop/1", "pop/4"]
+    feature_table(tracks, path=tmp_path / "fresh.csv", jobs=1)
+    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()

@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, log_loss, precision_score
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.training.compare import across_seeds, compare, ensemble, in_words
-from gtzan_keras.training.evaluate import interval_scores, score_tracks
+from gtzan_keras.training.evaluate import score_tracks
 from gtzan_keras.training.results import write_result
 
 GENRES = ["blues", "jazz", "rock"]
@@ -75,18 +75,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
 # ---- two runs
 
 
-def test_tracks_are_counted_by_who_got_them_right(pair: tuple) -> None:
-    truth, first = answers_of(pair[0])
-    _, second = answers_of(pair[1])
-    right = compare(*pair)["right"]
-    assert right["both"] == sum((first == truth) & (second == truth))
-    assert right["only_first"] == sum((first == truth) & (second != truth))
-    assert right["only_second"] == sum((first != truth) & (second == truth))
-    assert right["neither"] == sum((first != truth) & (second != truth))
-
-
 def test_the_p_value_is_that_of_mcnemars_formula(pair: tuple) -> None:
     found = compare(*pair)
+    (truth, first), (_, second) = map(answers_of, pair)
+    one, other = first == truth, second == truth
+    counts = [sum(one & other), sum(one & ~other), sum(~one & other), sum(~one & ~other)]
+    assert list(found["right"].values()) == counts
     expected = mcnemar(found["right"]["only_first"], found["right"]["only_second"])
     assert found["p_value"] == pytest.approx(expected)
     assert compare(*pair[::-1])["p_value"] == pytest.approx(expected)
@@ -213,10 +207,6 @@ def test_a_clear_difference_is_called_so() -> None:
     assert "only bad (leaky) got" in in_words(found)
 
 
-def test_the_second_may_be_the_better() -> None:
-    assert "so good is the better" in in_words(compare(a_result("bad", 2, 0.2), a_result("good", 1, 0.9)))
-
-
 def test_what_chance_explains_is_called_so(pair: tuple) -> None:
     assert "neither is shown to be better" in in_words(compare(pair[0], pair[0]))
 
@@ -254,9 +244,6 @@ def test_the_interval_is_of_the_mean_over_seeds(seeds: list[Result]) -> None:
     ).confidence_interval
     assert found["accuracy"]["low"] == pytest.approx(theirs.low, abs=0.012)
     assert found["accuracy"]["high"] == pytest.approx(theirs.high, abs=0.012)
-    predicted = [answers_of(result)[1] for result in seeds]
-    for name, score in interval_scores(answers_of(seeds[0])[0], predicted, 3).items():
-        assert {key: found[name][key] for key in score} == pytest.approx(score)
 
 
 def test_segments_are_averaged_over_seeds(seeds: list[Result]) -> None:
@@ -302,8 +289,3 @@ def test_an_ensemble_averages_probabilities(seeds: list[Result]) -> None:
     assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, mean.argmax(axis=1)))
     np.testing.assert_allclose(tracks[GENRES], mean)
     assert tracks["artist"][3] == "Artist 0"
-
-
-def test_an_ensemble_of_one_is_that_one(seeds: list[Result]) -> None:
-    columns = ["track_id", "predicted", *GENRES]
-    pd.testing.assert_frame_equal(ensemble(seeds[:1])[1][columns], seeds[0][1][columns])

@@ -379,12 +379,6 @@ def test_random_rows_of_segments_leak_and_are_marked(tmp_path):
         assert result["departures"] == []
 
 
-def test_features_of_another_length_are_a_departure(tmp_path):
-    a_table().to_csv(tmp_path / "table.csv", index=False)
-    (folder,) = run("baseline/knn-segments-3s", tmp_path / "table.csv", protocol="random", out=tmp_path)
-    assert read_result(folder / "seed0")[0]["departures"] == ["features of 30 s in place of 3 s"]
-
-
 @pytest.fixture
 def member(store, small, tmp_path):
     """Two seeds of a recipe on a split that an ensemble averages."""

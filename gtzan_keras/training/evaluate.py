@@ -394,8 +394,8 @@ def interval_scores(
     ----------
     truth : array_like of int [shape=(n,)]
         Class numbers, one a track.
-    predicted : array_like of int [shape=(n,) or (seeds, n)]
-        Class numbers, one a track, of one model or of several, whose scores are averaged.
+    predicted : array_like of int [shape=(n,)]
+        Class numbers, one a track.
     num_classes : int
         How many classes there are.
     resamples : int
@@ -428,7 +428,7 @@ def interval_scores(
     """
     labels, guesses = np.asarray(truth), np.asarray(predicted)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if labels.ndim != 1 or guesses.shape[-1:] != labels.shape or guesses.ndim > 2 or not len(labels):
+    if labels.ndim != 1 or guesses.shape != labels.shape or not len(labels):
         raise GtzanKerasError(
             f"{labels.shape} labels and {guesses.shape} predictions; expected one each a track, at least one"
         )
@@ -437,9 +437,9 @@ def interval_scores(
     if min(labels.min(), guesses.min()) < 0 or max(labels.max(), guesses.max()) >= num_classes:
         raise GtzanKerasError(f"labels and predictions are class numbers, from 0 to {num_classes - 1}")
     units = np.unique(units, return_inverse=True)[1]
-    matrices = np.stack([unit_matrices(units, labels, row, num_classes) for row in np.atleast_2d(guesses)])
+    matrices = unit_matrices(units, labels, guesses, num_classes)[None]
     value, draws = macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
-    return {name: interval(value[name].mean(), draws[name].mean(axis=0)) for name in value}
+    return {name: interval(value[name][0], draws[name][0]) for name in value}
 
 
 def interval(value: float, draws: np.ndarray) -> dict[str, float]:

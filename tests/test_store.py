@@ -1,9 +1,11 @@
-"""Stores: what lies in the file, how it is read, and that nothing half-written is left."""
+"""Stores of spectrograms: the file, reading it, and that nothing half-written is left."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import weakref
@@ -35,24 +37,24 @@ GENRES = ["rock", "blues", "blues", "pop"]
 MakeStore = Callable[..., SpectrogramStore]
 
 
-def pictures(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
+def pixels(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
     return np.random.default_rng(0).integers(256, size=(count, *spec.shape), dtype=np.uint8)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SpectrogramStore]:
-    with SpectrogramStore.from_arrays(tmp_path / "small.h5", pictures(), IDS, SPEC) as made:
+    with SpectrogramStore.from_arrays(tmp_path / "small.h5", pixels(), IDS, SPEC) as made:
         yield made
 
 
-# ---- what lies in the file
+# ---- the file
 
 
 @pytest.mark.parametrize("spec", [SPEC, COLOUR], ids=lambda spec: spec.name)
-def test_hdf5_alone_reads_the_pictures(tmp_path: Path, spec: SpectrogramSpec) -> None:
-    SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(spec=spec), IDS, spec)
+def test_h5py_alone_reads_the_spectrograms(tmp_path: Path, spec: SpectrogramSpec) -> None:
+    SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(spec=spec), IDS, spec)
     with h5py.File(tmp_path / "x.h5") as file:
-        np.testing.assert_array_equal(file["spectrograms"][:], pictures(spec=spec))
+        np.testing.assert_array_equal(file["spectrograms"][:], pixels(spec=spec))
 
 
 def test_spectrograms_are_uint8_deflated_and_chunked_by_sample(store: SpectrogramStore) -> None:
@@ -62,7 +64,7 @@ def test_spectrograms_are_uint8_deflated_and_chunked_by_sample(store: Spectrogra
         assert (images.chunks, images.compression) == ((1, 6, 10, 1), "gzip")
 
 
-def test_track_genre_and_segment_lie_beside_each_sample(store: SpectrogramStore) -> None:
+def test_track_genre_and_segment_have_a_row_a_sample(store: SpectrogramStore) -> None:
     with h5py.File(store.path) as file:
         assert file["track_id"].asstr()[:].tolist() == IDS
         assert file["genre"].asstr()[:].tolist() == GENRES
@@ -78,7 +80,7 @@ def test_attributes_hold_spec_db_range_genres_and_version(store: SpectrogramStor
     assert attributes["gtzan_keras_version"] == gtzan_keras.__version__
 
 
-def test_pictures_take_less_room_than_they_hold(tmp_path: Path) -> None:
+def test_spectrograms_are_compressed(tmp_path: Path) -> None:
     images = np.zeros((50, *SPECTROGRAM_SPECS["zhang-128"].shape), np.uint8)
     ids = [f"rock.{number:05d}" for number in range(50)]
     made = SpectrogramStore.from_arrays(tmp_path / "x.h5", images, ids, SPECTROGRAM_SPECS["zhang-128"])
@@ -87,14 +89,14 @@ def test_pictures_take_less_room_than_they_hold(tmp_path: Path) -> None:
 
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.h5", "b.h5"):
-        SpectrogramStore.from_arrays(tmp_path / name, pictures(), IDS, SPEC)
+        SpectrogramStore.from_arrays(tmp_path / name, pixels(), IDS, SPEC)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_genres_are_in_gtzans_order_or_sorted_with_a_stranger_among_them(tmp_path: Path) -> None:
     ids = ["rock/a", "hiphop/b", "disco/c"]
-    own = SpectrogramStore.from_arrays(tmp_path / "a.h5", pictures(3), ids, SPEC, ["rock", "hiphop", "disco"])
-    other = SpectrogramStore.from_arrays(tmp_path / "b.h5", pictures(3), ids, SPEC, ["rock", "fado", "disco"])
+    own = SpectrogramStore.from_arrays(tmp_path / "a.h5", pixels(3), ids, SPEC, ["rock", "hiphop", "disco"])
+    other = SpectrogramStore.from_arrays(tmp_path / "b.h5", pixels(3), ids, SPEC, ["rock", "fado", "disco"])
     assert own.genres == ["disco", "hiphop", "rock"]
     assert other.genres == ["disco", "fado", "rock"]
 
@@ -115,7 +117,7 @@ def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
         tmp_path / "x.h5", SPEC, describe(dict(zip(ids, ["jazz", "jazz", "pop"], strict=True)))
     ) as w:
         for track_id, md5 in zip(ids, ["11", "22", "11"], strict=True):
-            w.append(Sample(track_id, pack(pictures(1)), md5=md5))
+            w.append(Sample(track_id, pack(pixels(1)), md5=md5))
     duplicates = open_store(tmp_path / "x.h5").tracks.set_index("track_id")["duplicates"]
     assert duplicates.to_dict() == {"jazz/a": ("pop/c",), "jazz/b": (), "pop/c": ("jazz/a",)}
 
@@ -138,7 +140,7 @@ def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
     ids=str,
 )
 def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, rows: Any) -> None:
-    np.testing.assert_array_equal(store.read(rows), pictures()[rows])
+    np.testing.assert_array_equal(store.read(rows), pixels()[rows])
 
 
 def test_read_refuses_rows_that_are_not_there(store: SpectrogramStore) -> None:
@@ -162,15 +164,15 @@ def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore
     assert less.tracks["track_id"].tolist() == ["pop.00000", "rock.00001"]
     assert store.tracks["genre"].tolist() == ["blues", "pop", "rock"]
     assert (len(less), less.shape, less.track_id.tolist()) == (2, (2, 6, 10, 1), ["rock.00001", "pop.00000"])
-    np.testing.assert_array_equal(less.read(), pictures()[[0, 3]])
+    np.testing.assert_array_equal(less.read(), pixels()[[0, 3]])
     np.testing.assert_array_equal(less.rows(["rock.00001", "pop.00000"]), [0, 1])
     images, labels = less.batches(["rock.00001", "pop.00000"])[0]
     np.testing.assert_array_equal(labels, [[0, 1], [1, 0]])
-    np.testing.assert_allclose(images, pictures()[[0, 3]] / 255, rtol=1e-6)
+    np.testing.assert_allclose(images, pixels()[[0, 3]] / 255, rtol=1e-6)
     assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
     assert pickle.loads(pickle.dumps(less)).checksum == less.checksum != store.checksum
     less.close()
-    np.testing.assert_array_equal(store.read(), pictures())
+    np.testing.assert_array_equal(store.read(), pixels())
 
 
 def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Pat
     )
     with StoreWriter(tmp_path / "x.h5", SPEC, tracks) as writer:
         for track_id in ("metal.00058", "rock.00016", "pop.00000"):
-            writer.append(Sample(track_id, pack(pictures(1))))
+            writer.append(Sample(track_id, pack(pixels(1))))
         writer.append(Sample("rock.00017", (), refused="broken"))
     with open_store(tmp_path / "x.h5") as store:
         less = store.without(["rock"])
@@ -204,7 +206,7 @@ def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(
 
 def test_a_pickled_store_opens_again_elsewhere(store: SpectrogramStore) -> None:
     again = pickle.loads(pickle.dumps(store))
-    np.testing.assert_array_equal(again.read([3, 1]), pictures()[[3, 1]])
+    np.testing.assert_array_equal(again.read([3, 1]), pixels()[[3, 1]])
     assert (again.spec, again.genres) == (SPEC, store.genres)
 
 
@@ -234,7 +236,7 @@ with ThreadPoolExecutor(8) as pool:
 def test_many_threads_read_one_store(tmp_path: Path) -> None:
     """In a process of its own: without h5py's lock, it ends in a segmentation fault."""
     ids = [f"pop.{number:05d}" for number in range(100)]
-    path = SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(100), ids, SPEC).path
+    path = SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(100), ids, SPEC).path
     command = [sys.executable, "-c", READ_IN_THREADS, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-2000:]
@@ -248,20 +250,24 @@ def test_checksum_follows_contents_and_not_the_file(tmp_path: Path, store: Spect
     def made(name: str, images: np.ndarray, ids: list[str] = IDS, spec: SpectrogramSpec = SPEC) -> str:
         return SpectrogramStore.from_arrays(tmp_path / name, images, ids, spec).checksum
 
-    other = pictures()
+    other = pixels()
     other[3, 0, 0, 0] ^= 1
-    assert made("same.h5", pictures()) == store.checksum
+    assert made("same.h5", pixels()) == store.checksum
+    genres = ["blues", "pop", "rock"]
     changed = [
+        SpectrogramStore.from_arrays(
+            tmp_path / "genre.h5", pixels(), IDS, SPEC, [genres[0], *genres[1:2] * 2, genres[2]]
+        ).checksum,
         made("pixel.h5", other),
-        made("track.h5", pictures(), [*IDS[:3], "pop.00001"]),
-        made("spec.h5", pictures(), spec=SpectrogramSpec(name="small", n_mels=6, height=6, width=10)),
+        made("track.h5", pixels(), [*IDS[:3], "pop.00001"]),
+        made("spec.h5", pixels(), spec=SpectrogramSpec(name="small", n_mels=6, height=6, width=10)),
     ]
-    assert len({store.checksum, *changed}) == 4
+    assert len({store.checksum, *changed}) == 5
 
 
 @settings(max_examples=25, deadline=None)
 @given(images=hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(6), st.just(10))))
-def test_any_pictures_come_back_as_they_were(
+def test_any_images_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, images: np.ndarray
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.h5"
@@ -274,17 +280,17 @@ def test_any_pictures_come_back_as_they_were(
 
 def test_array_generator_and_dataset_make_the_same_store(tmp_path: Path, store: SpectrogramStore) -> None:
     with h5py.File(tmp_path / "source.h5", "w") as file:
-        dataset = file.create_dataset("mel", data=pictures()[..., 0])
+        dataset = file.create_dataset("mel", data=pixels()[..., 0])
         for name, source in {
-            "generator.h5": (image for image in pictures()),
-            "flat.h5": pictures()[..., 0],
+            "generator.h5": (image for image in pixels()),
+            "flat.h5": pixels()[..., 0],
             "dataset.h5": dataset,
         }.items():
             SpectrogramStore.from_arrays(tmp_path / name, source, IDS, SPEC)
             assert (tmp_path / name).read_bytes() == store.path.read_bytes()
 
 
-def test_pictures_are_taken_one_at_a_time(tmp_path: Path) -> None:
+def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
     given: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -303,23 +309,23 @@ def test_pictures_are_taken_one_at_a_time(tmp_path: Path) -> None:
 
 
 def a_generator_that_breaks() -> Iterator[np.ndarray]:
-    yield pictures()[0]
+    yield pixels()[0]
     raise RuntimeError("the source broke")
 
 
 @pytest.mark.parametrize(
     ("images", "arguments", "message"),
     [
-        (pictures(3), {}, "4 track ids, but only 3 images"),
-        (pictures(5), {}, "more images than the 4 track ids"),
-        (pictures(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
-        (pictures() * 1.0, {}, r"image 0 \(rock.00001\): float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
-        (pictures()[:, :5], {}, r"image 0 .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
-        (pictures(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
-        (pictures(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
-        (pictures(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
-        (pictures(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
-        (pictures(0), {"track_ids": []}, "no track ids"),
+        (pixels(3), {}, "4 track ids, but only 3 images"),
+        (pixels(5), {}, "more images than the 4 track ids"),
+        (pixels(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
+        (pixels() * 1.0, {}, r"image 0 \(rock.00001\): float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pixels()[:, :5], {}, r"image 0 .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pixels(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
+        (pixels(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
+        (pixels(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
+        (pixels(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
+        (pixels(0), {"track_ids": []}, "no track ids"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
@@ -340,28 +346,51 @@ def test_an_existing_store_survives_a_failed_replacement(tmp_path: Path, store: 
 
 
 def test_an_existing_store_is_replaced(store: SpectrogramStore) -> None:
-    other = 255 - pictures()
+    other = 255 - pixels()
+    store.close()
     with SpectrogramStore.from_arrays(store.path, other, IDS, SPEC) as made:
         np.testing.assert_array_equal(made.read(), other)
-    np.testing.assert_array_equal(store.read(), pictures())  # whoever has the old one open keeps it
 
 
 def test_a_failure_in_the_last_step_leaves_nothing(tmp_path: Path) -> None:
     table = describe({"rock.00001": "rock"})
     table["path"] = [object()]  # no JSON
     with pytest.raises(TypeError), StoreWriter(tmp_path / "x.h5", SPEC, table) as writer:
-        writer.append(Sample("rock.00001", pack(pictures(1))))
+        writer.append(Sample("rock.00001", pack(pixels(1))))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "x.h5").mkdir()
     with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be replaced"):
-        SpectrogramStore.from_arrays(tmp_path / "x.h5", pictures(), IDS, SPEC)
+        SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(), IDS, SPEC)
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
-# ---- what is no store
+# ---- stores that others made, repacked or damaged
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"compression": "gzip", "shuffle": True, "chunks": (1, *SPEC.shape)},
+        {"compression": "lzf", "chunks": (3, 2, 10, 1)},
+        {"fletcher32": True, "chunks": True},
+        {},
+    ],
+    ids=["shuffle", "other chunks", "checksums", "contiguous"],
+)
+def test_a_repacked_store_gives_the_same_numbers(
+    tmp_path: Path, store: SpectrogramStore, layout: dict[str, Any]
+) -> None:
+    shutil.copy(store.path, tmp_path / "repacked.h5")
+    with h5py.File(tmp_path / "repacked.h5", "r+") as file:
+        del file["spectrograms"]
+        file.create_dataset("spectrograms", data=pixels(), **layout)
+    with open_store(tmp_path / "repacked.h5") as repacked:
+        np.testing.assert_array_equal(repacked.read([2, 0]), pixels()[[2, 0]])
+        assert repacked.checksum == store.checksum
+        assert repacked.sample("blues.00003") == store.sample("blues.00003")
 
 
 def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path) -> None:
@@ -371,38 +400,109 @@ def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path) -> None
         open_store(tmp_path)
 
 
-def test_a_file_that_is_no_hdf5_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_hdf5_or_is_cut_short_is_refused(tmp_path: Path, store: SpectrogramStore) -> None:
     (tmp_path / "x.h5").write_text("hello")
     with pytest.raises(GtzanKerasError, match=r"x\.h5: not an HDF5 file"):
         open_store(tmp_path / "x.h5")
-
-
-def test_a_store_cut_short_is_refused(store: SpectrogramStore) -> None:
     store.close()
     store.path.write_bytes(store.path.read_bytes()[:-100])
     with pytest.raises(GtzanKerasError, match=r"small\.h5: cannot be opened.*truncated"):
         open_store(store.path)
 
 
-def test_a_foreign_hdf5_file_is_refused_and_let_go(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["mel"] = np.zeros(3)
-    with pytest.raises(GtzanKerasError, match=r"not a store of gtzan_keras.*from_arrays") as refusal:
-        open_store(tmp_path / "x.h5")
-    h5py.File(tmp_path / "x.h5", "r+").close()  # HDF5 refuses this while it is open for reading
-    assert refusal.traceback  # which would keep it open
+def link_outside(file: h5py.File, name: str) -> None:
+    """Replace a dataset by a link to another file."""
+    with h5py.File(Path(file.filename).with_name("other.h5"), "w") as other:
+        file.copy(name, other)
+    del file[name]
+    file[name] = h5py.ExternalLink("other.h5", name)
 
 
-def test_a_store_of_a_later_format_asks_for_an_upgrade(store: SpectrogramStore) -> None:
+def store_outside(file: h5py.File, name: str) -> None:
+    """Replace a dataset by one whose numbers are in another file."""
+    data = file[name][:]
+    Path(file.filename).with_name("raw").write_bytes(data.tobytes())
+    del file[name]
+    file.create_dataset(name, data.shape, data.dtype, external=[("raw", 0, data.nbytes)])
+
+
+def resized(file: h5py.File, count: int) -> None:
+    for name in ("track_id", "genre", "segment"):
+        dtype = file[name].dtype
+        del file[name]
+        file.create_dataset(name, (count,), dtype, chunks=(1000,))
+    file["spectrograms"].resize(count, axis=0)
+
+
+def without(file: h5py.File, name: str) -> None:
+    del file[name]
+
+
+def changed_spec(file: h5py.File, **fields: object) -> None:
+    file.attrs["spec"] = json.dumps({**SPEC.to_dict(), **fields})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.attrs.clear(), r"not a store of gtzan_keras.*from_arrays"),
+        (lambda file: file.attrs.update(gtzan_keras_format=99), "format 99.*upgrade"),
+        (lambda file: file.attrs.update(gtzan_keras_format="new"), "a damaged store"),
+        (lambda file: file.attrs.update(spec="{"), "a damaged store .*JSON"),
+        (lambda file: file.attrs.update(spec="[1]"), "a damaged store"),
+        (lambda file: file.attrs.update(genres="3"), "a damaged store"),
+        (lambda file: file.attrs.update(genres='["rock"]'), "genre 'blues' is not one of"),
+        (lambda file: changed_spec(file, height=7), r"uint8 \(4, 6, 10, 1\).*expected.*7, 10, 1"),
+        (lambda file: changed_spec(file, height=10**6, width=10**6), "damaged, make the store again"),
+        (lambda file: changed_spec(file, hue=3), "unknown field"),
+        (lambda file: resized(file, 10**12), "damaged, make the store again"),
+        (lambda file: file["spectrograms"].resize(3, axis=0), r"track_id has shape \(4,\); expected 3 rows"),
+        (lambda file: without(file, "segment"), "segment is missing or a link"),
+        (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing or a link; copy"),
+        (lambda file: link_outside(file, "tracks"), "tracks is missing or a link; copy"),
+        (lambda file: store_outside(file, "segment"), "segment is not a dataset with its data in this file"),
+    ],
+)  # fmt: skip
+def test_a_malformed_store_is_one_error_and_the_file_is_closed(
+    store: SpectrogramStore, change: Callable[[h5py.File], Any], message: str
+) -> None:
     store.close()
     with h5py.File(store.path, "r+") as file:
-        file.attrs["gtzan_keras_format"] = 99
-        file.attrs["gtzan_keras_version"] = "7.0"
-    with pytest.raises(GtzanKerasError, match=r"format 99, made by gtzan_keras 7\.0.*upgrade"):
+        change(file)
+    with pytest.raises(GtzanKerasError, match=message) as refusal:
         open_store(store.path)
+    assert str(store.path) in str(refusal.value)
+    h5py.File(store.path, "r+").close()  # HDF5 refuses this while it is open for reading
 
 
-# ---- real pictures
+@settings(max_examples=150, deadline=None, suppress_health_check=["function_scoped_fixture"])
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
+def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
+    store: SpectrogramStore, tmp_path: Path, place: float, value: int
+) -> None:
+    content = bytearray(store.path.read_bytes())
+    content[int(place * len(content))] ^= value
+    (tmp_path / "damaged.h5").write_bytes(content)
+    with contextlib.suppress(GtzanKerasError), open_store(tmp_path / "damaged.h5") as damaged:
+        damaged.read()
+        damaged.rows(list(damaged.tracks["track_id"]))
+
+
+def test_a_store_that_another_process_writes_is_said_to_be_locked(store: SpectrogramStore) -> None:
+    store.close()
+    code = (
+        "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(store.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(GtzanKerasError, match=r"cannot be locked.*HDF5_USE_FILE_LOCKING=FALSE"):
+            open_store(store.path)
+        process.communicate("")
+
+
+# ---- real spectrograms
 
 
 @pytest.fixture(scope="module")
@@ -416,7 +516,7 @@ def gtzan(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Spectrog
         )
 
 
-def test_the_999_real_pictures_are_there_the_lowest_band_at_the_bottom(
+def test_the_999_real_spectrograms_have_the_lowest_band_at_the_bottom(
     gtzan: SpectrogramStore, real_data: Path
 ) -> None:
     rows = [998, 0, 500]
@@ -426,7 +526,7 @@ def test_the_999_real_pictures_are_there_the_lowest_band_at_the_bottom(
     np.testing.assert_array_equal(gtzan.read(rows)[..., 0], low_to_high[:, ::-1])
 
 
-def test_the_fault_filtered_split_of_the_real_pictures_is_442_197_290(gtzan: SpectrogramStore) -> None:
+def test_the_fault_filtered_split_of_the_real_spectrograms_is_442_197_290(gtzan: SpectrogramStore) -> None:
     split = splits.fault_filtered(gtzan.tracks)
     assert {part: len(gtzan.rows(ids)) for part, ids in split.parts().items()} == {
         "train": 442,
@@ -435,6 +535,6 @@ def test_the_fault_filtered_split_of_the_real_pictures_is_442_197_290(gtzan: Spe
     }
 
 
-def test_the_real_pictures_carry_gtzans_facts(gtzan: SpectrogramStore) -> None:
+def test_the_real_spectrograms_have_gtzans_facts(gtzan: SpectrogramStore) -> None:
     assert set(facts().index) - set(gtzan.track_id) == {"jazz.00054"}
     assert np.unique(gtzan.genre, return_counts=True)[1].tolist() == [100] * 5 + [99] + [100] * 4

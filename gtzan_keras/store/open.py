@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from gtzan_keras.store.base import Store, open_hdf5
+from gtzan_keras.store.base import Store, has, open_hdf5
 from gtzan_keras.store.embeddings import EmbeddingsStore
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
@@ -37,6 +38,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     Traceback (most recent call last):
     gtzan_keras.errors.GtzanKerasError: nowhere.h5: no such store; make one with `gtzan-keras preprocess`
     """
-    with open_hdf5(Path(path)) as file:
-        embeddings = file.get(EmbeddingsStore.DATASET, getlink=True) is not None
+    embeddings = False
+    with open_hdf5(Path(path)) as file, contextlib.suppress(RuntimeError):  # damaged: the store says how
+        embeddings = has(file, EmbeddingsStore.DATASET)
     return EmbeddingsStore(path) if embeddings else SpectrogramStore(path)

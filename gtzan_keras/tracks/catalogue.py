@@ -62,6 +62,7 @@ FAULT_FILTERED_PARTS = ("train", "valid", "test", "excluded", "")
 # Where the common releases put their genre folders: Kaggle's archive, its inner folder, the original.
 _LAYOUTS = ("Data/genres_original", "genres_original", "genres", ".")
 _GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})(\.\d{{1,4}})?", re.IGNORECASE)
+_STRANGE = "the name is not UTF-8 or has control characters"
 _SEGMENT_MARK = re.compile(r"#(?=[0-9]+\Z)")
 
 
@@ -180,8 +181,8 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     GtzanKerasError
-        The folder is missing, cannot be read, has a name that is not UTF-8, or no sound file is in a
-        genre folder below it.
+        The folder is missing, cannot be read, its name is not UTF-8, its genre folders are numbers, or
+        no sound file is in a genre folder below it.
 
     Examples
     --------
@@ -212,10 +213,10 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     strange = [file for file in files if _readable(file) != str(file)]
     files = [file for file in files if _readable(file) == str(file)]
     if not files:
-        raise GtzanKerasError(f"{_readable(strange[0])}: the name is not UTF-8, like all others; rename them")
+        raise GtzanKerasError(f"{_readable(strange[0])}: {_STRANGE}, like all others; rename them")
     folders = {file.relative_to(base).parts[0] for file in files}
     _report("in no genre folder", loose)
-    _report("names that are not UTF-8; rename them", strange)
+    _report(f"{_STRANGE}; rename them", strange)
     if all(re.fullmatch(r"\d{3}", name) for name in folders):
         raise GtzanKerasError(
             f"{base}: folders named {', '.join(sorted(folders)[:3])} are numbers, as in FMA, not genres; "
@@ -472,8 +473,9 @@ def _is_sound(name: str) -> bool:
 
 
 def _readable(path: Path) -> str:
-    """A path as text for tables, JSON and HDF5; one that is not UTF-8 changes."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A path as it can stand in CSV, JSON, HDF5 and on one line of a terminal."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)
 
 
 def _report(reason: str, left_out: Sequence[Path]) -> None:

@@ -70,15 +70,10 @@ def texts(ax: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_ten_genres_are_told_apart_with_any_colour_vision(vision: str) -> None:
-    colours = list(plots.genre_colours(GENRES).values())
-    assert closest_pair(colours, VISIONS[vision]) > 15  # CIE76; 2.3 is just noticeable
-
-
-@pytest.mark.parametrize("vision", VISIONS)
-def test_other_colours_are_told_apart_from_all_others(vision: str) -> None:
-    colours = [*plots.GENRE_COLOURS.values(), *plots.OTHER_COLOURS]
-    assert closest_pair(colours, VISIONS[vision]) > 10
+def test_genres_are_told_apart_with_any_colour_vision(vision: str) -> None:
+    ten = list(plots.genre_colours(GENRES).values())
+    assert closest_pair(ten, VISIONS[vision]) > 15  # CIE76; 2.3 is just noticeable
+    assert closest_pair([*ten, *plots.OTHER_COLOURS], VISIONS[vision]) > 10
 
 
 def test_a_genre_keeps_its_colour_whatever_the_other_genres() -> None:
@@ -199,15 +194,11 @@ def test_confusion_matrix_colours_the_diagonal_by_recall() -> None:
     assert mesh.get_clim() == (0, 1)
 
 
-@pytest.mark.parametrize("matrix", [np.zeros((2, 3), int), np.zeros((3, 3), int), np.zeros(2, int)])
-def test_confusion_matrix_refuses_another_shape_than_the_genres(matrix: np.ndarray) -> None:
-    with pytest.raises(GtzanKerasError, match=r"has shape .* expected \(2, 2\)"):
-        plots.confusion_matrix(matrix, ["a", "b"])
-
-
-@pytest.mark.parametrize("matrix", [[[0.5, 0.5], [0.0, 1.0]], [[1, -1], [0, 1]]])
-def test_confusion_matrix_refuses_what_is_no_count(matrix: list) -> None:
-    with pytest.raises(GtzanKerasError, match="expected counts"):
+@pytest.mark.parametrize(
+    "matrix", [np.zeros((2, 3), int), np.zeros(2, int), [[0.5, 0.5], [0, 1]], [[1, -1], [0, 1]]]
+)
+def test_confusion_matrix_refuses_another_shape_and_what_is_not_a_count(matrix: Any) -> None:
+    with pytest.raises(GtzanKerasError, match=r"expected (\(2, 2\)|counts)"):
         plots.confusion_matrix(matrix, ["a", "b"])
 
 
@@ -236,20 +227,10 @@ def test_class_distribution_counts_each_part_of_each_genre() -> None:
     assert [text for text in texts(figure.axes[0]) if text] == ["5", "10", "5"]
 
 
-def test_class_distribution_shows_tracks_in_no_part_as_left_out() -> None:
-    figure = drawn(plots.class_distribution(some_tracks(), {"train": ["rock.00001", "jazz.00001"]}))
-    assert layers(figure) == {"train": [1, 1], "left out": [9, 9]}
-
-
 def test_class_distribution_counts_a_track_in_two_parts_once() -> None:
     every = list(some_tracks()["track_id"])
     figure = plots.class_distribution(some_tracks(), {"train": every, "test": every[:3]})
     assert layers(figure) == {"train": [10, 7], "test": [0, 0], "in more than one part": [0, 3]}
-
-
-def test_class_distribution_does_not_draw_ids_that_are_not_there() -> None:
-    figure = plots.class_distribution(some_tracks(), {"train": ["jazz.00001", "jazz.99999"]})
-    assert layers(figure)["train"] == [1, 0]
 
 
 def test_class_distribution_stacks_its_bars() -> None:
@@ -257,11 +238,6 @@ def test_class_distribution_stacks_its_bars() -> None:
     figure = plots.class_distribution(some_tracks(), {"train": every[::2], "validation": every[1::4]})
     bars = sorted((bar.get_x(), bar.get_width()) for c in figure.axes[0].containers for bar in c[:1])
     assert bars == [(0, 5), (5, 3), (8, 2)] or bars == [(0, 5), (5, 2), (7, 3)]
-
-
-def test_class_distribution_names_the_missing_column() -> None:
-    with pytest.raises(GtzanKerasError, match="tracks: no column 'genre'"):
-        plots.class_distribution(some_tracks().drop(columns="genre"), {})
 
 
 # --- per class -------------------------------------------------------------------------------
@@ -315,12 +291,6 @@ def test_examples_are_shown_unchanged_in_two_rows_of_five(shape: tuple[int, ...]
         np.testing.assert_array_equal(ax.images[0].get_array(), image.squeeze())
 
 
-def test_examples_put_row_zero_on_top() -> None:
-    image = plots.spectrogram_examples({"jazz": np.zeros((4, 6), np.uint8)}).axes[0].images[0]
-    assert image.origin == "upper"
-    assert image.get_extent()[3] > image.get_extent()[2]
-
-
 @pytest.mark.parametrize(
     ("clip", "segment", "seconds"), [(30.0, None, 30.0), (30.0, 3.0, 3.0), (None, 3.0, 3.0)]
 )
@@ -330,11 +300,6 @@ def test_examples_are_labelled_from_the_spec(clip: float, segment: float, second
     assert list(figure.axes[0].images[0].get_extent()) == [0, seconds, 0, 128]
     assert figure.get_supxlabel() == "time (s)"
     assert figure.get_supylabel() == "mel band"
-
-
-def test_examples_without_spec_carry_no_scale() -> None:
-    figure = drawn(plots.spectrogram_examples(some_images((16, 30))))
-    assert len(figure.axes[0].get_xticks()) == len(figure.axes[0].get_yticks()) == 0
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
@@ -379,7 +344,7 @@ def test_intervals_draw_value_and_ends_accuracy_first() -> None:
     [
         ({}, "expected some of"),
         ({"loss": {"value": 0, "low": 0, "high": 0}}, "expected some of"),
-        ({"accuracy": {"value": 0.5, "low": 0.4}}, "lacks"),
+        ({"accuracy": {"value": 0.5, "low": 0.4}}, "low <= high"),
         ({"accuracy": {"value": 38, "low": 24, "high": 54}}, "low <= high"),
         ({"accuracy": {"value": 0.5, "low": 0.6, "high": 0.4}}, "low <= high"),
         ({"accuracy": {"value": float("nan"), "low": 0.1, "high": 0.4}}, "low <= high"),
@@ -432,12 +397,6 @@ def test_grid_shows_the_best_of_a_third_value(search):
     twice = pd.concat([search.assign(batch_size=8), worse])
     shown = [texts(plots.grid_heat_map(t, "dropout", "learning_rate").axes[0]) for t in (search, twice)]
     assert shown[0] == shown[1]
-
-
-def test_grid_may_vary_words(search):
-    words = search.assign(schedule=np.where(search["learning_rate"] > 5e-4, "cosine", "plateau"))
-    ax = plots.grid_heat_map(words, "dropout", "schedule").axes[0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["cosine", "plateau"]
 
 
 @pytest.mark.parametrize(

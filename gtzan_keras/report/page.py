@@ -39,45 +39,6 @@ MARKER = "Written by gtzan-keras report, which overwrites changes."
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
 
-CAPTIONS: Mapping[str, tuple[str, str]] = {
-    "intervals": (
-        "Scores with their 95 % intervals",
-        "A point is a score, the bar its 95 % interval; the dashed line is the accuracy of guessing.",
-    ),
-    "confusion_matrix": (
-        "Confusion matrix",
-        "A row is the true genre, a column the predicted one. The diagonal is correct; a dark cell off the "
-        "diagonal is a pair of genres that the model confuses.",
-    ),
-    "per_class": (
-        "Precision, recall and F1 by genre",
-        "Precision: the share of tracks predicted as this genre that are of it. Recall: the share of this "
-        "genre's tracks that were found. F1 balances the two. In brackets: the number of tracks.",
-    ),
-    "reliability": (
-        "Reliability diagram",
-        "A bar is the share of tracks predicted correctly among those with this confidence, with its 95 % "
-        "interval; below is their number. Bars under the diagonal: the model was too confident. The expected "
-        "calibration error is the mean distance from the diagonal, weighted by tracks.",
-    ),
-    "history": (
-        "Training history",
-        "If training improves while validation does not, the model memorises its training tracks. Bands are "
-        "the range over folds and seeds.",
-    ),
-    "grid": (
-        "Grid search",
-        "One cell per combination, by its validation loss; the model was then trained with the best one. The "
-        "test part was not used.",
-    ),
-    "class_distribution": ("Tracks by genre and part", "The number of tracks of each genre in each part."),
-    "examples": (
-        "One spectrogram per genre",
-        "What the model sees: time runs to the right, pitch upwards; brighter is louder.",
-    ),
-}
-"""Figures of a page in their order: alternative text and caption."""
-
 
 @dataclass(frozen=True)
 class Group:
@@ -362,7 +323,7 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         if group.leaky and name != "examples":
             figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
     return {
-        "figures": [_image(drawn[name], name) for name in CAPTIONS if name in drawn],
+        "figures": {name: _image(figure, name) for name, figure in drawn.items()},
         "by_genre": by_genre,
         "mistakes": mistakes,
         "history": histories[0] if len(histories) == 1 else None,
@@ -395,11 +356,7 @@ def _image(figure: Figure, name: str) -> dict[str, Any]:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-    alternative, caption = CAPTIONS[name]
-    return {
-        "name": name, "source": source, "width": width, "height": height, "alternative": alternative,
-        "caption": caption,
-    }  # fmt: skip
+    return {"source": source, "width": width, "height": height}
 
 
 def check_ours(path: Path) -> None:

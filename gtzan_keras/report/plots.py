@@ -517,23 +517,22 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
             f"metric_intervals: scores are {sorted(scores)}, expected some of {list(METRICS)}"
         )
     for name, score in scores.items():
-        if missing := {"value", "low", "high"} - set(score):
-            raise GtzanKerasError(f"metric_intervals: {name} lacks {sorted(missing)}")
-        if not (0 <= score["low"] <= score["high"] <= 1 and 0 <= score["value"] <= 1):
+        value, low, high = (score.get(key, math.nan) for key in ("value", "low", "high"))
+        if not (0 <= low <= high <= 1 and 0 <= value <= 1):
             raise GtzanKerasError(
-                f"metric_intervals: {name} is {dict(score)}, expected 0 <= low <= high <= 1"
+                f"metric_intervals: {name} is {dict(score)}, expected value, 0 <= low <= high <= 1"
             )
     names = [name for name in METRICS if name in scores]
-    value, low, high = (np.array([scores[name][key] for name in names]) for key in ("value", "low", "high"))
+    table = pd.DataFrame([scores[name] for name in names])
     labels = [
         f"{METRICS[name]}\n{100 * at:.1f} % ({100 * start:.1f} to {100 * end:.1f})"
-        for name, at, start, end in zip(names, value, low, high, strict=True)
+        for name, at, start, end in zip(names, table["value"], table["low"], table["high"], strict=True)
     ]
 
     figure = new_figure(WIDTH, 0.9 + 0.55 * len(names))
     ax = figure.subplots()
-    ax.hlines(labels, low, high, color=TRAINING, linewidth=3, alpha=0.6)
-    ax.plot(value, labels, color=TRAINING, marker="o", markersize=8, linewidth=0, clip_on=False)
+    ax.hlines(labels, table["low"], table["high"], color=TRAINING, linewidth=3, alpha=0.6)
+    ax.plot(table["value"], labels, color=TRAINING, marker="o", markersize=8, linewidth=0, clip_on=False)
     if chance is not None:
         ax.axvline(
             chance, color=INK, linestyle="--", linewidth=1, zorder=1, label=f"chance {100 * chance:.3g} %"

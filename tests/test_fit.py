@@ -114,13 +114,6 @@ def test_the_same_seeds_give_the_same_history_and_weights(run: Run, tmp_path: Pa
         np.testing.assert_array_equal(one, other)
 
 
-def test_another_seed_gives_another_training(separable: SpectrogramStore, tmp_path: Path) -> None:
-    one, other = (
-        fit(separable, tmp_path / str(seed), linear(separable), seed=seed, epochs=1) for seed in (0, 1)
-    )
-    assert (one.history["loss"] != other.history["loss"]).all()
-
-
 # ---- the best weights
 
 
@@ -145,18 +138,6 @@ def test_training_stops_early_and_the_best_weights_come_back(
     assert run.outcome.best_epoch == best
     probabilities, truth = predict(run, run.split.validation)
     assert cross_entropy(probabilities, truth).mean() == pytest.approx(losses.min(), rel=1e-4)
-
-
-def test_without_patience_all_epochs_are_run_and_the_best_weights_come_back(
-    turned: SpectrogramStore, tmp_path: Path
-) -> None:
-    run = fit(turned, tmp_path, linear(turned), patience=None, epochs=6)
-    assert len(run.history) == 6
-    assert run.history["val_loss"].iloc[-1] > run.history["val_loss"].min()
-    probabilities, truth = predict(run, run.split.validation)
-    assert cross_entropy(probabilities, truth).mean() == pytest.approx(
-        run.history["val_loss"].min(), rel=1e-4
-    )
 
 
 def test_the_best_macro_precision_is_the_highest(separable: SpectrogramStore, tmp_path: Path) -> None:
@@ -348,31 +329,6 @@ def test_the_saved_model_has_layers_of_keras_alone(
 # ---- precision
 
 
-@pytest.fixture
-def bfloat16() -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
-
-
-def test_a_run_in_bfloat16_leaves_a_float32_model_of_like_predictions(
-    separable: SpectrogramStore, tmp_path: Path, bfloat16: None
-) -> None:
-    arguments = {"filters": (4,), "dense_units": (8,), "normalization": "batch"}
-    model = models.cnn(separable.spec.shape, 3, **arguments)
-    run = fit(separable, tmp_path, model, epochs=3, precision="auto")
-    assert run.outcome.precision == "mixed_bfloat16"
-    images = separable.read().astype(np.float32) / 255
-    predicted = np.asarray(run.model(images))
-    np.testing.assert_allclose(predicted, model(images), atol=0.02)  # bfloat16 has 8 bits
-
-    keras.config.set_dtype_policy("float32")
-    plain = models.cnn(separable.spec.shape, 3, **arguments)
-    plain.set_weights(model.get_weights())
-    saved = load_model(tmp_path / "model.keras").model
-    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
-    for same in (plain, saved):
-        np.testing.assert_array_equal(same(images), predicted)
-
-
 # ---- splits
 
 
@@ -399,27 +355,10 @@ def test_a_split_that_leaks_is_refused(copies: SpectrogramStore, tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_copies_that_only_their_md5_gives_away_are_refused(tmp_path: Path) -> None:
-    genres = {"jazz/a": "jazz", "jazz/b": "jazz", "pop/c": "pop"}
-    with StoreWriter(tmp_path / "x.h5", SPEC, describe(genres)) as writer:
-        for track_id, md5 in zip(genres, ["11", "22", "11"], strict=True):
-            writer.append(Sample(track_id, pack([np.zeros(SPEC.shape, np.uint8)]), md5=md5))
-    store = open_store(tmp_path / "x.h5")
-    with pytest.raises(GtzanKerasError, match="jazz/a in train, pop/c in test"):
-        fit(store, tmp_path / "run", linear(store), split=Split("s", ("jazz/a", "jazz/b"), (), ("pop/c",)))
-
-
 def test_a_leak_that_is_meant_is_trained_on_and_remembered(copies: SpectrogramStore, tmp_path: Path) -> None:
     leak = Split("leak", ("metal.00058", "rock.00015"), (), ("rock.00016",), leaky=True)
     fit(copies, tmp_path, linear(copies), split=leak, epochs=1)
     assert load_run(tmp_path).split == leak
-
-
-def test_tracks_that_the_store_does_not_know_are_refused(separable: SpectrogramStore, tmp_path: Path) -> None:
-    split = Split("s", ("rock.00000",), ("rock.00099",), ("rock.00001",))
-    with pytest.raises(GtzanKerasError, match=r"not in this store, e\.g\. rock\.00099"):
-        fit(separable, tmp_path / "run", linear(separable), split=split)
-    assert not (tmp_path / "run").exists()
 
 
 def test_tracks_that_the_store_left_out_are_dropped(tmp_path: Path) -> None:
@@ -480,22 +419,7 @@ def test_a_callback_sees_every_epoch(separable: SpectrogramStore, tmp_path: Path
     assert seen == [0, 1]
 
 
-def test_tensorboard_is_a_callback_like_any_other(separable: SpectrogramStore, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    fit(separable, tmp_path / "run", callbacks=[keras.callbacks.TensorBoard(tmp_path / "logs")], epochs=1)
-    assert list((tmp_path / "logs").rglob("events.*"))
-
-
 # ---- averaged weights
-
-
-def test_an_average_with_hardly_any_memory_is_the_weights_themselves(
-    separable: SpectrogramStore, tmp_path: Path
-) -> None:
-    plain = fit(separable, tmp_path / "plain", linear(separable), epochs=2)
-    averaged = fit(separable, tmp_path / "averaged", linear(separable), epochs=2, ema=1e-7)
-    for one, other in zip(plain.model.get_weights(), averaged.model.get_weights(), strict=True):
-        np.testing.assert_allclose(other, one, atol=1e-5)
 
 
 def test_the_average_is_what_is_validated_and_what_comes_back(
@@ -577,23 +501,6 @@ def test_best_weights_from_before_the_interruption_come_back(
     pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
     for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_what_was_interrupted_after_its_last_epoch_is_only_written_down(
-    turned: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    arguments = {"patience": 2, "resume": True}
-    whole = fit(turned, tmp_path / "whole", linear(turned), **arguments)
-    with monkeypatch.context() as patch:
-        patch.setattr("gtzan_keras.training.run.save_model", full)
-        with pytest.raises(OSError, match="disk full"):
-            fit(turned, tmp_path / "broken", linear(turned), **arguments)
-    resumed = fit(turned, tmp_path / "broken", linear(turned), **arguments)
-    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
-    np.testing.assert_array_equal(resumed.model.get_weights()[0], whole.model.get_weights()[0])
 
 
 def test_with_other_settings_training_begins_afresh(

@@ -79,11 +79,6 @@ def cached(store: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) ->
     return fit(transfer(), store, folder / "run", cache_frozen=folder)
 
 
-def cache_of(run: Run) -> Path:
-    (path,) = run.folder.parent.glob("tiny-frozen-*.h5")
-    return path
-
-
 # ---- where the frozen part ends
 
 
@@ -215,12 +210,6 @@ def features_of(store: SpectrogramStore, model: keras.Model, ids: tuple[str, ...
     return FrozenFeatures(parts[0], store, ids, folder)
 
 
-def test_the_file_is_next_to_the_store_by_default(store: SpectrogramStore) -> None:
-    run = fit(transfer(), store, store.path.parent / "run", epochs=1)
-    assert len(list(store.path.parent.glob("tiny-frozen-*.h5"))) == 1
-    assert run.outcome.frozen_part_cached
-
-
 def test_features_are_the_bases_output_in_the_order_of_the_batches(
     store: SpectrogramStore, tmp_path: Path
 ) -> None:
@@ -236,11 +225,6 @@ def test_features_are_the_bases_output_in_the_order_of_the_batches(
         ):
             np.testing.assert_array_equal(labels, expected)
             np.testing.assert_allclose(vectors, base(images), rtol=1e-3, atol=1e-4)
-
-
-def test_a_second_training_computes_nothing(cached: Run, tmp_path: Path, computed: list[int]) -> None:
-    fit(transfer(dense_units=(4,)), cached.store, tmp_path, cache_frozen=cached.folder.parent)
-    assert computed == []
 
 
 def test_only_missing_images_are_computed(
@@ -412,12 +396,3 @@ def test_an_interrupted_second_stage_continues_without_the_first(
 def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_path: Path) -> None:
     with pytest.raises(GtzanKerasError, match="'block9'; expected None or one of block1_conv, "):
         fine_tune(cached, "block9", out=tmp_path)
-
-
-def test_the_second_stage_is_trained_in_the_precision_that_is_asked_for(cached: Run, tmp_path: Path) -> None:
-    run = tune(cached, "predictions", out=tmp_path, cache_frozen=tmp_path, precision="bfloat16")
-    assert {layer.compute_dtype for layer in run.model.layers if layer.weights} == {"float32"}
-    assert changed(cached.model, run.model) == {"predictions"}
-    with h5py.File(next(tmp_path.glob("tiny-frozen-*.h5"))) as file:
-        vectors = file["features"][:]
-    assert (vectors.view(np.uint32) & 0xFFFF == 0).all()  # bfloat16 is the upper half of float32

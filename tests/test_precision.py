@@ -138,15 +138,6 @@ def test_the_last_layer_of_a_nested_model_stays_in_float32() -> None:
     assert [layer.compute_dtype for layer in copied.layers] == ["bfloat16", "float32"]
 
 
-def test_the_policy_that_is_set_does_not_change_what_a_model_was_built_in() -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = keras.models.clone_model(
-        BUILDS["cnn"](),
-        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float32"}),
-    )
-    assert policy_of(model) == "float32"
-
-
 # ---- training
 
 

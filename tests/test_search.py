@@ -124,14 +124,6 @@ def test_an_interrupted_search_trains_only_what_is_missing(
     pd.testing.assert_frame_equal(table.drop(columns="seconds"), searched[1].drop(columns="seconds"))
 
 
-def test_a_larger_grid_trains_only_what_is_new(searched, store, split, trained):
-    out, _ = searched
-    larger = {**GRID, "dropout": (0.0, 0.3, 0.5)}
-    table = grid_search(build, store, split, larger, SETTINGS, out=out, verbose=0)
-    assert len(table) == 6
-    assert sorted(trained) == [f"dropout=0.3,learning_rate={rate}" for rate in (0.0001, 0.01)]
-
-
 def test_other_settings_or_another_seed_train_again(store, split, tmp_path, trained):
     for changed in ({}, {"seed": 1}, {"epochs": 3}):
         settings = dataclasses.replace(SETTINGS, **changed)
@@ -192,8 +184,3 @@ def test_an_error_of_a_training_or_a_builder_comes_through(store, split, tmp_pat
         grid_search(build, store, split, {"learning_rate": (-1.0,)}, SETTINGS, out=tmp_path, verbose=0)
     with pytest.raises(TypeError, match="filters"):
         grid_search(build, store, split, {"filters": (8,)}, SETTINGS, out=tmp_path, verbose=0)
-
-
-def test_nothing_is_printed(searched, store, split, capsys):
-    grid_search(build, store, split, GRID, SETTINGS, out=searched[0], verbose=0)
-    assert capsys.readouterr().out == ""

@@ -14,8 +14,7 @@ import pytest
 import scipy.signal
 import tensorflow as tf
 
-from gtzan_keras.audio.decode import load_audio
-from gtzan_keras.audio.patches import patch_samples, vggish_patches
+from gtzan_keras.audio.patches import vggish_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models import weights as weights_module
 from gtzan_keras.models.vggish_network import vggish, vggish_classifier
@@ -132,27 +131,8 @@ def test_a_tone_is_loudest_in_the_band_around_it() -> None:
     assert (vggish_patches(tone).argmax(axis=2) == band).all()
 
 
-def test_silence_and_a_constant_are_the_logarithm_of_the_offset() -> None:
-    assert vggish_patches(np.zeros(16000, np.float32)) == pytest.approx(np.log(0.01))
-
-
 def test_thirty_seconds_are_31_patches() -> None:
     assert vggish_patches(np.zeros(480_000, np.float32)).shape == (31, 96, 64)
-
-
-@pytest.mark.parametrize(
-    ("samples", "count"), [(0, 0), (15_599, 0), (15_600, 1), (30_959, 1), (30_960, 2), (46_319, 2)]
-)
-def test_what_does_not_fill_a_patch_is_dropped(samples: int, count: int) -> None:
-    assert vggish_patches(np.ones(samples, np.float32)).shape == (count, 96, 64)
-    assert samples < patch_samples(count + 1)
-    assert count == 0 or samples >= patch_samples(count)
-
-
-def test_a_long_sound_gives_the_patches_of_its_pieces() -> None:
-    sound = RANDOM.uniform(-1, 1, 16000 * 64).astype(np.float32)  # 66 patches
-    pieces = [vggish_patches(sound[15360 * patch :][:15600]) for patch in range(66)]
-    np.testing.assert_allclose(vggish_patches(sound), np.concatenate(pieces), rtol=0, atol=1e-6)
 
 
 def test_frames_begin_with_the_sound_and_are_not_centred() -> None:
@@ -165,13 +145,6 @@ def test_frames_begin_with_the_sound_and_are_not_centred() -> None:
 def test_sound_of_two_channels_is_refused() -> None:
     with pytest.raises(GtzanKerasError, match=r"\(16000, 2\).*mono samples at 16 kHz"):
         vggish_patches(np.zeros((16000, 2), np.float32))
-
-
-def test_a_real_track_gives_31_patches(real_data: Path) -> None:
-    audio = load_audio(real_data / "gtzan_mini" / "blues" / "blues.00000.wav", 16000)
-    patches = vggish_patches(audio)
-    assert patches.shape == (31, 96, 64)
-    np.testing.assert_allclose(patches[:3], independent_patches(audio[:48000]), rtol=0, atol=1e-4)
 
 
 # ---- the network
@@ -202,13 +175,6 @@ def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(
     assert embeddings.min() < 0 < embeddings.max()
 
 
-def test_layers_are_called_as_in_the_reference(whole: tuple[keras.Model, dict[str, np.ndarray]]) -> None:
-    assert " ".join(layer.name for layer in whole[0].layers) == (
-        "input one_channel conv1 pool1 conv2 pool2 conv3_1 conv3_2 pool3 conv4_1 conv4_2 pool4 "
-        "flatten fc1_1 fc1_2 fc2"
-    )
-
-
 def test_without_the_top_it_ends_with_feature_maps(base: keras.Model, base_features: np.ndarray) -> None:
     assert base.output_shape == (None, 6, 4, 512)
     assert_same_features(base, base_features)
@@ -225,13 +191,6 @@ def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(
     tf.raw_ops.Save(filename=str(tmp_path / "vggish_model.ckpt"), tensor_names=names, data=values)
     for path in (tmp_path / "vggish_model.ckpt", tmp_path):
         assert_same_features(vggish(path, include_top=False), base_features)
-
-
-def test_a_checkpoint_may_hold_more_than_is_asked_for(
-    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
-) -> None:
-    more = {"global_step": np.int64(7), **base_variables, "vggish/fc2/biases": np.zeros(128, np.float32)}
-    assert_same_features(vggish(write_checkpoint(tmp_path / "v2", more), include_top=False), base_features)
 
 
 def test_weights_are_read_from_a_saved_model_by_name(
@@ -310,12 +269,6 @@ def test_a_variable_of_another_shape_is_refused(
         vggish(write_checkpoint(tmp_path / "wrong", wrong), include_top=False)
 
 
-def test_a_keras_model_of_another_kind_is_refused(tmp_path: Path) -> None:
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "x.keras")
-    with pytest.raises(GtzanKerasError, match=r"x\.keras: cannot read VGGish's weights.*conv1"):
-        vggish(tmp_path / "x.keras", include_top=False)
-
-
 # ---- classifiers
 
 
@@ -326,14 +279,6 @@ def test_the_authors_head_has_the_parameters_counted_by_hand() -> None:
     dense = (1 * 13 * 512 * 1200 + 1200) + (1200 * 10 + 10)
     assert convolutions + dense == 12_712_058
     assert vggish_classifier(head="cnn").count_params() == 12_712_058
-
-
-def test_the_authors_head_has_its_layers_in_order() -> None:
-    layers = [type(layer).__name__ for layer in vggish_classifier(head="cnn").layers]
-    pair, pool, dropout = ["Conv2D", "Conv2D"], "MaxPooling2D", "Dropout"
-    convolutions = [*pair * 3, pool, dropout, *pair, pool, *pair, pool, dropout]
-    dense = ["Flatten", "Dense", "Activation", "Dropout", "Dense"]
-    assert layers == ["InputLayer", "Reshape", *convolutions, *dense]
 
 
 def test_the_dense_head_sees_the_mean_without_padding() -> None:
@@ -359,14 +304,10 @@ def test_classifiers_give_one_probability_a_genre(head: str) -> None:
         ({"head": "lstm"}, "head='lstm': expected dense or cnn"),
         ({"input_shape": (31,)}, "expected two numbers"),
         ({"num_classes": 1}, "expected at least 2"),
-        ({"input_shape": (25, 128), "head": "cnn"}, r"\(25, 128\) is too small .* block 3"),
+        ({"input_shape": (25, 128), "head": "cnn"}, r"\(25, 128\): too small .* block 3"),
         ({"input_shape": (7, 128), "head": "cnn"}, "block 1"),
     ],
 )
 def test_unfit_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(GtzanKerasError, match=message):
         vggish_classifier(**arguments)
-
-
-def test_the_smallest_input_of_the_authors_head_is_taken() -> None:
-    assert vggish_classifier((26, 26), 2, head="cnn").output_shape == (None, 2)

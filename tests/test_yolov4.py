@@ -94,13 +94,6 @@ def test_the_head_has_the_parameters_counted_by_hand(full: keras.Model) -> None:
     assert full.output_shape == (None, 10)
 
 
-def test_the_neck_keeps_the_three_scales(full: keras.Model) -> None:
-    assert map_shape(full, "pan_up8_5_leaky") == (52, 52, 128)
-    assert map_shape(full, "pan_down16_5_leaky") == (26, 26, 256)
-    assert map_shape(full, "pan_down32_5_leaky") == (13, 13, 512)
-    assert map_shape(full, "spp_concat") == (13, 13, 2048)
-
-
 def test_width_scales_filters_to_multiples_of_8_and_depth_the_number_of_blocks() -> None:
     backbone = csp_darknet53((64, 64, 3), width=0.3, depth=0.4)
     # 32, 64, 128, 256, 512, 1024 filters x 0.3 are 9.6, 19.2, 38.4, 76.8, 153.6, 307.2.
@@ -235,16 +228,6 @@ def test_every_map_is_that_of_darknets_configuration() -> None:
     np.testing.assert_allclose(outputs[-1], pooled, rtol=1e-3, atol=1e-3 * np.abs(pooled).max())
 
 
-def test_the_backbone_alone_is_the_one_inside() -> None:
-    model = small()
-    alone = csp_darknet53((64, 96, 1), width=0.125, depth=0.1)
-    inside = keras.Model(model.input, [model.get_layer(f"stage{n}_out_mish").output for n in (3, 4, 5)])
-    assert names(alone) == names(inside)
-    alone.set_weights(inside.get_weights())
-    for ours, theirs in zip(alone(PICTURES), inside(PICTURES), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-
-
 # ---- DropBlock, the head, names
 
 
@@ -259,21 +242,6 @@ def test_dropblock_stands_in_each_of_the_four_blocks_of_panet() -> None:
     assert order[order.index("pan_up8_dropblock") - 1] == "pan_up8_3_leaky"
     assert order[order.index("pan_up8_dropblock") + 1] == "pan_up8_4_conv"
     assert not any(isinstance(layer, DropBlock2D) for layer in small(dropblock=0).layers)
-
-
-def test_the_head_has_one_dropout_after_its_first_layer() -> None:
-    model = small(dropout=0.4)
-    assert names(model)[-5:] == ["pooling", "dense_1", "dense_1_dropout", "dense_2", "predictions"]
-    assert model.get_layer("dense_1_dropout").rate == 0.4
-    assert names(small(dropout=0))[-4:] == ["pooling", "dense_1", "dense_2", "predictions"]
-    assert names(small(head=()))[-2:] == ["pooling", "predictions"]
-
-
-def test_layers_run_from_input_to_output_so_that_a_model_can_be_trained_from_one_on() -> None:
-    parts = ["input", "stem", *(f"stage{n}" for n in range(1, 6)), "spp", "pan_up16", "pan_up8"]
-    parts += ["pan_down16", "pan_down32", "pooling", "dense", "predictions"]
-    position = [next(part for part in parts if name.startswith(part)) for name in names(small())]
-    assert position == sorted(position, key=parts.index)
 
 
 def test_the_model_is_named_uncompiled_and_gives_probabilities() -> None:
@@ -299,28 +267,6 @@ def test_a_training_step_in_mixed_precision_reaches_the_first_layer() -> None:
     assert not np.array_equal(stem.kernel, before)
     assert float(model.get_layer("pan_up8_dropblock").steps) == 1
     assert (stem.compute_dtype, stem.kernel.dtype, model.output.dtype) == ("bfloat16", "float32", "float32")
-
-
-@pytest.mark.parametrize(
-    ("first", "last"),
-    [
-        (["stem_conv"], "stage1_out_mish"),
-        (["pan_down32_1_conv", "pooling8", "pooling16"], "predictions"),
-    ],
-    ids=["beginning", "end"],
-)
-def test_xla_compiles_a_training_step_in_mixed_precision(first: list[str], last: str) -> None:
-    # XLA takes a quarter of a minute for the whole; the two ends hold every kind of layer but the pools of
-    # SPP and the upsampling.
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    whole = small(input_shape=(32, 32, 1))
-    part = keras.Model([whole.get_layer(name).input for name in first], whole.get_layer(last).output)
-    part.compile("sgd", "mse", jit_compile=True)
-    inputs = [RNG.random((2, *tensor.shape[1:]), dtype=np.float32) for tensor in part.inputs]
-    kernel = whole.get_layer(first[0]).kernel
-    before = np.array(kernel)
-    assert np.isfinite(part.train_on_batch(inputs, np.zeros((2, *part.output_shape[1:]))))
-    assert not np.array_equal(kernel, before)
 
 
 def test_a_saved_model_opens_and_gives_the_same(tmp_path: Path) -> None:
@@ -352,14 +298,6 @@ def test_weights_load_from_a_file(source: keras.Model, file: str, tmp_path: Path
     np.testing.assert_allclose(small(weights=str(path))(PICTURES), source(PICTURES), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dropblock", [0, 0.2])
-def test_weights_load_whatever_the_dropblock(dropblock: float, tmp_path: Path) -> None:
-    path = tmp_path / "x.weights.h5"
-    other = small(dropblock=0.2 - dropblock)
-    other.save_weights(path)
-    np.testing.assert_allclose(small(weights=path, dropblock=dropblock)(PICTURES), other(PICTURES), rtol=1e-5)
-
-
 @pytest.mark.parametrize("arguments", [{"width": 0.25}, {"depth": 0.2}, {"head": (16, 8, 8)}], ids=str)
 def test_weights_of_other_arguments_are_refused(
     source: keras.Model, arguments: dict[str, Any], tmp_path: Path
@@ -368,21 +306,6 @@ def test_weights_of_other_arguments_are_refused(
     source.save_weights(path)
     with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of this YOLOv4 \("):
         small(weights=path, **arguments)
-
-
-@pytest.mark.parametrize("content", [b"", b"hello"])
-@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras"])
-def test_a_file_of_something_else_is_refused(file: str, content: bytes, tmp_path: Path) -> None:
-    (tmp_path / file).write_bytes(content)
-    with pytest.raises(GtzanKerasError, match=f"{file}: these are not the weights of this YOLOv4"):
-        small(weights=tmp_path / file)
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
-    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of this YOLOv4"):
-        small(weights=path)
 
 
 @pytest.mark.parametrize(

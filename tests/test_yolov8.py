@@ -207,13 +207,6 @@ def test_weights_of_kerascv_load_from_a_file_of_either_variant(
     np.testing.assert_allclose(features(small(weights=path), GREY), theirs(images), rtol=1e-4, atol=1e-6)
 
 
-def test_a_file_named_by_a_string_loads_into_a_colour_model(tmp_path: Path) -> None:
-    theirs = kerascv(include_rescaling=False)
-    theirs.save_weights(tmp_path / "x.weights.h5")
-    ours = small(weights=str(tmp_path / "x.weights.h5"), input_shape=(64, 96, 3))
-    np.testing.assert_allclose(features(ours, RGB), theirs(RGB), rtol=1e-4, atol=1e-6)
-
-
 def test_coco_takes_the_weights_of_kerascvs_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     theirs = kerascv(include_rescaling=True)
     save_to_preset(theirs, str(tmp_path))
@@ -259,21 +252,6 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
         small(weights=path, size="s")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello"])
-def test_a_file_that_is_no_hdf5_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "x.weights.h5"
-    path.write_bytes(content)
-    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of KerasCV"):
-        small(weights=path)
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
-    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of KerasCV"):
-        small(weights=path)
-
-
 # ---- the head
 
 
@@ -306,24 +284,6 @@ def test_the_head_has_the_parameters_counted_by_hand(norm: str | None, each: int
     for pooling, vector in (("avg", 256), ("flatten", 2 * 3 * 256)):
         head = (vector * 8 + 8) + (8 * 4 + 4) + (4 * 3 + 3) + each * (8 + 4)
         assert small(pooling=pooling, norm=norm, head=(8, 4)).count_params() == 1_277_680 + head
-
-
-def test_the_model_is_named_uncompiled_and_gives_probabilities(model: keras.Model) -> None:
-    assert (model.name, small(name="mine").name) == ("yolov8", "mine")
-    assert not model.compiled
-    assert all(layer.trainable for layer in model.layers)
-    scores = np.asarray(model(GREY))
-    assert (scores >= 0).all()
-    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
-
-
-def test_layers_run_from_input_to_output_so_that_a_model_can_be_trained_from_one_on() -> None:
-    layers = names(small(input_shape=(64, 96, 3), dropout=0.0))
-    assert names(small(dropout=0.0)) == [layers[0], "rgb", *layers[1:]]  # also the same names every time
-    stages = ["stem_1", "stem_2", "stack1", "stack2", "stack3", "stack4_down", "stack4_c2f", "stack4_spp"]
-    position = [next(stage for stage in stages if name.startswith(stage)) for name in layers[1:-5]]
-    assert position == sorted(position, key=stages.index)
-    assert layers[-5:] == ["pooling", "dense_1", "dense_2", "dense_3", "predictions"]
 
 
 @pytest.mark.parametrize(

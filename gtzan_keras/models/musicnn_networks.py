@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES
 from gtzan_keras.errors import GtzanKerasError
 
 if TYPE_CHECKING:
@@ -105,6 +101,8 @@ def musicnn(
     """
     import keras
 
+    from gtzan_keras.audio.patches import MUSICNN_BANDS
+
     if pooling not in ("mean+max", "penultimate"):
         raise GtzanKerasError(f"pooling={pooling!r}: expected 'mean+max' or 'penultimate'")
     layers, ops = keras.layers, keras.ops
@@ -180,6 +178,8 @@ def musicnn_vgg(
     """
     import keras
 
+    from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES
+
     layers = keras.layers
     inputs = keras.Input((MUSICNN_FRAMES, MUSICNN_BANDS), name="input")
     x = _normalized(
@@ -221,7 +221,7 @@ def _load(model: keras.Model, weights: str | os.PathLike[str], kind: str) -> Non
     """Copy the authors' weights: by kind of layer, in order of creation."""
     from gtzan_keras.models.weights import musicnn_weights
 
-    source: dict[str, npt.NDArray[np.float32]] = musicnn_weights(weights, kind)
+    source = musicnn_weights(weights, kind)
     counts: dict[str, int] = {}
     for layer in model.layers:
         if not layer.weights:

@@ -58,7 +58,7 @@ _DEMUXERS = (
 _DECLARING = {"asf", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "tta", "wv"}
 # The frame of an MP3 file that is no sound but holds a count of frames, after its side information.
 _XING_FRAME = re.compile(
-    rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f]|VBRI.{10})(.{4})",
+    rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})",
     re.DOTALL,
 )
 # libsndfile's log of a chunk that is longer than the file: WAV, AIFF, AU, W64, RF64.
@@ -367,7 +367,7 @@ def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tu
         if int(said) < 2**31 - 2**16:  # larger: not known when the header was written
             _check_length(path, frames / rate, frames / rate * int(said) / max(1, int(found)))
     step = _step(rate, file.channels, seconds)
-    while position < frames or not position:
+    while True:
         wanted = min(step, frames - position)
         try:
             block = file.read(wanted, dtype="float32")
@@ -375,11 +375,9 @@ def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tu
             raise _damaged(path, file.tell() / rate, error.error_string) from error
         position += len(block)
         yield rate, _mono(block)
-        if len(block) < wanted:
-            if frames < 2**62:  # larger: not known
-                _check_length(path, position / rate, frames / rate)
-            return
-        if not frames:
+        if len(block) < wanted and frames < 2**62:  # larger: not known
+            _check_length(path, position / rate, frames / rate)
+        if len(block) < wanted or position >= frames:
             return
 
 
@@ -396,31 +394,27 @@ def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
         if not container.streams.audio:
             raise AudioError(path, "holds no sound")
         stream = container.streams.audio[0]
-        packets = container.demux(stream)
         rate, position, start = 0, 0, None
         failure: Any = None
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError as error:
-                raise (_damaged(path, position / rate, error.strerror) if rate else refused) from error
-            if packet is None:
-                break
-            start = packet.pos if start is None else start
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as error:
-                failure = error  # harmless before and after all sound, as in tags; in between it is a gap
-                continue
-            for frame in frames:
-                if failure is not None and position:
-                    raise _damaged(path, position / rate, failure.strerror) from failure
-                if rate not in (0, frame.sample_rate):
-                    raise _damaged(path, position / rate, f"its rate becomes {frame.sample_rate} Hz")
-                failure, rate = None, frame.sample_rate
-                _check_format(path, rate, frame.layout.nb_channels)
-                yield frame
-                position += frame.samples
+        try:
+            for packet in container.demux(stream):
+                start = packet.pos if start is None else start
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError as error:
+                    failure = error  # harmless before and after all sound, as in tags; in between it is a gap
+                    continue
+                for frame in frames:
+                    if failure is not None and position:
+                        raise _damaged(path, position / rate, failure.strerror)
+                    if rate not in (0, frame.sample_rate):
+                        raise _damaged(path, position / rate, f"its rate becomes {frame.sample_rate} Hz")
+                    failure, rate = None, frame.sample_rate
+                    _check_format(path, rate, frame.layout.nb_channels)
+                    yield frame
+                    position += frame.samples
+        except av.FFmpegError as error:  # where FFmpeg cannot go on
+            raise (_damaged(path, position / rate, error.strerror) if rate else refused) from error
         if not rate:
             raise refused from failure
         _check_length(path, position / rate, _declared_seconds(container, stream, path, start or 0, rate))
@@ -435,10 +429,10 @@ def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int
     fifo, kind = av.AudioFifo(), None
     for frame in frames:
         frame.pts = None
-        if kind not in (None, (frame.format.name, frame.layout.name)):
-            yield _block(fifo)
-            fifo = av.AudioFifo()
-        kind = frame.format.name, frame.layout.name
+        if kind != (frame.format.name, frame.layout.name):
+            if fifo.samples:
+                yield _block(fifo)
+            fifo, kind = av.AudioFifo(), (frame.format.name, frame.layout.name)
         fifo.write(frame)
         if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
             yield _block(fifo)
@@ -447,7 +441,7 @@ def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int
 
 
 def _block(fifo: av.AudioFifo) -> tuple[int, Audio]:
-    """Empty a fifo: the rate and the mean of the channels of what is in it."""
+    """Return the rate of what is in a fifo, and the mean of its channels; empty it."""
     frame = fifo.read()
     samples = frame.to_ndarray()  # (channels, n), or (1, n * channels)
     if not frame.format.is_planar:
@@ -505,4 +499,6 @@ def _check_length(path: Path, seconds: float, declared: float | None) -> None:
 
 
 def _damaged(path: Path, seconds: float, words: str) -> AudioError:
-    return AudioError(path, f"damaged: cannot be decoded at {seconds:.2f} s ({words.strip(' .')})")
+    return AudioError(
+        path, f"damaged: cannot be decoded at {seconds:.2f} s ({words.removeprefix('Error : ').strip('.')})"
+    )

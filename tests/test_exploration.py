@@ -187,7 +187,7 @@ def test_correlations_of_the_real_table_cross_the_six_columns_of_the_report(real
         (["tempo", "tempo"], 0.8, "each once"),
         (["tempo", "loudness"], 0.8, "no column 'loudness'"),
         (["tempo", "label"], 0.8, "column 'label', row 0: 'blues'"),
-        (["tempo", "rms_mean"], 0, "threshold is 0"),
+        (["tempo", "rms_mean"], 0, "threshold=0"),
     ],
 )
 def test_correlations_refuse_other_columns(columns: list[str], threshold: float, message: str) -> None:

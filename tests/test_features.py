@@ -128,7 +128,7 @@ def test_sound_without_pitch_or_beat_has_finite_features(sound: np.ndarray) -> N
         (np.zeros(4000), 44100, "audio of 2000 samples at 22050 Hz is too short"),
         (np.zeros((2, 30000)), RATE, r"audio of shape \(2, 30000\): expected mono"),
         (np.full(30000, np.nan), RATE, "NaN or infinite"),
-        (np.zeros(30000), 0, "sample_rate is 0; expected a number above 0"),
+        (np.zeros(30000), 0, "sample_rate=0: expected a number of Hz above 0"),
     ],
 )
 def test_sound_that_has_no_features_is_refused(sound: np.ndarray, rate: int, message: str) -> None:
@@ -203,7 +203,7 @@ def test_mfccs_length_and_constants_are_left_alone() -> None:
 
 @pytest.mark.parametrize("threshold", [0, -0.5, 1.1, float("nan")])
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
-    with pytest.raises(GtzanKerasError, match=f"threshold is {threshold}; expected a number above 0"):
+    with pytest.raises(GtzanKerasError, match=f"threshold={threshold}: expected 0 < threshold <= 1"):
         correlation_filter(vectors(0, 30), threshold)
 
 

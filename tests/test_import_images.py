@@ -117,7 +117,7 @@ def test_palette_and_grey_pictures_and_jpegs_are_read(tmp_path: Path) -> None:
 def test_the_store_can_be_trained_on_but_takes_no_sound(folder: Path, tmp_path: Path) -> None:
     spec = import_images(folder, tmp_path / "x.h5", 20, 30).spec
     assert spec.shape == (20, 30, 3)
-    with pytest.raises(GtzanKerasError, match="describes imported pictures"):
+    with pytest.raises(GtzanKerasError, match="describes imported images"):
         log_mel(np.zeros(30000, np.float32), spec)
 
 

@@ -1,4 +1,4 @@
-"""Sound as arrays: decoding and spectrograms."""
+"""Sound as arrays: decoding, spectrograms, features, patches."""
 
 import lazy_loader
 

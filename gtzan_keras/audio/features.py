@@ -1,4 +1,4 @@
-"""Hand-crafted features: one row of numbers a track or segment, in the layout of Kaggle's GTZAN table."""
+"""Hand-crafted features: one row of numbers per track or segment, as in Kaggle's GTZAN table."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _SERIES = (
 )  # fmt: skip
 
 NON_MFCC_COLUMNS = (*(f"{name}_{moment}" for name in _SERIES for moment in ("mean", "var")), "tempo")
-"""The 17 features that are no MFCC: what the correlation filter looks at."""
+"""The 17 features that are not MFCCs; the correlation filter looks at these."""
 
 MFCC_COLUMNS = tuple(f"mfcc{number}_{moment}" for number in range(1, 21) for moment in ("mean", "var"))
 """Mean and variance of the 20 mel-frequency cepstral coefficients."""
 
 FEATURE_COLUMNS = (*NON_MFCC_COLUMNS, *MFCC_COLUMNS)
-"""The 57 features: everything in the table that says how a track sounds."""
+"""The 57 features: everything in the table that describes the sound."""
 
 TABLE_COLUMNS = ("filename", "length", *FEATURE_COLUMNS, "label")
 """The 60 columns of Kaggle's ``features_30_sec.csv``, in its order."""
 
 FEATURE_RATE = 22050
-"""The sample rate [Hz] that the features are about."""
+"""The sample rate of the features [Hz]."""
 
 _FRAME = 2048  # librosa's FFT length
 _KERNEL = 31  # librosa's median filters for HPSS
 
-# Kaggle's table was made with a librosa before 0.9, which mirrored the sound at both ends where today's
-# puts silence. Mirroring gives the table's numbers back; docs/features.md has the measurements.
+# Kaggle's table was made with a librosa before 0.9, which mirrored the sound at both ends; today's pads
+# with silence. Mirroring reproduces the table's numbers; docs/features.md has the measurements.
 _PADDING = "reflect"
 
 Audio = npt.NDArray[np.float32]
@@ -54,25 +54,25 @@ Array = npt.NDArray[np.float32]
 
 
 def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, float]:
-    """The features of a clip or segment.
+    """Compute the features of a clip or segment.
 
     Mean and variance, over frames or samples, of librosa's chroma, RMS, spectral centroid, bandwidth
     and rolloff, zero-crossing rate, harmonic and percussive part (``harmony``, ``perceptr``) and 20
-    MFCCs, and the tempo: with librosa's defaults, but for the padding of the ends, which is that of
-    the librosa that made Kaggle's table. On GTZAN's files the numbers are that table's.
+    MFCCs, and the tempo, with librosa's defaults except that the ends are padded as by the librosa that
+    made Kaggle's table. On GTZAN's files the numbers equal that table's.
 
     Parameters
     ----------
     audio : np.ndarray [shape=(n,)]
         Mono samples, at least 2048 at 22050 Hz.
     sample_rate : int > 0 [Hz]
-        Their rate; sound at another rate than 22050 Hz is resampled to that first.
+        Their rate; sound at another rate is resampled to 22050 Hz first.
 
     Returns
     -------
     dict of str to float
         ``length`` [samples at 22050 Hz], then `FEATURE_COLUMNS`. Centroid, bandwidth and rolloff are
-        in Hz, ``tempo`` in beats a minute (0 where nothing begins, as in silence), the MFCCs in dB.
+        in Hz, ``tempo`` in beats per minute (0 if there is no onset, as in silence), the MFCCs in dB.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
 
     See Also
     --------
-    feature_table : the same for many tracks.
+    gtzan_keras.store.feature_table.feature_table : the same for many tracks.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
     for name, values in series.items():
         features[f"{name}_mean"] = float(values.mean())
         features[f"{name}_var"] = float(values.var())
-    # Without an onset there is no beat: 0, as librosa.beat.beat_track has it.
+    # Without an onset there is no beat: 0, as in librosa.beat.beat_track.
     features["tempo"] = (
         float(librosa.feature.tempo(onset_envelope=onsets, sr=rate)[0]) if onsets.any() else 0.0
     )
@@ -126,24 +126,23 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
 
 
 def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[list[str], list[str]]:
-    """Which features say little that an earlier one does not: the feature CNN report's selection.
+    """Drop features that correlate with an earlier one: the selection of the feature CNN report.
 
-    Of each two features that are no MFCCs and whose correlation is at least `threshold` in absolute
-    value, the later is dropped, whether or not the earlier stays. On Kaggle's table that gives the
-    six columns that the report lists, and its 51 inputs. The MFCCs all stay.
+    Of each two features that are not MFCCs and whose correlation is at least `threshold` in absolute
+    value, the later is dropped, whether or not the earlier is kept. On Kaggle's table this drops the
+    six columns that the report lists and keeps its 51 inputs. All MFCCs are kept.
 
     Parameters
     ----------
     table : pd.DataFrame
-        From `feature_table` or `load_feature_table`: the training part, where there is one.
+        From `feature_table` or `load_feature_table`; only the training part, if there is a split.
     threshold : float in (0, 1]
-        From which |r| on.
+        Smallest |r| that drops a feature.
 
     Returns
     -------
     kept, dropped : list of str
-        Names of features, in the order of the table. ``filename``, ``length`` and ``label`` are in
-        neither.
+        Names of features, in the order of the table, without ``filename``, ``length`` and ``label``.
 
     Raises
     ------
@@ -159,9 +158,9 @@ def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[lis
     (['tempo', 'mfcc1_mean'], ['rms_mean'])
     """
     if not 0 < threshold <= 1:
-        raise GtzanKerasError(f"threshold is {threshold!r}; expected a number above 0 and at most 1")
+        raise GtzanKerasError(f"threshold={threshold!r}: expected 0 < threshold <= 1")
     if len(table) < 2:
-        raise GtzanKerasError(f"a table of {len(table)} row(s) has no correlations; at least 2 are needed")
+        raise GtzanKerasError(f"a table of {len(table)} row(s) has no correlations: expected at least 2 rows")
     features = [str(column) for column in table.select_dtypes("number") if column != "length"]
     others = [column for column in features if column not in MFCC_COLUMNS]
     earlier = np.triu(table[others].corr().abs().to_numpy(), k=1)
@@ -170,11 +169,11 @@ def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[lis
 
 
 def _checked(audio: npt.NDArray[np.floating], sample_rate: int) -> Audio:
-    """Samples at `FEATURE_RATE`, fit to be analysed."""
+    """Return valid samples at `FEATURE_RATE`."""
     if audio.ndim != 1:
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
     if not sample_rate > 0:
-        raise GtzanKerasError(f"sample_rate is {sample_rate!r}; expected a number above 0")
+        raise GtzanKerasError(f"sample_rate={sample_rate!r}: expected a number of Hz above 0")
     samples = audio.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise GtzanKerasError("audio holds NaN or infinite samples")
@@ -191,7 +190,7 @@ def _checked(audio: npt.NDArray[np.floating], sample_rate: int) -> Audio:
 
 
 def _tuning(power: Array) -> float:
-    """`librosa.estimate_tuning`, without its warning where there is no pitch (silence, say)."""
+    """Return `librosa.estimate_tuning`, without its warning if there is no pitch (for example in silence)."""
     import librosa
 
     pitches, magnitudes = librosa.piptrack(S=power, sr=FEATURE_RATE)
@@ -205,10 +204,10 @@ def _tuning(power: Array) -> float:
 def _harmonic_percussive(
     magnitude: Array, phase: npt.NDArray[np.complex64], length: int
 ) -> tuple[Audio, Audio]:
-    """Harmonic and percussive part of a sound: `librosa.effects.hpss`, from an STFT that is there.
+    """Return the harmonic and percussive part of a sound, as `librosa.effects.hpss`, from its STFT.
 
     D. FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010. The samples
-    behind the last whole hop are 0, as in the librosa that made Kaggle's table.
+    after the last whole hop are 0, as in the librosa that made Kaggle's table.
     """
     import librosa
 
@@ -223,7 +222,7 @@ def _harmonic_percussive(
 
 
 def _median(values: Array) -> Array:
-    """Running median along each row, its ends mirrored; one long row is much quicker than many."""
+    """Return the running median along each row, with mirrored ends; one long row is faster than many."""
     from scipy.ndimage import median_filter
 
     margin = _KERNEL // 2

@@ -37,11 +37,11 @@ _HOP = 160  # samples: 10 ms
 _N_FFT = 512
 _LOWEST, _HIGHEST = 125.0, 7500.0  # Hz
 _LOG_OFFSET = 0.01
-_BLOCK = 4  # patches at a time: the working set stays in the processor's cache
+_BLOCK = 4  # patches at a time: the working set fits the processor's cache
 
 
 def patch_samples(count: int) -> int:
-    """Least number of samples that gives `count` patches: the last window ends 15 ms after its hop.
+    """Return the least number of samples that gives `count` patches: a window is 15 ms longer than a hop.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def patch_samples(count: int) -> int:
 
 
 def vggish_patches(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Log-mel patches of a sound, one every 0.96 s, as VGGish takes them.
+    """Compute the log-mel patches of a sound, one every 0.96 s, that VGGish takes.
 
-    Windows of 25 ms (periodic Hann) every 10 ms, from the first sample on and without padding;
+    Windows of 25 ms (periodic Hann) every 10 ms, from the first sample, without padding;
     magnitudes of a 512-point FFT; 64 triangular bands that are straight lines on the HTK mel scale,
-    not normalised and without the DC bin; the natural logarithm of that plus 0.01. What does not
-    fill a patch at the end is dropped. Computed in float32: within 1e-4 of the reference, which uses
+    not normalised and without the DC bin; the natural logarithm of that plus 0.01. An incomplete
+    patch at the end is dropped. Computed in float32: within 1e-4 of the reference, which uses
     float64.
 
     Parameters
@@ -169,7 +169,7 @@ def musicnn_patches(
 
 @functools.cache
 def _filters() -> Any:
-    """Filter bank (band, FFT bin), sparse: each bin belongs to two bands at most."""
+    """Return the filter bank (band, FFT bin), sparse: each bin belongs to at most two bands."""
     import scipy.sparse
 
     def mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

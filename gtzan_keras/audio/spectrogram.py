@@ -1,4 +1,4 @@
-"""Log-mel spectrograms and their pictures, from one frozen description of the analysis."""
+"""Log-mel spectrograms as arrays and images, from one frozen description of the analysis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 AVERAGED_FRAMES = 387  # of which "average" makes its columns: the width of librosa-128x387
-_BLOCK_SAMPLES = 2**18  # transformed at a time: the working set stays in the processor's cache
+_BLOCK_SAMPLES = 2**18  # transformed at a time: the working set fits the processor's cache
 
 
 class Spec:
@@ -54,12 +54,12 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramSpec(Spec):
-    """How sound becomes a picture. Two stores, or a store and a model, fit when their specs are equal.
+    """Describe how sound becomes an image. Stores and models fit together when their specs are equal.
 
     Parameters
     ----------
     name : str
-        What tables call it.
+        Its name in tables.
     sample_rate : int > 0 [Hz]
         Sound is resampled to this first.
     n_fft, window_length, hop_length : int > 0 [samples]
@@ -68,32 +68,32 @@ class SpectrogramSpec(Spec):
         Bands, from 0 Hz to half the sample rate, on Slaney's mel scale with Slaney's normalisation
         (librosa's defaults).
     db_range : float > 0 [dB]
-        How far below the loudest point the picture reaches; everything quieter is the floor.
+        Range of the image below its loudest point; everything quieter is the floor.
     clip_seconds : float > 0 [seconds] or None
-        A track is padded with silence or cut to this length; None takes each as long as it is.
+        A track is padded with silence or cut to this length; None keeps its own length.
     segment_seconds, segment_hop_seconds : float > 0 [seconds] or None
-        When given, a clip is cut into pieces of this length, one beginning every hop.
+        If given, a clip is cut into segments of this length, one starting every hop.
     height, width : int > 0 [pixels]
-        Size of the picture.
+        Size of the image.
     fit : "resize", "sample", "average" or "pad"
-        How bands and frames meet height and width: by bilinear interpolation; by taking whole frames
+        How bands and frames become rows and columns: by bilinear interpolation; by taking whole frames
         at even distances; by averaging blocks of the 387 frames that "sample" would take; by cutting
         frames off at the end, or adding frames at the floor.
     floor : "range" or "track"
-        What 0 in the picture means: `db_range` below the loudest point, or the quietest point of the
-        track itself.
+        What 0 in the image means: `db_range` below the loudest point, or the quietest point of the
+        track.
     channels : 1 or 3
-        Grey, or colours from `colour_map`.
+        Grey levels, or colours from `colour_map`.
     colour_map : str or None
         A Matplotlib colour map for three channels.
     from_audio : bool
-        False for imported pictures, whose analysis is not known: they can be trained on, but no
-        sound can be turned into one.
+        False for imported images, whose analysis is unknown: models can be trained on them, but sound
+        cannot be turned into such images.
 
     Raises
     ------
     GtzanKerasError
-        A field is out of range, or two fields do not go together.
+        A field is out of range, or two fields contradict each other.
 
     Examples
     --------
@@ -149,22 +149,22 @@ class SpectrogramSpec(Spec):
         if self.fit == "average" and (self.n_mels % self.height or self.width > AVERAGED_FRAMES):
             refuse("fit", f"'resize': averages need n_mels divisible by height, width <= {AVERAGED_FRAMES}")
         if self.fit in ("sample", "pad") and self.height != self.n_mels:
-            refuse("height", f"n_mels ({self.n_mels}), for fit={self.fit!r} does not scale the bands")
+            refuse("height", f"n_mels ({self.n_mels}), because fit={self.fit!r} does not scale the bands")
         if (self.segment_seconds is None) != (self.segment_hop_seconds is None):
-            refuse("segment_hop_seconds", "a number exactly when segment_seconds is one")
+            refuse("segment_hop_seconds", "a number if segment_seconds is one, else None")
         if self.channels not in (1, 3):
             refuse("channels", "1 (grey) or 3 (colour)")
         if self.from_audio and (self.colour_map is None) != (self.channels == 1):
-            refuse("colour_map", "a colour map's name for 3 channels, None for 1")
+            refuse("colour_map", "the name of a colour map for 3 channels, None for 1")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one picture: (height, width, channels)."""
+        """Shape of one image: (height, width, channels)."""
         return self.height, self.width, self.channels
 
     @property
     def piece_seconds(self) -> float | None:
-        """Length of the sound behind one picture [seconds]; None when it varies by track."""
+        """Length of the sound in one image [seconds]; None if it varies by track."""
         return self.clip_seconds if self.segment_seconds is None else self.segment_seconds
 
 
@@ -199,18 +199,18 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
         ),
     )
 }  # fmt: skip
-"""The analyses of the five sources, and that of the pictures of 999 GTZAN tracks used here.
+"""The analyses of the five sources, and of the published spectrograms of 999 GTZAN tracks.
 
-What a source leaves open is librosa's default; the picture sizes of ``uncu-segments`` (128 x 128)
-and the colour map of ``malvezzi-rgb224`` are ours, and so are the pieces of ``malvezzi-pieces``."""
+What a source leaves open is librosa's default. The image size of ``uncu-segments`` (128 x 128), the
+colour map of ``malvezzi-rgb224`` and the segments of ``malvezzi-pieces`` are ours."""
 
 
 def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
-    """Log-mel spectrogram of a clip or segment, in dB below its loudest point.
+    """Compute the log-mel spectrogram of a clip or segment, in dB below its loudest point.
 
     The same numbers as ``librosa.power_to_db(librosa.feature.melspectrogram(...), ref=np.max)`` to
-    within 1e-3 dB on real clips, in about half the time: frames are transformed in float32, a
-    cacheful at a time. (Between pure tones, close to the floor, it may be 1e-2 dB.)
+    within 1e-3 dB on real clips, in about half the time: frames are transformed in float32, in blocks
+    that fit the cache. (Between pure tones, close to the floor, the difference may be 1e-2 dB.)
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     Raises
     ------
     GtzanKerasError
-        `audio` is not one-dimensional or empty, or the spec describes imported pictures.
+        `audio` is not one-dimensional or is empty, or the spec describes imported images.
 
     Examples
     --------
@@ -259,19 +259,19 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
 
 
 def mel_image(audio: Audio, spec: SpectrogramSpec) -> Image:
-    """Picture of a clip or segment: its log-mel spectrogram scaled to 0..255.
+    """Compute the image of a clip or segment: its log-mel spectrogram scaled to 0..255.
 
     Parameters
     ----------
     audio : np.ndarray [shape=(n,)]
         Mono samples at ``spec.sample_rate``.
     spec : SpectrogramSpec
-        The analysis and the picture's size.
+        The analysis and the size of the image.
 
     Returns
     -------
     np.ndarray [shape=(height, width, channels), dtype=uint8]
-        The lowest band in the bottom row, as an image shows it; 255 is the loudest point. With three
+        The lowest band is the bottom row; 255 is the loudest point. With three
         channels, the colours of ``spec.colour_map``.
 
     Raises
@@ -303,23 +303,23 @@ def mel_image(audio: Audio, spec: SpectrogramSpec) -> Image:
 
 
 def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
-    """Cut a track into the pieces of sound that become pictures.
+    """Cut a track into segments, each of which becomes one image.
 
-    A new segment begins every ``segment_hop_seconds`` as long as there is sound that the one before
-    does not hold; the last is padded with silence. For 4 s segments every 2 s that gives the 13,490
-    segments of Uncu's 900 tracks.
+    A new segment starts every ``segment_hop_seconds`` as long as there is sound that the previous one
+    does not contain; the last is padded with silence. Segments of 4 s every 2 s give the 13,490 segments
+    of Uncu's 900 tracks.
 
     Parameters
     ----------
     audio : np.ndarray [shape=(n,)]
         Mono samples at ``spec.sample_rate``.
     spec : SpectrogramSpec
-        One without segments gives the clip as the only piece.
+        A spec without segments gives the clip as the only segment.
 
     Returns
     -------
     list of np.ndarray
-        At least one; each of ``spec.piece_seconds`` where that is fixed.
+        At least one; each is ``spec.piece_seconds`` long if that is fixed.
 
     Raises
     ------
@@ -348,7 +348,7 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
 
 
 def coloured(grey: Image, colour_map: str) -> Image:
-    """A grey picture (height, width) in the colours of a Matplotlib colour map (height, width, 3)."""
+    """Return a grey image (height, width) in the colours of a Matplotlib colour map (height, width, 3)."""
     return _colours(colour_map)[grey]
 
 
@@ -384,8 +384,8 @@ def block_means(image: Image, height: int, width: int) -> Image:
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:
     if not spec.from_audio:
         raise GtzanKerasError(
-            f"spec {spec.name!r} describes imported pictures, whose analysis is not known: no sound can "
-            "be turned into one; preprocess the audio with one of SPECTROGRAM_SPECS instead"
+            f"spec {spec.name!r} describes imported images, whose analysis is unknown: sound cannot be turned "
+            "into them; preprocess the audio with one of SPECTROGRAM_SPECS instead"
         )
     if audio.ndim != 1 or not len(audio):
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,) with n > 0")
@@ -410,9 +410,9 @@ def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.N
         return np.pad(levels, ((0, 0), (0, max(0, spec.width - frames))))[:, : spec.width]
     if spec.fit in ("sample", "average"):
         width = AVERAGED_FRAMES if spec.fit == "average" else spec.width
-        # The frame under the middle of each pixel, of a picture half a pixel wider than kept: what
-        # Matplotlib drew into 387.5 pixels for the pictures this reproduces. Whole numbers, so that
-        # ties fall as they did there.
+        # The frame under the middle of each pixel, of an image half a pixel wider than kept: what
+        # Matplotlib drew into 387.5 pixels for the images that this reproduces. Integers, so that
+        # ties are rounded as they were there.
         pixels = np.arange(width)
         return levels[:, -(-(2 * pixels + 1) * frames // (2 * width + 1)) - 1]
     if (bands, frames) == (spec.height, spec.width):
@@ -425,7 +425,7 @@ def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.N
 
 @functools.lru_cache(maxsize=8)
 def _window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
-    """Periodic Hann window in the middle of n_fft samples."""
+    """Return a periodic Hann window in the middle of n_fft samples."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_length) / spec.window_length)
     before = (spec.n_fft - spec.window_length) // 2
     after = spec.n_fft - spec.window_length - before
@@ -434,7 +434,7 @@ def _window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
 
 @functools.lru_cache(maxsize=8)
 def _filters(spec: SpectrogramSpec) -> Any:
-    """The filter bank (band, FFT bin), sparse: each bin belongs to two bands at most."""
+    """Return the filter bank (band, FFT bin), sparse: each bin belongs to at most two bands."""
     import scipy.sparse
     from librosa.filters import mel
 
@@ -443,9 +443,9 @@ def _filters(spec: SpectrogramSpec) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _colours(name: str) -> Image:
-    """The 256 colours of a Matplotlib colour map (256, 3)."""
+    """Return the 256 colours of a Matplotlib colour map (256, 3)."""
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        raise GtzanKerasError(f"colour_map {name!r} is not known to Matplotlib; 'viridis' is one that is")
+        raise GtzanKerasError(f"colour_map {name!r} is unknown to Matplotlib; expected a name such as 'viridis'")
     return matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]

@@ -1,4 +1,4 @@
-"""A recording of any length to genre probabilities over time."""
+"""Predict genres over time for recordings of any length."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
 
 CLIP_SECONDS = 30.0
-"""Window of a model whose spec takes each track as long as it is: the length of GTZAN's clips."""
+"""Window of a model whose spec keeps the length of each track: the length of GTZAN's clips."""
 
 BASELINE_WINDOW_SECONDS = 10.0
 """Window of the packaged model, which was trained on segments of 10 s."""
 
-_SLACK = 1 / 30  # of a window: GTZAN's clips are up to 0.65 s longer than 30 s, and still one window
-_BATCH = 8  # windows the model sees at once: some models need 50 MB for each
+_SLACK = 1 / 30  # of a window: GTZAN's clips are up to 0.65 s longer than 30 s, but still one window
+_BATCH = 8  # windows in one call of the model: some models need 50 MB for each
 
 Audio = npt.NDArray[np.float32]
 Song = str | os.PathLike[str] | npt.NDArray[np.floating]
@@ -48,27 +48,27 @@ Song = str | os.PathLike[str] | npt.NDArray[np.floating]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model hears in a recording.
+    """The genres that a model predicts for a recording.
 
     Parameters
     ----------
     song : str
         Path of the file, or "array".
     duration : float [seconds]
-        Of the recording.
+        Length of the recording.
     genres : list of str
         In class order.
     times : np.ndarray [shape=(windows, 2), unit=seconds]
-        Start and end of each window. Silent windows are left out.
+        Start and end of each window, without silent windows.
     window_probabilities : np.ndarray [shape=(windows, genres)]
-        One row a window, in the order of `times`.
+        One row per window, in the order of `times`.
     padded : bool
-        The recording is shorter than a window, and silence was added.
+        Whether the recording is shorter than a window and was padded with silence.
     overview : np.ndarray [shape=(64, columns), unit=dB]
-        Coarse log-mel spectrogram of the whole recording, low bands first, the loudest point 0, none
-        below -80. At most 1500 columns, evenly spread over `duration`.
+        Coarse log-mel spectrogram of the whole recording, low bands first, the loudest point 0, nothing
+        below -80. At most 1500 columns, evenly spaced over `duration`.
     sample_rate : int [Hz]
-        At which the recording was heard; the bands of `overview` reach up to half of it.
+        Rate to which the recording was resampled; the bands of `overview` reach up to half of it.
     """
 
     song: str
@@ -82,18 +82,18 @@ class Prediction:
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """Mean over the windows (genres,)."""
+        """Mean over the windows, of shape (genres,)."""
         return self.window_probabilities.mean(axis=0)
 
     def top(self, n: int = 3) -> list[tuple[str, float]]:
-        """The likeliest genres with their probabilities, best first."""
+        """Return the `n` most probable genres with their probabilities, best first."""
         probabilities = self.probabilities
         return [
             (self.genres[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind="stable")[:n]
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the overview as plain values, for JSON."""
+        """Return everything except the overview as plain values, for JSON."""
 
         def by_genre(row: npt.NDArray[np.float32]) -> dict[str, float]:
             return {genre: round(float(value), 6) for genre, value in zip(self.genres, row, strict=True)}
@@ -120,11 +120,11 @@ def predict(
     sample_rate: int | None = None,
     progress: bool = True,
 ) -> Prediction:
-    """Listen to a recording of any length and say which genre it is, as a whole and over time.
+    """Predict the genre of a recording of any length, as a whole and over time.
 
-    The model hears windows of the length it was trained on, one every `hop`; the last one ends with
-    the recording. A recording is read, transformed and classified block by block: memory does not
-    depend on its length. For a 30 s track of GTZAN that is one window, the one in the store.
+    The model sees windows of the length it was trained on, one every `hop`; the last one ends with the
+    recording. A recording is decoded, transformed and classified block by block, so that memory does
+    not depend on its length. A 30 s track of GTZAN is one window, the same as in a store.
 
     Parameters
     ----------
@@ -132,17 +132,16 @@ def predict(
         A sound file (any that `load_audio` reads), or samples within -1..1.
     model : str, os.PathLike, SavedModel or Run, optional
         A ``.keras`` file that `save_model` or `train` wrote, what `load_model` returns, or a run. The
-        packaged model (docs/baseline-model.md) when left out, with windows of 10 s.
+        packaged model (docs/baseline-model.md) by default, with windows of 10 s.
     hop : float > 0 [seconds], optional
-        From the start of a window to that of the next; at most a window, and half of one when left
-        out.
+        Time from the start of a window to that of the next, at most a window; half a window by default.
     window : float > 0 [seconds], optional
-        Length of a window, for models that accept spectrograms of any width. Otherwise, and when left
-        out, the length that the model's spec states.
+        Length of a window, for models that accept spectrograms of any width. The length in the model's
+        spec by default.
     sample_rate : int > 0 [Hz], optional
-        Of an array; a file says itself.
+        Rate of an array; files contain theirs.
     progress : bool
-        Count windows on a terminal, for recordings that take more than two seconds.
+        Count windows on a terminal if a recording takes more than two seconds.
 
     Returns
     -------
@@ -151,15 +150,15 @@ def predict(
     Raises
     ------
     AudioError
-        The recording can not be read, is shorter than a second, silent from end to end, or holds NaN
-        or infinite samples.
+        The recording cannot be read, is damaged, shorter than a second or silent, or holds NaN or infinite
+        samples.
     GtzanKerasError
-        The model does not say what its input is, or does not take spectrograms of sound; `hop` is out of
-        range; `sample_rate` is missing for an array, or given for a file.
+        The model does not contain a spec, or does not take spectrograms of sound; `hop` or `window` is out
+        of range; `sample_rate` is missing for an array, or given for a file.
 
     See Also
     --------
-    gtzan_keras.report.timeline.timeline : the picture of it.
+    gtzan_keras.report.timeline.timeline : a figure of a prediction.
 
     Examples
     --------
@@ -180,17 +179,17 @@ def predict(
     samples, step = _lengths(spec, hop)
     if isinstance(song, np.ndarray):
         if sample_rate is None:
-            raise GtzanKerasError("predict: an array does not say its rate; give sample_rate in Hz")
+            raise GtzanKerasError("predict: sample_rate is missing; an array needs its rate in Hz")
         name, blocks = "array", stream_array(song, sample_rate, spec.sample_rate)
     else:
         if sample_rate is not None:
-            raise GtzanKerasError(f"predict: sample_rate is for arrays; {os.fspath(song)} says its own")
+            raise GtzanKerasError(f"predict: sample_rate={sample_rate} is for arrays; {os.fspath(song)} contains its own")
         name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
 
     overview = _Overview(spec.sample_rate)
     slack = int(samples * _SLACK)
     shortest = samples - slack if spec.piece_seconds is None else samples
-    times, rows, pictures, padded = [], [], [], False
+    times, rows, images, padded = [], [], [], False
     windows = _windows(overview.pass_on(blocks), samples, step, slack)
     bar = tqdm(
         windows, Path(name).name, unit="window", leave=False, delay=2, disable=None if progress else True
@@ -201,14 +200,14 @@ def predict(
         times.append((start, start + len(sound)))
         if padded := len(sound) < shortest:
             sound = np.pad(sound, (0, samples - len(sound)))
-        pictures.append(mel_image(sound, spec))
-        if len(pictures) == _BATCH:
-            rows.append(_probabilities(classifier, pictures))
-            pictures = []
-    if pictures:
-        rows.append(_probabilities(classifier, pictures))
+        images.append(mel_image(sound, spec))
+        if len(images) == _BATCH:
+            rows.append(_probabilities(classifier, images))
+            images = []
+    if images:
+        rows.append(_probabilities(classifier, images))
     if not rows:
-        raise AudioError(name, "silent from end to end")
+        raise AudioError(name, "silent: no sample reaches half a step of 16 bits")
     return Prediction(
         name,
         overview.samples / spec.sample_rate,
@@ -229,21 +228,21 @@ def predict_all(
     *,
     window: float | None = None,
 ) -> Iterator[Prediction | AudioError]:
-    """Predict many recordings; one that can not be read never stops the rest.
+    """Predict many recordings; one that cannot be read does not stop the rest.
 
     Parameters
     ----------
     songs : sequence of str or os.PathLike
-        Sound files, as from `find_songs`.
+        Sound files, for example from `find_songs`.
     model, hop, window
-        As for `predict`. The model is loaded once.
+        As for `predict`; the model is loaded once.
     progress : bool
-        Show a bar when the output is a terminal.
+        Show a progress bar if the output is a terminal.
 
     Yields
     ------
     Prediction or AudioError
-        One for each song, in order: what the model hears, or why it could not.
+        One per song, in order: the prediction, or why the song cannot be read.
 
     Raises
     ------
@@ -271,23 +270,23 @@ def predict_all(
 
 
 def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files, folders and globs to the list of files meant.
+    """List the files that paths, folders and patterns stand for.
 
     Parameters
     ----------
     songs : iterable of str or os.PathLike
         A folder stands for the sound files in and below it, by `AUDIO_SUFFIXES`; a pattern
-        (``music/**/*.mp3``) for what it matches; anything else for itself, there or not.
+        (``music/**/*.mp3``) for its matches; anything else for itself, whether it exists or not.
 
     Returns
     -------
     list of Path
-        Each file once; sorted within a folder or pattern.
+        Each file once, sorted within a folder or pattern.
 
     Raises
     ------
     GtzanKerasError
-        A folder holds no sound file, or a pattern matches nothing.
+        A folder contains no sound file, or a pattern matches nothing.
 
     Examples
     --------
@@ -375,21 +374,21 @@ def _classifier(
     spec = classifier.spec
     if not isinstance(spec, SpectrogramSpec):
         raise GtzanKerasError(
-            f"model {classifier.model.name!r} takes no spectrograms, but what {type(spec).__name__} "
-            f"{getattr(spec, 'name', '')!r} describes, which predict does not make from sound; use a model "
-            "trained on a store made by preprocess"
+            f"model {classifier.model.name!r} takes samples of {type(spec).__name__} "
+            f"{getattr(spec, 'name', '')!r}; predict makes spectrograms only: use a model trained on a store "
+            "made by preprocess"
         )
     if not spec.from_audio:
         raise GtzanKerasError(
-            f"model {classifier.model.name!r} was trained on imported pictures ({spec.name!r}), whose "
-            "analysis is not known: no sound can be turned into one; train on a store made by preprocess"
+            f"model {classifier.model.name!r} was trained on imported images ({spec.name!r}), whose "
+            "analysis is unknown: sound cannot be turned into them; train on a store made by preprocess"
         )
     if window is None:
         return classifier
     if spec.segment_seconds is not None or classifier.model.input_shape[2] is not None:
         raise GtzanKerasError(
             f"window={window:g}: model {classifier.model.name!r} only accepts spectrograms of "
-            f"{spec.width} columns; leave window out, or use a model trained with crops (Augmentation.crop)"
+            f"{spec.width} columns; omit window, or use a model trained with crops (Augmentation.crop)"
         )
     if not MINIMUM_SECONDS <= window < math.inf:
         raise GtzanKerasError(f"window={window:g}: expected at least {MINIMUM_SECONDS:g} second")
@@ -399,23 +398,23 @@ def _classifier(
 
 
 def _lengths(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:
-    """Window and hop in samples."""
+    """Return the window and the hop in samples."""
     seconds = CLIP_SECONDS if spec.piece_seconds is None else spec.piece_seconds
     hop = seconds / 2 if hop is None else hop
     if not 1 / spec.sample_rate <= hop <= seconds:
         raise GtzanKerasError(
-            f"hop is {hop:g}; expected seconds above 0, at most a window of this model ({seconds:g})"
+            f"hop={hop:g}: expected seconds above 0, at most the window of this model ({seconds:g})"
         )
     return max(1, round(seconds * spec.sample_rate)), max(1, round(hop * spec.sample_rate))
 
 
 def _windows(blocks: Iterable[Audio], window: int, hop: int, slack: int) -> Iterator[tuple[int, Audio]]:
-    """Windows with their first sample; the last one ends with the sound.
+    """Yield windows with the number of their first sample; the last one ends with the sound.
 
-    Sound no longer than a window and `slack` is handed on whole.
+    Sound that is at most `slack` longer than a window is one window.
     """
     held = np.zeros(0, dtype=np.float32)
-    first = start = 0  # of what is held, of the next window [samples]
+    first = start = 0  # first sample of `held`, and of the next window
     for block in blocks:
         held = np.concatenate([held, block])
         while start + window + slack < first + len(held):
@@ -434,63 +433,54 @@ def _windows(blocks: Iterable[Audio], window: int, hop: int, slack: int) -> Iter
         yield end - window, held[len(held) - window :]
 
 
-def _probabilities(classifier: SavedModel, pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """Of pictures scaled as `Batches` scales a store's."""
-    images = np.multiply(np.stack(pictures), np.float32(1 / 255), dtype=np.float32)
-    return np.asarray(classifier.model(images, training=False), dtype=np.float32)
+def _probabilities(classifier: SavedModel, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    """Call the model on images scaled as `Batches` scales a store's."""
+    inputs = np.multiply(np.stack(images), np.float32(1 / 255), dtype=np.float32)
+    return np.asarray(classifier.model(inputs, training=False), dtype=np.float32)
 
 
 class _Overview:
-    """A log-mel spectrogram of few columns, made while the sound goes by."""
+    """A log-mel spectrogram of few columns, computed while the sound passes."""
 
     BANDS, COLUMNS, FRAME, HOP = 64, 1500, 2048, 1024
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate, self.samples = sample_rate, 0
-        self._rest = np.zeros(0, dtype=np.float32)  # sound that is no whole frame yet
-        self._frames = np.zeros((self.BANDS, 0), dtype=np.float32)  # that are no whole column yet
+        self._rest = np.zeros(0, dtype=np.float32)  # sound that is not yet a whole column
         self._columns = np.zeros((self.BANDS, 0), dtype=np.float32)
-        self._frames_a_column = 1
+        self._frames_per_column = 1
 
     def pass_on(self, blocks: Iterable[Audio]) -> Iterator[Audio]:
         for block in blocks:
             self.samples += len(block)
-            self._take(block)
+            self._rest = np.concatenate([self._rest, block])
+            while count := min(self._frames() // self._frames_per_column, self.COLUMNS - self._columns.shape[1]):
+                self._append(count)
             yield block
 
-    def _take(self, block: Audio) -> None:
+    def _frames(self) -> int:
+        """Return the number of whole frames in the sound that is left."""
+        return max(0, (len(self._rest) - self.FRAME) // self.HOP + 1)
+
+    def _power(self, frames: int) -> npt.NDArray[np.float32]:
         from librosa.feature import melspectrogram
 
-        sound = np.concatenate([self._rest, block])
-        if len(sound) < self.FRAME:
-            self._rest = sound
-            return
-        power = melspectrogram(
-            y=sound,
-            sr=self.sample_rate,
-            n_fft=self.FRAME,
-            hop_length=self.HOP,
-            n_mels=self.BANDS,
-            center=False,
-        )
-        self._rest = sound[power.shape[1] * self.HOP :]
-        self._frames = np.concatenate([self._frames, power], axis=1)
-        self._columns = np.concatenate([self._columns, self._whole_columns()], axis=1)
-        while self._columns.shape[1] > self.COLUMNS:  # too many: two make one
-            odd = self._columns.shape[1] % 2
-            pairs, last = np.split(self._columns, [self._columns.shape[1] - odd], axis=1)
-            self._frames = np.concatenate([last.repeat(self._frames_a_column, axis=1), self._frames], axis=1)
-            self._columns = pairs.reshape(self.BANDS, -1, 2).mean(axis=2)
-            self._frames_a_column *= 2
+        sound = self._rest[: (frames - 1) * self.HOP + self.FRAME]
+        options = {"n_fft": self.FRAME, "hop_length": self.HOP, "n_mels": self.BANDS, "center": False}
+        return melspectrogram(y=sound, sr=self.sample_rate, **options)
 
-    def _whole_columns(self) -> npt.NDArray[np.float32]:
-        count = self._frames.shape[1] // self._frames_a_column
-        whole, self._frames = np.split(self._frames, [count * self._frames_a_column], axis=1)
-        return whole.reshape(self.BANDS, count, self._frames_a_column).mean(axis=2)
+    def _append(self, count: int) -> None:
+        frames = count * self._frames_per_column
+        new = self._power(frames).reshape(self.BANDS, count, -1).mean(axis=2)
+        self._rest = self._rest[frames * self.HOP :]
+        self._columns = np.concatenate([self._columns, new], axis=1)
+        if self._columns.shape[1] == self.COLUMNS:  # full: two columns become one
+            self._columns = self._columns.reshape(self.BANDS, -1, 2).mean(axis=2)
+            self._frames_per_column *= 2
 
     def decibels(self) -> npt.NDArray[np.float32]:
         power = self._columns
-        if self._frames.shape[1]:
-            power = np.concatenate([power, self._frames.mean(axis=1, keepdims=True)], axis=1)
+        if frames := self._frames():
+            power = np.concatenate([power, self._power(frames).mean(axis=1, keepdims=True)], axis=1)
         decibels = 10 * np.log10(np.maximum(power, 1e-10))
         return np.maximum(decibels - decibels.max(), np.float32(-80))

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from gtzan_keras.audio.decode import AudioError, load_audio, stream_array
+from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.predict import Prediction, find_songs, predict, predict_all
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.saving import SavedModel, save_model
-from gtzan_keras.report._style import FAINT, GENRE_COLOURS
-from gtzan_keras.report.timeline import figure_paths, timeline
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import GENRES, load_tracks
@@ -34,7 +32,7 @@ WHOLE = dataclasses.replace(SPEC, name="whole", clip_seconds=None)
 
 
 def network(spec: SpectrogramSpec, num_classes: int):
-    """A network that tells pictures apart, if not genres."""
+    """Build a network whose output depends on its input."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -69,18 +67,8 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path
 
 
 def by_hand(audio: np.ndarray, model: SavedModel) -> np.ndarray:
-    """What Keras' own predict says of one piece of sound."""
+    """Return what Keras' own predict gives for one window."""
     return model.model.predict(mel_image(audio, model.spec)[None] / np.float32(255), verbose=0)[0]
-
-
-# --- streams
-
-
-def test_the_blocks_of_an_array_are_those_of_a_file_of_the_same_samples(tmp_path):
-    samples = music(21, 8000)
-    path = write(tmp_path / "a.wav", samples, 8000, subtype="DOUBLE")
-    blocks = np.concatenate(list(stream_array(samples, 8000, 22050)))
-    np.testing.assert_allclose(blocks, load_audio(path, 22050), atol=1e-6)
 
 
 # --- windows
@@ -92,9 +80,7 @@ def test_the_blocks_of_an_array_are_those_of_a_file_of_the_same_samples(tmp_path
         (4, None, [0]),
         (4.1, None, [0]),  # under a thirtieth more: GTZAN's clips of 30 s are up to 0.65 s longer
         (4.5, None, [0, 0.5]),
-        (8, None, [0, 2, 4]),
         (9, None, [0, 2, 4, 5]),
-        (10, 4.0, [0, 4, 6]),
         (12, 4.0, [0, 4, 8]),
         (25.5, 3.0, [0, 3, 6, 9, 12, 15, 18, 21, 21.5]),
     ],
@@ -108,7 +94,7 @@ def test_windows_begin_every_hop_and_the_last_ends_with_the_recording(model, sec
     assert not prediction.padded
 
 
-def test_each_window_is_what_the_model_says_of_that_piece_of_sound(tmp_path, model):
+def test_each_window_equals_what_keras_predicts_for_that_sound(tmp_path, model):
     path = write(tmp_path / "a.wav", music(27.3), subtype="FLOAT")
     audio = load_audio(path, RATE)
     prediction = predict(path, model)
@@ -119,7 +105,7 @@ def test_each_window_is_what_the_model_says_of_that_piece_of_sound(tmp_path, mod
 
 
 @pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
-def test_a_clip_is_one_window_equal_to_the_stores_picture(tmp_path, spec):
+def test_a_clip_is_one_window_equal_to_the_stores_image(tmp_path, spec):
     seconds = 4.07 if spec is SPEC else 30.65
     (tmp_path / "rock").mkdir()
     write(tmp_path / "rock" / "one.flac", music(seconds, 8000), 8000)
@@ -130,7 +116,7 @@ def test_a_clip_is_one_window_equal_to_the_stores_picture(tmp_path, spec):
     np.testing.assert_allclose(prediction.window_probabilities, stored, atol=1e-6)
 
 
-def test_segments_are_those_of_the_store_as_far_as_they_hold_sound_only(tmp_path):
+def test_segments_equal_those_of_the_store_without_padding(tmp_path):
     (tmp_path / "rock").mkdir()
     path = write(tmp_path / "rock" / "one.wav", music(7.0))
     preprocess(load_tracks(tmp_path), tmp_path / "s.h5", SEGMENTS, jobs=1, progress=False)
@@ -152,7 +138,7 @@ def test_a_real_track_is_one_window_equal_to_the_stores(tmp_path, real_data):
 
 
 @pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
-def test_a_recording_shorter_than_a_window_is_padded_with_silence_and_says_so(spec):
+def test_a_recording_shorter_than_a_window_is_padded_with_silence(spec):
     classifier = SavedModel(network(spec, 2), spec, ["jazz", "rock"])
     audio = music(2.5)
     prediction = predict(audio, classifier, sample_rate=RATE)
@@ -164,7 +150,7 @@ def test_a_recording_shorter_than_a_window_is_padded_with_silence_and_says_so(sp
     np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-5)
 
 
-def test_silent_windows_have_no_say(model):
+def test_silent_windows_are_left_out(model):
     audio = music(20)
     audio[: 8 * RATE] = 0
     prediction = predict(audio, model, hop=4.0, sample_rate=RATE)
@@ -172,16 +158,14 @@ def test_silent_windows_have_no_say(model):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "subtype"),
-    [("wav", "PCM_16"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")],
+    ("suffix", "native", "channels"),
+    [("wav", 8000, 1), ("flac", 44100, 2), ("ogg", 44100, 1), ("mp3", 44100, 2), ("mp3", 8000, 1)],
 )
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("native", [8000, 44100])
-def test_any_format_rate_and_number_of_channels_is_heard_alike(
-    tmp_path, model, suffix, subtype, channels, native
+def test_files_of_any_format_rate_and_channels_give_what_their_samples_give(
+    tmp_path, model, suffix, native, channels
 ):
     samples = np.repeat(music(10, native)[:, :1], channels, axis=1)
-    prediction = predict(write(tmp_path / f"a.{suffix}", samples, native, subtype=subtype), model)
+    prediction = predict(write(tmp_path / f"a.{suffix}", samples, native), model)
     reference = predict(samples, model, sample_rate=native)
     assert prediction.duration == pytest.approx(10, abs=0.1)
     tolerance = 0.02 if suffix in ("wav", "flac") else 0.2
@@ -213,7 +197,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, model):
 # --- models
 
 
-def test_a_model_may_be_a_file_what_was_loaded_from_it_or_a_run(model, model_file):
+def test_a_model_may_be_a_file_a_loaded_model_or_a_run(model, model_file):
     audio = music(4)
     expected = predict(audio, model, sample_rate=RATE).probabilities
     np.testing.assert_allclose(predict(audio, model_file, sample_rate=RATE).probabilities, expected)
@@ -235,18 +219,18 @@ def test_a_model_file_without_its_spec_is_refused_with_the_reason(tmp_path, mode
         predict(music(4), tmp_path / "bare.keras", sample_rate=RATE)
 
 
-def test_a_model_of_imported_pictures_is_refused(model):
-    pictures = model._replace(spec=dataclasses.replace(SPEC, from_audio=False))
-    with pytest.raises(GtzanKerasError, match="trained on imported pictures"):
-        predict(music(4), pictures, sample_rate=RATE)
+def test_a_model_of_imported_images_is_refused(model):
+    images = model._replace(spec=dataclasses.replace(SPEC, from_audio=False))
+    with pytest.raises(GtzanKerasError, match="trained on imported images"):
+        predict(music(4), images, sample_rate=RATE)
 
 
-def test_a_model_of_no_spectrograms_is_refused_by_what_it_takes(model):
+def test_a_model_that_does_not_take_spectrograms_is_refused(model):
     @dataclasses.dataclass
     class EmbeddingSpec:
         name: str = "vggish"
 
-    with pytest.raises(GtzanKerasError, match="takes no spectrograms, but what EmbeddingSpec 'vggish'"):
+    with pytest.raises(GtzanKerasError, match="takes samples of EmbeddingSpec 'vggish'"):
         predict(music(4), model._replace(spec=EmbeddingSpec()), sample_rate=RATE)
 
 
@@ -255,14 +239,14 @@ def test_a_model_of_no_spectrograms_is_refused_by_what_it_takes(model):
 
 @pytest.mark.parametrize("hop", [0, -1.0, 4.5, float("nan")])
 def test_a_hop_out_of_range_is_refused(model, hop):
-    with pytest.raises(GtzanKerasError, match=r"hop is .*; expected seconds above 0, at most a window .*4\)"):
+    with pytest.raises(GtzanKerasError, match=r"hop=.*: expected seconds above 0, at most the window .*4\)"):
         predict(music(4), model, hop, sample_rate=RATE)
 
 
 def test_an_array_needs_a_rate_and_a_file_takes_none(model):
-    with pytest.raises(GtzanKerasError, match="give sample_rate in Hz"):
+    with pytest.raises(GtzanKerasError, match="sample_rate is missing"):
         predict(music(4), model)
-    with pytest.raises(GtzanKerasError, match=r"a\.wav says its own"):
+    with pytest.raises(GtzanKerasError, match=r"a\.wav contains its own"):
         predict("a.wav", model, sample_rate=RATE)
 
 
@@ -272,19 +256,19 @@ def test_an_array_needs_a_rate_and_a_file_takes_none(model):
         (np.zeros((2, 50_000)), "would be 50000 channels; expected .n, channels.: transpose"),
         (np.zeros(50_000, "int16"), "samples are int16 of shape .50000,.; expected floating-point"),
         (np.zeros((9, 9, 9)), "of shape .9, 9, 9.; expected"),
-        (np.zeros(50_000), "silent from end to end"),
+        (np.zeros(50_000), "silent: no sample reaches"),
         (np.full(50_000, np.nan), "holds NaN or infinite samples"),
         (np.ones(RATE // 2), r"too short: 0\.50 s of sound, at least 1 s needed"),
         (np.zeros(0), r"too short: 0\.00 s of sound"),
     ],
     ids=str,
 )
-def test_an_array_that_can_not_be_heard_is_refused(model, samples, message):
+def test_an_array_that_is_not_sound_is_refused(model, samples, message):
     with pytest.raises(GtzanKerasError, match=f"^array: .*{message}"):
         predict(samples, model, sample_rate=RATE)
 
 
-def test_one_sample_that_is_no_number_late_in_a_file_refuses_it(tmp_path, model):
+def test_one_sample_that_is_not_finite_late_in_a_file_refuses_it(tmp_path, model):
     samples = music(60)
     samples[-5, 0] = np.inf
     with pytest.raises(AudioError, match="holds NaN or infinite samples"):
@@ -294,7 +278,7 @@ def test_one_sample_that_is_no_number_late_in_a_file_refuses_it(tmp_path, model)
 # --- many songs
 
 
-def test_a_bad_file_never_stops_the_rest(tmp_path, model_file):
+def test_a_bad_file_does_not_stop_the_rest(tmp_path, model_file):
     good = [write(tmp_path / f"{number}.wav", music(5, seed=number)) for number in range(2)]
     (tmp_path / "bad.wav").write_text("not music")
     songs = [good[0], tmp_path / "bad.wav", tmp_path / "gone.wav", good[1]]
@@ -307,7 +291,7 @@ def test_a_bad_file_never_stops_the_rest(tmp_path, model_file):
 def test_a_bad_model_or_hop_is_refused_before_any_song(model):
     with pytest.raises(GtzanKerasError, match="no such model"):
         predict_all(["a.wav"], "gone.keras")
-    with pytest.raises(GtzanKerasError, match="hop is 0"):
+    with pytest.raises(GtzanKerasError, match="hop=0"):
         predict_all(["a.wav"], model, hop=0)
 
 
@@ -382,87 +366,3 @@ def test_the_overview_keeps_few_columns_and_shows_where_the_sound_is(model):
     assert (loud.min(), loud.max()) == (pytest.approx(0.5, abs=0.003), pytest.approx(0.6, abs=0.003))
     assert overview.max() == 0
     assert overview.min() == -80
-
-
-# --- the figure
-
-
-def bands_at(figure, seconds: float) -> dict[tuple[float, ...], tuple[float, float]]:
-    """Lower and upper end of each colour's area at a moment, read from the drawn shapes."""
-    found = {}
-    for area in figure.axes[1].collections:
-        points = np.concatenate([path.vertices for path in area.get_paths()])
-        colour = tuple(np.round(area.get_facecolor()[0][:3], 3))
-        near = points[np.abs(points[:, 0] - seconds) <= 1e-6, 1]
-        if len(near):
-            found[colour] = (near.min(), near.max())
-    return found
-
-
-def test_areas_are_the_mean_of_the_windows_that_hear_each_moment():
-    from matplotlib.colors import to_rgb
-
-    figure = timeline(prediction_of([[0, 30], [15, 45]], [[0.75, 0.25], [0.25, 0.75]], 45.0))
-    disco = tuple(np.round(to_rgb(GENRE_COLOURS["disco"]), 3))
-    assert bands_at(figure, 0)[disco] == pytest.approx((0, 0.75))
-    assert bands_at(figure, 45)[disco] == pytest.approx((0, 0.25))
-    assert bands_at(figure, 15)[disco] == pytest.approx((0, 0.75))  # the step from 0.75 down to 0.5
-    assert bands_at(figure, 30)[disco] == pytest.approx((0, 0.5))
-
-
-def test_spectrogram_and_probabilities_share_the_axis_from_start_to_end():
-    figure = timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0))
-    above, below = figure.axes
-    assert above.get_xlim() == below.get_xlim() == (0, 30)
-    assert above.images[0].get_extent()[:2] == [0, 30]
-
-
-@pytest.mark.parametrize(
-    ("duration", "some"),
-    [(9, ["0:01"]), (30, ["0:05", "0:30"]), (600, ["1:00", "10:00"]), (7200, ["30:00", "1:00:00"])],
-)
-def test_times_are_minutes_and_seconds_and_few(duration, some):
-    figure = timeline(prediction_of([[0, duration]], [[0.5, 0.5]], float(duration)))
-    figure.draw_without_rendering()
-    labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
-    assert set(some) <= set(labels)
-    assert len(labels) <= 13
-
-
-def test_the_legend_lists_genres_as_they_are_stacked_with_their_share_and_marks_the_top_one():
-    figure = timeline(prediction_of([[0, 30]], [[0.25, 0.65, 0.1]], 30.0))
-    texts = figure.legends[0].get_texts()
-    assert [text.get_text() for text in texts] == ["rock  10 %", "metal  65 %", "disco  25 %"]
-    assert [text.get_fontweight() for text in texts] == ["normal", "bold", "normal"]
-
-
-def test_long_silence_is_drawn_as_such_and_named():
-    from matplotlib.colors import to_hex
-
-    figure = timeline(prediction_of([[0, 30], [60, 90]], [[0.9, 0.1], [0.2, 0.8]], 90.0))
-    texts = figure.legends[0].get_texts()
-    assert [text.get_text() for text in texts] == ["metal  45 %", "disco  55 %", "silence"]
-    assert texts[1].get_fontweight() == "bold"
-    assert to_hex(figure.axes[1].get_facecolor()) == FAINT
-
-
-def test_the_title_names_the_song_its_length_and_padding():
-    figure = timeline(prediction_of([[0, 12]], [[0.5, 0.5]], 12.0, padded=True, song="a/$money$.mp3"))
-    assert figure.axes[0].get_title(loc="left") == "$money$.mp3  (0:12, padded with silence)"
-
-
-def test_a_timeline_is_written_without_pyplot(tmp_path, model):
-    timeline(predict(music(20), model, sample_rate=RATE)).savefig(tmp_path / "t.png")
-    assert (tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize(
-    ("songs", "out", "expected"),
-    [
-        (["a.mp3"], "t.png", ["t.png"]),
-        (["a.mp3"], "folder", ["folder/a.png"]),
-        (["1/a.mp3", "2/a.wav", "b.mp3"], "t", ["t/a.png", "t/a-2.png", "t/b.png"]),
-    ],
-)
-def test_each_song_has_its_own_figure(songs, out, expected):
-    assert [path.as_posix() for path in figure_paths(songs, out)] == expected

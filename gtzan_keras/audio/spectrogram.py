@@ -384,8 +384,8 @@ def block_means(image: Image, height: int, width: int) -> Image:
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:
     if not spec.from_audio:
         raise GtzanKerasError(
-            f"spec {spec.name!r} describes imported images, whose analysis is unknown: sound cannot be turned "
-            "into them; preprocess the audio with one of SPECTROGRAM_SPECS instead"
+            f"spec {spec.name!r} describes imported images, whose analysis is unknown: sound cannot be "
+            "turned into them; preprocess the audio with one of SPECTROGRAM_SPECS instead"
         )
     if audio.ndim != 1 or not len(audio):
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,) with n > 0")
@@ -447,5 +447,5 @@ def _colours(name: str) -> Image:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        raise GtzanKerasError(f"colour_map {name!r} is unknown to Matplotlib; expected a name such as 'viridis'")
+        raise GtzanKerasError(f"colour_map={name!r}: expected a name that Matplotlib knows, as 'viridis'")
     return matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]

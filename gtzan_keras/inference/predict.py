@@ -183,7 +183,9 @@ def predict(
         name, blocks = "array", stream_array(song, sample_rate, spec.sample_rate)
     else:
         if sample_rate is not None:
-            raise GtzanKerasError(f"predict: sample_rate={sample_rate} is for arrays; {os.fspath(song)} contains its own")
+            raise GtzanKerasError(
+                f"predict: sample_rate is for arrays only; {os.fspath(song)} contains its own"
+            )
         name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
 
     overview = _Overview(spec.sample_rate)
@@ -454,7 +456,9 @@ class _Overview:
         for block in blocks:
             self.samples += len(block)
             self._rest = np.concatenate([self._rest, block])
-            while count := min(self._frames() // self._frames_per_column, self.COLUMNS - self._columns.shape[1]):
+            while count := min(
+                self._frames() // self._frames_per_column, self.COLUMNS - self._columns.shape[1]
+            ):
                 self._append(count)
             yield block
 

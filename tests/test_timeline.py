@@ -1,0 +1,102 @@
+"""The timeline of a prediction, checked on what is drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gtzan_keras.inference.predict import Prediction
+from gtzan_keras.report._style import FAINT, GENRE_COLOURS
+from gtzan_keras.report.timeline import figure_paths, timeline
+
+
+def prediction_of(
+    times: list[list[float]], rows: list[list[float]], duration: float, **changes: object
+) -> Prediction:
+    genres = ["disco", "metal", "rock"][: len(rows[0])]
+    overview = np.linspace(-80, 0, 64 * 100, dtype=np.float32).reshape(64, 100)
+    made = Prediction("x/song.mp3", duration, genres, np.array(times), np.array(rows), False, overview, 22050)
+    return dataclasses.replace(made, **changes)
+
+
+def bands_at(figure, seconds: float) -> dict[tuple[float, ...], tuple[float, float]]:
+    """Lower and upper end of each colour's area at a moment, read from the drawn shapes."""
+    found = {}
+    for area in figure.axes[1].collections:
+        points = np.concatenate([path.vertices for path in area.get_paths()])
+        colour = tuple(np.round(area.get_facecolor()[0][:3], 3))
+        near = points[np.abs(points[:, 0] - seconds) <= 1e-6, 1]
+        if len(near):
+            found[colour] = (near.min(), near.max())
+    return found
+
+
+def test_areas_are_the_mean_of_the_windows_that_hear_each_moment():
+    from matplotlib.colors import to_rgb
+
+    figure = timeline(prediction_of([[0, 30], [15, 45]], [[0.75, 0.25], [0.25, 0.75]], 45.0))
+    disco = tuple(np.round(to_rgb(GENRE_COLOURS["disco"]), 3))
+    assert bands_at(figure, 0)[disco] == pytest.approx((0, 0.75))
+    assert bands_at(figure, 45)[disco] == pytest.approx((0, 0.25))
+    assert bands_at(figure, 15)[disco] == pytest.approx((0, 0.75))  # the step from 0.75 down to 0.5
+    assert bands_at(figure, 30)[disco] == pytest.approx((0, 0.5))
+
+
+def test_spectrogram_and_probabilities_share_the_axis_from_start_to_end():
+    figure = timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0))
+    above, below = figure.axes
+    assert above.get_xlim() == below.get_xlim() == (0, 30)
+    assert above.images[0].get_extent()[:2] == [0, 30]
+
+
+@pytest.mark.parametrize(
+    ("duration", "some"),
+    [(9, ["0:01"]), (30, ["0:05", "0:30"]), (600, ["1:00", "10:00"]), (7200, ["30:00", "1:00:00"])],
+)
+def test_times_are_minutes_and_seconds_and_few(duration, some):
+    figure = timeline(prediction_of([[0, duration]], [[0.5, 0.5]], float(duration)))
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    assert set(some) <= set(labels)
+    assert len(labels) <= 13
+
+
+def test_the_legend_lists_genres_as_they_are_stacked_with_their_share_and_marks_the_top_one():
+    figure = timeline(prediction_of([[0, 30]], [[0.25, 0.65, 0.1]], 30.0))
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["rock  10 %", "metal  65 %", "disco  25 %"]
+    assert [text.get_fontweight() for text in texts] == ["normal", "bold", "normal"]
+
+
+def test_long_silence_is_drawn_as_such_and_named():
+    from matplotlib.colors import to_hex
+
+    figure = timeline(prediction_of([[0, 30], [60, 90]], [[0.9, 0.1], [0.2, 0.8]], 90.0))
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["metal  45 %", "disco  55 %", "silence"]
+    assert texts[1].get_fontweight() == "bold"
+    assert to_hex(figure.axes[1].get_facecolor()) == FAINT
+
+
+def test_the_title_names_the_song_its_length_and_padding():
+    figure = timeline(prediction_of([[0, 12]], [[0.5, 0.5]], 12.0, padded=True, song="a/$money$.mp3"))
+    assert figure.axes[0].get_title(loc="left") == "$money$.mp3  (0:12, padded with silence)"
+
+
+def test_a_timeline_is_written_without_pyplot(tmp_path):
+    timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0)).savefig(tmp_path / "t.png")
+    assert (tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("songs", "out", "expected"),
+    [
+        (["a.mp3"], "t.png", ["t.png"]),
+        (["a.mp3"], "folder", ["folder/a.png"]),
+        (["1/a.mp3", "2/a.wav", "b.mp3"], "t", ["t/a.png", "t/a-2.png", "t/b.png"]),
+    ],
+)
+def test_each_song_has_its_own_figure(songs, out, expected):
+    assert [path.as_posix() for path in figure_paths(songs, out)] == expected

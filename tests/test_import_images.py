@@ -240,7 +240,7 @@ def test_a_store_is_not_resized_onto_itself(grey: SpectrogramStore) -> None:
 
 
 def test_an_unknown_colour_map_is_refused_and_leaves_nothing(grey: SpectrogramStore, tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match="colour_map 'rainbowish' is not known"):
+    with pytest.raises(GtzanKerasError, match="colour_map='rainbowish': expected a name"):
         resize(grey, tmp_path / "y.h5", 10, 10, "rainbowish")
     assert [path.name for path in tmp_path.iterdir()] == ["grey.h5"]
 

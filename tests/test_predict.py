@@ -215,7 +215,7 @@ def test_a_model_may_be_a_file_a_loaded_model_or_a_run(model, model_file):
 
 def test_a_model_file_without_its_spec_is_refused_with_the_reason(tmp_path, model):
     model.model.save(tmp_path / "bare.keras")
-    with pytest.raises(GtzanKerasError, match=r"bare\.keras: this model does not say what its input is"):
+    with pytest.raises(GtzanKerasError, match=r"bare\.keras: this model does not describe its input"):
         predict(music(4), tmp_path / "bare.keras", sample_rate=RATE)
 
 

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import tracemalloc
 from collections import Counter
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ def sine(hertz: float, seconds: float, rate: int = 22050) -> np.ndarray:
 
 
 def something(seconds: float, rate: int) -> np.ndarray:
-    """Chords and noise that fade twice a second: some 100 dB between the loudest and the quietest point."""
+    """Chords and noise that fade twice a second, about 100 dB between the loudest and the quietest point."""
     fade = np.exp(-16 * (np.arange(round(seconds * rate)) / rate % 0.5))
     chords = sum(sine(hertz, seconds, rate) for hertz in (110, 277.2, 1318.5, 6000))
     noise = np.random.default_rng(3).normal(size=len(fade))
@@ -38,7 +37,7 @@ def something(seconds: float, rate: int) -> np.ndarray:
 
 
 def shortened(spec: SpectrogramSpec, seconds: float = 3.0) -> SpectrogramSpec:
-    """The same analysis of shorter clips, where it does not matter how long they are."""
+    """Return the same analysis of shorter clips, for speed."""
     return spec if spec.clip_seconds is None else replace(spec, clip_seconds=seconds)
 
 
@@ -58,7 +57,7 @@ def librosa_log_mel(audio: np.ndarray, spec: SpectrogramSpec) -> np.ndarray:
 
 @pytest.fixture
 def given_decibels(monkeypatch):
-    """Let pictures be made of given decibels, so that only the picture is looked at."""
+    """Make images from given decibels, to test the second half of `mel_image` alone."""
 
     def install(decibels: np.ndarray) -> np.ndarray:
         monkeypatch.setattr(spectrogram, "log_mel", lambda audio, spec: decibels.astype(np.float32))
@@ -91,13 +90,6 @@ def test_presets_are_the_analyses_of_their_sources(name, settings):
     assert {field: getattr(spec, field) for field in settings} == settings
 
 
-def test_there_are_no_other_presets():
-    assert list(SPECTROGRAM_SPECS) == [
-        "arrigo-v1", "arrigo-v2", "malvezzi-rgb224", "malvezzi-pieces", "zhang-128", "uncu-segments",
-        "librosa-128x387", "thumbnail-64",
-    ]  # fmt: skip
-
-
 # --- log_mel
 
 
@@ -106,23 +98,13 @@ def test_log_mel_equals_librosas_to_a_thousandth_of_a_decibel(spec):
     audio = something(spec.piece_seconds or 29.7, spec.sample_rate)
     ours, theirs = log_mel(audio, spec), librosa_log_mel(audio, spec)
     assert (ours.dtype, ours.shape) == (np.float32, theirs.shape)
-    assert ours.min() <= 5 - spec.db_range  # there is something quiet to get wrong
+    assert ours.min() <= 5 - spec.db_range  # includes quiet points
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
-
-
-def test_where_single_precision_runs_out_log_mel_is_off_by_far_less_than_a_grey_level():
-    """Loud chords over hardly any noise: what lies between the tones is at the edge of float32."""
-    spec = SPECTROGRAM_SPECS["librosa-128x387"]
-    fade = np.exp(-6 * (np.arange(5 * 22050) / 22050 % 0.5))
-    audio = fade * sum(sine(hertz, 5) for hertz in (110, 277.2, 1318.5, 6000)) / 4
-    audio += 1e-4 * np.random.default_rng(0).normal(size=len(audio))
-    in_double_precision = librosa_log_mel(audio, spec)
-    assert np.abs(log_mel(audio, spec) - in_double_precision).max() < 0.03 * 80 / 255
 
 
 @every_spec
 def test_log_mel_equals_librosas_on_real_clips(spec, real_data):
-    # hiphop.00004 is the one of the 100 that is furthest from librosa's.
+    # hiphop.00004 differs most from librosa's of the 100.
     for track_id in ("classical.00000", "metal.00000", "hiphop.00004"):
         path = next((real_data / "gtzan_mini").glob(f"*/{track_id}.wav"))
         audio = load_audio(path, spec.sample_rate, duration=spec.piece_seconds)
@@ -135,9 +117,7 @@ def test_log_mel_equals_librosas_on_real_clips(spec, real_data):
     "changes",
     [
         {"n_fft": 1024, "window_length": 400, "hop_length": 160, "n_mels": 40, "sample_rate": 16000},
-        {"n_fft": 2047, "window_length": 2047, "hop_length": 511},
         {"n_fft": 2048, "window_length": 1999, "hop_length": 3000},
-        {"db_range": 40.0},
         {"db_range": 120.0},
     ],
     ids=str,
@@ -158,44 +138,28 @@ def test_log_mel_puts_a_tone_into_its_band():
         assert abs(band - np.abs(centres - hertz).argmin()) <= 1
 
 
+def test_audio_is_cut_or_padded_with_silence_to_the_clip_and_left_as_it_was():
+    spec = replace(SPECTROGRAM_SPECS["zhang-128"], clip_seconds=1.5)
+    audio = something(2.0, 22050)
+    before = audio.copy()
+    np.testing.assert_array_equal(log_mel(audio, spec), log_mel(audio[:33075], spec))
+    padded = np.pad(audio[:22050], (0, 11025))
+    np.testing.assert_array_equal(log_mel(audio[:22050], spec), log_mel(padded, spec))
+    np.testing.assert_array_equal(log_mel(audio.astype(np.float64), spec), log_mel(audio, spec))
+    np.testing.assert_array_equal(audio, before)
+
+
 @every_spec
 @pytest.mark.parametrize("length", [660_000, 675_808])
-def test_clips_of_every_length_in_gtzan_are_taken(spec, length):
+def test_clips_of_every_length_in_gtzan_are_accepted(spec, length):
     audio = np.random.default_rng(0).normal(size=length * spec.sample_rate // 22050).astype(np.float32)
     piece = segments(audio, spec)[-1]
     samples = len(piece) if spec.piece_seconds is None else round(spec.piece_seconds * spec.sample_rate)
     assert log_mel(piece, spec).shape == (spec.n_mels, 1 + samples // spec.hop_length)
 
 
-def test_a_short_clip_is_padded_with_silence_at_its_end():
-    spec = replace(SPECTROGRAM_SPECS["zhang-128"], clip_seconds=3.0)
-    audio = something(2.0, 22050)
-    padded = np.concatenate([audio, np.zeros(22050, np.float32)])
-    np.testing.assert_array_equal(log_mel(audio, spec), log_mel(padded, spec))
-
-
-def test_a_long_clip_is_cut_at_its_end():
-    spec = replace(SPECTROGRAM_SPECS["zhang-128"], clip_seconds=1.5)
-    audio = something(2.0, 22050)
-    np.testing.assert_array_equal(log_mel(audio, spec), log_mel(audio[:33075], spec))
-
-
-def test_audio_is_left_as_it_was():
-    audio = something(1.0, 22050)
-    before = audio.copy()
-    log_mel(audio, SPECTROGRAM_SPECS["librosa-128x387"])
-    np.testing.assert_array_equal(audio, before)
-
-
-def test_double_precision_audio_gives_the_same_in_single_precision():
-    spec, audio = SPECTROGRAM_SPECS["librosa-128x387"], something(1.0, 22050)
-    ours = log_mel(audio.astype(np.float64), spec)
-    assert ours.dtype == np.float32
-    np.testing.assert_array_equal(ours, log_mel(audio, spec))
-
-
 @every_spec
-def test_silence_is_as_loud_as_its_loudest_point_as_in_librosa(spec):
+def test_silence_is_0_db_as_in_librosa(spec):
     spec = shortened(spec)
     silence = np.zeros(round((spec.piece_seconds or 3) * spec.sample_rate), np.float32)
     np.testing.assert_array_equal(log_mel(silence, spec), librosa_log_mel(silence, spec))
@@ -203,24 +167,24 @@ def test_silence_is_as_loud_as_its_loudest_point_as_in_librosa(spec):
 
 
 @pytest.mark.parametrize("length", [1, 100, 2047])
-def test_less_sound_than_one_window_is_taken(length):
+def test_sound_shorter_than_one_window_is_accepted(length):
     spec = SPECTROGRAM_SPECS["librosa-128x387"]
     audio = something(1.0, 22050)[:length]
     assert mel_image(audio, spec).shape == (128, 387, 1)
 
 
-@every_spec
 @pytest.mark.parametrize("make", [log_mel, mel_image, segments])
 @pytest.mark.parametrize("shape", [(0,), (2, 22050), ()], ids=str)
-def test_audio_that_is_not_mono_or_empty_is_refused_with_its_shape(spec, make, shape):
+@pytest.mark.parametrize("name", ["zhang-128", "uncu-segments"])
+def test_audio_that_is_not_mono_or_is_empty_is_refused_with_its_shape(name, make, shape):
     with pytest.raises(GtzanKerasError, match=re.escape(f"audio of shape {shape}: expected mono samples")):
-        make(np.zeros(shape, np.float32), spec)
+        make(np.zeros(shape, np.float32), SPECTROGRAM_SPECS[name])
 
 
 @pytest.mark.parametrize("make", [log_mel, mel_image, segments])
-def test_a_spec_of_imported_pictures_makes_no_picture_of_sound(make):
+def test_a_spec_of_imported_images_is_refused(make):
     for spec in (IMPORTED, replace(IMPORTED, segment_seconds=1.0, segment_hop_seconds=1.0)):
-        with pytest.raises(GtzanKerasError, match="'imported' describes imported pictures"):
+        with pytest.raises(GtzanKerasError, match="'imported' describes imported images"):
             make(np.ones(22050, np.float32), spec)
 
 
@@ -228,10 +192,10 @@ def test_a_spec_of_imported_pictures_makes_no_picture_of_sound(make):
 
 
 @every_spec
-def test_pictures_are_uint8_of_the_specs_shape(spec):
-    picture = mel_image(something(3, spec.sample_rate), shortened(spec))
-    assert (picture.dtype, picture.shape) == (np.uint8, spec.shape)
-    assert picture.flags.c_contiguous
+def test_images_are_uint8_of_the_specs_shape(spec):
+    image = mel_image(something(3, spec.sample_rate), shortened(spec))
+    assert (image.dtype, image.shape) == (np.uint8, spec.shape)
+    assert image.flags.c_contiguous
 
 
 @every_spec
@@ -255,63 +219,41 @@ def test_time_runs_from_left_to_right(spec):
 def test_grey_levels_are_decibels_above_the_floor_in_255_steps(given_decibels):
     spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=3, db_range=60.0)
     decibels = -60 + 60 * np.arange(12).reshape(4, 3) / 11
-    picture = mel_image(given_decibels(decibels), spec)
-    np.testing.assert_array_equal(picture[::-1, :, 0], np.rint(255 * np.arange(12).reshape(4, 3) / 11))
-
-
-def test_the_loudest_point_is_255_and_the_floor_0_when_nothing_is_resized():
-    spec = replace(SPECTROGRAM_SPECS["zhang-128"], clip_seconds=2.0)
-    picture = mel_image(something(2.0, 22050) * np.repeat([1, 1e-9], 22050).astype(np.float32), spec)
-    assert (picture.min(), picture.max()) == (0, 255)
+    image = mel_image(given_decibels(decibels), spec)
+    np.testing.assert_array_equal(image[::-1, :, 0], np.rint(255 * np.arange(12).reshape(4, 3) / 11))
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 20), (9, 31), (13, 22)])
-def test_pictures_are_enlarged_by_bilinear_interpolation(given_decibels, height, width):
+def test_images_are_enlarged_by_bilinear_interpolation(given_decibels, height, width):
     from scipy.ndimage import zoom
 
     decibels = -80 * np.random.default_rng(0).random((6, 10))
     spec = SpectrogramSpec(name="own", n_mels=6, height=height, width=width)
-    picture = mel_image(given_decibels(decibels), spec)[::-1, :, 0]
+    image = mel_image(given_decibels(decibels), spec)[::-1, :, 0]
     expected = zoom(decibels, (height / 6, width / 10), order=1, mode="nearest", grid_mode=True)
-    assert np.abs(picture - 255 * (1 + expected / 80)).max() <= 0.51  # half a step of rounding
+    assert np.abs(image - 255 * (1 + expected / 80)).max() <= 0.51  # half a step of rounding
 
 
-@pytest.mark.parametrize("width", [50, 30, 17])
-def test_pictures_are_reduced_by_weights_that_keep_a_ramp_a_ramp(given_decibels, width):
-    ramp = np.linspace(-80, 0, 100)
-    spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=width)
-    picture = mel_image(given_decibels(np.tile(ramp, (4, 1))), spec)[:, :, 0]
-    middles = (np.arange(width) + 0.5) * 100 / width - 0.5  # of the pixels, in frames
-    expected = 255 * middles / 99
-    assert np.abs(picture - expected)[:, 1:-1].max() <= 0.51
-    assert np.abs(picture - expected)[:, [0, -1]].max() <= 255 / width  # the edges lean inwards
-
-
-def test_reduced_pictures_weigh_every_frame_by_its_distance(given_decibels):
+def test_reduced_images_weigh_every_frame_by_its_distance(given_decibels):
     """Ten times fewer columns: each is a mean under a triangle that reaches to its neighbours' middles."""
     decibels = -80 * np.random.default_rng(1).random((4, 200))
     spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=20)
-    picture = mel_image(given_decibels(decibels), spec)[::-1, :, 0]
+    image = mel_image(given_decibels(decibels), spec)[::-1, :, 0]
     frames = np.arange(200) + 0.5
     for column in range(20):
         weights = np.maximum(0, 1 - np.abs(frames - (10 * column + 5)) / 10)
         expected = 255 * (1 + np.average(decibels, axis=1, weights=weights) / 80)
-        assert np.abs(picture[:, column] - expected).max() <= 0.51
+        assert np.abs(image[:, column] - expected).max() <= 0.51
 
 
-def test_pad_adds_frames_at_the_floor(given_decibels):
-    spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=8, fit="pad")
-    picture = mel_image(given_decibels(np.full((4, 5), -40.0)), spec)[:, :, 0]
-    np.testing.assert_array_equal(picture, [[128] * 5 + [0] * 3] * 4)
+@pytest.mark.parametrize(("width", "expected"), [(3, [255, 0, 128]), (6, [255, 0, 128, 255, 0, 0])])
+def test_pad_cuts_frames_off_or_adds_frames_at_the_floor(given_decibels, width, expected):
+    spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=width, fit="pad")
+    image = mel_image(given_decibels(np.array([[0.0, -80.0, -40.0, 0.0, -80.0]])), spec)
+    np.testing.assert_array_equal(image[0, :, 0], expected)
 
 
-def test_pad_cuts_frames_off_at_the_end(given_decibels):
-    spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=3, fit="pad")
-    picture = mel_image(given_decibels(np.array([[0.0, -80.0, -40.0, 0.0, 0.0]])), spec)
-    np.testing.assert_array_equal(picture[0, :, 0], [255, 0, 128])
-
-
-def test_zhangs_picture_is_the_first_128_frames_of_librosas():
+def test_zhangs_image_is_the_first_128_frames_of_librosas():
     spec, audio = SPECTROGRAM_SPECS["zhang-128"], something(30, 22050)
     expected = 255 * (1 + librosa_log_mel(audio, spec)[::-1, :128] / 80)
     assert np.abs(mel_image(audio, spec)[:, :, 0] - expected).max() <= 0.51
@@ -321,16 +263,16 @@ def test_sample_takes_whole_frames_at_even_distances(given_decibels):
     spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=40, fit="sample", floor="track")
     decibels = -np.arange(200.0)[None, ::-1] / 4
     levels = np.arange(200) / 199
-    picture = mel_image(given_decibels(decibels), spec)[0, :, 0]
+    image = mel_image(given_decibels(decibels), spec)[0, :, 0]
     steps = set(np.minimum(levels * 256, 255).astype(int).tolist())
-    assert set(picture.tolist()) <= steps
-    assert np.abs(np.diff(picture.astype(int)) - 256 * 5 / 199).max() < 3
+    assert set(image.tolist()) <= steps
+    assert np.abs(np.diff(image.astype(int)) - 256 * 5 / 199).max() < 3
 
 
 def test_a_tracks_own_floor_is_its_quietest_point(given_decibels):
     spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=3, fit="pad", floor="track")
-    picture = mel_image(given_decibels(np.array([[0.0, -15.0, -30.0]])), spec)
-    np.testing.assert_array_equal(picture[0, :, 0], [255, 128, 0])
+    image = mel_image(given_decibels(np.array([[0.0, -15.0, -30.0]])), spec)
+    np.testing.assert_array_equal(image[0, :, 0], [255, 128, 0])
 
 
 def test_colours_are_viridis_at_the_grey_levels():
@@ -350,18 +292,18 @@ def test_a_colour_map_of_few_colours_is_stretched_over_all_levels(given_decibels
     import matplotlib
 
     spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=256, channels=3, colour_map="tab10")
-    picture = mel_image(given_decibels(np.linspace(-80, 0, 256)[None]), spec)
+    image = mel_image(given_decibels(np.linspace(-80, 0, 256)[None]), spec)
     expected = matplotlib.colormaps["tab10"](np.arange(256) / 255, bytes=True)[:, :3]
-    np.testing.assert_array_equal(picture[0], expected)
+    np.testing.assert_array_equal(image[0], expected)
 
 
 def test_an_unknown_colour_map_is_refused_by_its_name():
     spec = SpectrogramSpec(name="own", channels=3, colour_map="virdis")
-    with pytest.raises(GtzanKerasError, match="colour_map 'virdis' is not known to Matplotlib"):
+    with pytest.raises(GtzanKerasError, match="colour_map='virdis': expected a name that Matplotlib knows"):
         mel_image(sine(440, 1), spec)
 
 
-def test_pictures_of_100_real_tracks_are_those_that_were_published(real_data):
+def test_images_of_100_real_tracks_equal_the_published_ones(real_data):
     import h5py
 
     spec = SPECTROGRAM_SPECS["librosa-128x387"]
@@ -395,7 +337,7 @@ def test_the_900_tracks_without_jazz_give_13490_segments(real_data):
 
 @settings(max_examples=100, deadline=None)
 @given(samples=st.integers(1, 3000), length=st.integers(1, 900), hop=st.integers(1, 900))
-def test_segments_begin_every_hop_as_long_as_there_is_new_sound(samples, length, hop):
+def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length, hop):
     spec = SpectrogramSpec(
         name="own",
         sample_rate=100,
@@ -422,29 +364,11 @@ def test_segments_are_cut_from_the_clip_when_that_has_a_length():
     np.testing.assert_array_equal(pieces[-1], audio[6 * 44100 : 10 * 44100])
 
 
-@pytest.mark.parametrize("name", ["arrigo-v1", "librosa-128x387"])
-def test_a_spec_without_segments_gives_the_clip_as_the_only_piece(name):
-    spec, audio = SPECTROGRAM_SPECS[name], something(31, 22050)
-    (piece,) = segments(audio, spec)
-    np.testing.assert_array_equal(piece, audio[: 30 * 22050] if spec.clip_seconds else audio)
-
-
-def test_segments_of_one_track_are_scaled_each_on_its_own():
+def test_each_segment_is_scaled_by_itself():
     spec = SPECTROGRAM_SPECS["uncu-segments"]
     audio = something(8, 44100) * np.repeat([1, 0.01], 4 * 44100).astype(np.float32)
     for piece in segments(audio, spec):
         assert log_mel(piece, spec).max() == 0
-
-
-def test_cutting_an_hour_takes_no_more_memory_than_its_pieces():
-    spec = replace(SPECTROGRAM_SPECS["uncu-segments"], segment_seconds=1.0, segment_hop_seconds=60.0)
-    hour = np.broadcast_to(np.float32(0), 3600 * 44100)  # takes no memory itself
-    tracemalloc.start()
-    pieces = segments(hour, spec)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(pieces) == 60
-    assert peak < 2 * sum(piece.nbytes for piece in pieces)
 
 
 # --- specs
@@ -455,21 +379,12 @@ def test_a_spec_goes_through_json_and_back(spec):
     assert SpectrogramSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-def test_a_field_that_a_stored_spec_lacks_takes_its_default():
-    assert SpectrogramSpec.from_dict({"name": "own", "n_mels": 64}) == SpectrogramSpec(name="own", n_mels=64)
-
-
 def test_a_stored_spec_with_an_unknown_field_is_refused_by_its_name():
-    with pytest.raises(GtzanKerasError, match=r"spec: unknown field\(s\) mels, overlap"):
+    with pytest.raises(GtzanKerasError, match=r"unknown field\(s\) mels, overlap"):
         SpectrogramSpec.from_dict({"name": "own", "overlap": 1, "mels": 2})
 
 
-def test_a_stored_spec_without_a_name_is_refused():
-    with pytest.raises(GtzanKerasError, match="spec: no field 'name'"):
-        SpectrogramSpec.from_dict({"n_mels": 64})
-
-
-def test_a_spec_can_not_be_changed_and_serves_as_a_key():
+def test_a_spec_is_immutable_and_hashable():
     spec = SpectrogramSpec(name="own")
     with pytest.raises(FrozenInstanceError):
         spec.n_mels = 64
@@ -489,34 +404,33 @@ def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
     ("fields", "message"),
     [
         ({"sample_rate": 0}, "sample_rate is 0; expected a whole number above 0"),
-        ({"n_fft": -1}, "n_fft is -1; expected a whole number above 0"),
         ({"window_length": 1024.0}, "window_length is 1024.0; expected a whole number above 0"),
         ({"hop_length": "512"}, "hop_length is '512'; expected a whole number above 0"),
-        ({"n_mels": None}, "n_mels is None; expected a whole number above 0"),
         ({"height": True}, "height is True; expected a whole number above 0"),
-        ({"width": 0}, "width is 0; expected a whole number above 0"),
         ({"window_length": 4096}, "window_length is 4096; expected at most n_fft (2048)"),
         ({"db_range": 0}, "db_range is 0; expected a number above 0"),
-        ({"db_range": None}, "db_range is None; expected a number above 0"),
         ({"db_range": float("inf")}, "db_range is inf; expected a number above 0"),
-        ({"clip_seconds": -30}, "clip_seconds is -30; expected a number above 0"),
         ({"clip_seconds": float("nan")}, "clip_seconds is nan; expected a number above 0"),
-        ({"clip_seconds": float("inf")}, "clip_seconds is inf; expected a number above 0"),
-        ({"clip_seconds": "30"}, "clip_seconds is '30'; expected a number above 0"),
         ({"clip_seconds": 1e-6}, "clip_seconds is 1e-06; expected at least one sample (1/22050 s)"),
         (
             {"segment_seconds": 4.0, "segment_hop_seconds": 1e-6},
             "segment_hop_seconds is 1e-06; expected at least one sample",
         ),
-        ({"segment_seconds": 4.0}, "segment_hop_seconds is None; expected a number exactly when"),
-        ({"segment_hop_seconds": 2.0}, "segment_hop_seconds is 2.0; expected a number exactly when"),
+        (
+            {"segment_seconds": 4.0},
+            "segment_hop_seconds is None; expected a number if",
+        ),
+        ({"segment_hop_seconds": 2.0}, "segment_hop_seconds is 2.0; expected a number if segment_seconds"),
         ({"fit": "crop"}, "fit is 'crop'; expected 'resize', 'sample', 'average' or 'pad'"),
         ({"floor": "quiet"}, "floor is 'quiet'; expected 'range' or 'track'"),
-        ({"fit": "pad", "height": 64}, "height is 64; expected n_mels (128), for fit='pad'"),
-        ({"fit": "sample", "height": 64}, "height is 64; expected n_mels (128), for fit='sample'"),
+        ({"fit": "pad", "height": 64}, "height is 64; expected n_mels (128), because fit='pad'"),
+        ({"fit": "sample", "height": 64}, "height is 64; expected n_mels (128), because fit='sample'"),
         ({"channels": 2}, "channels is 2; expected 1 (grey) or 3 (colour)"),
-        ({"channels": 3}, "colour_map is None; expected a colour map's name for 3 channels"),
-        ({"colour_map": "viridis"}, "colour_map is 'viridis'; expected a colour map's name for 3 channels"),
+        ({"channels": 3}, "colour_map is None; expected the name of a colour map"),
+        (
+            {"colour_map": "viridis"},
+            "colour_map is 'viridis'; expected the name of a colour map",
+        ),
     ],
     ids=str,
 )

@@ -447,5 +447,7 @@ def _colours(name: str) -> Image:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        raise GtzanKerasError(f"colour_map={name!r}: expected a name that Matplotlib knows, as 'viridis'")
+        raise GtzanKerasError(
+            f"colour_map={name!r}: expected a name that Matplotlib knows, such as 'viridis'"
+        )
     return matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]

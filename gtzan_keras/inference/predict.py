@@ -456,10 +456,8 @@ class _Overview:
         for block in blocks:
             self.samples += len(block)
             self._rest = np.concatenate([self._rest, block])
-            while count := min(
-                self._frames() // self._frames_per_column, self.COLUMNS - self._columns.shape[1]
-            ):
-                self._append(count)
+            while whole := self._frames() // self._frames_per_column:
+                self._append(min(whole, self.COLUMNS - self._columns.shape[1]))
             yield block
 
     def _frames(self) -> int:

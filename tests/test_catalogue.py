@@ -115,13 +115,13 @@ def test_facts_with_an_unknown_part_are_refused_by_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00junk", b'track_id,"genre\n'], ids=repr)
-def test_facts_that_are_no_table_are_refused_by_file(tmp_path, content):
+def test_a_file_that_is_not_a_table_of_facts_is_refused_by_name(tmp_path, content):
     (tmp_path / "tracks.csv").write_bytes(content)
     with pytest.raises(GtzanKerasError, match=r"tracks\.csv"):
         facts(tmp_path / "tracks.csv")
 
 
-def test_facts_that_are_not_there_are_refused_by_file(tmp_path):
+def test_a_missing_file_of_facts_is_refused_by_name(tmp_path):
     with pytest.raises(GtzanKerasError, match=r"none\.csv: cannot be read"):
         facts(tmp_path / "none.csv")
 
@@ -157,7 +157,7 @@ def test_every_suffix_is_found(tmp_path, suffix):
     assert ids(touch(tmp_path, f"disco/disco.00010{suffix}")) == ["disco.00010"]
 
 
-def test_other_files_in_a_genre_folder_are_no_tracks(tmp_path):
+def test_other_files_in_a_genre_folder_are_not_tracks(tmp_path):
     touch(
         tmp_path, "disco/disco.00010.wav", "disco/notes.txt", "disco/cover.png", "disco/disco.00011.wav.md5"
     )
@@ -165,7 +165,7 @@ def test_other_files_in_a_genre_folder_are_no_tracks(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["blues.00000.wav", "blues00000.au", "BLUES.00000.WAV"])
-def test_names_of_every_release_stand_for_the_same_track(tmp_path, name):
+def test_the_names_of_every_release_mean_the_same_track(tmp_path, name):
     found = load_tracks(touch(tmp_path, f"blues/{name}"))
     assert found.loc[0, ["track_id", "artist"]].tolist() == ["blues.00000", "John Lee Hooker"]
 
@@ -180,7 +180,7 @@ def test_hiphop_is_one_genre_however_its_folder_is_written(tmp_path, folder):
     ]
 
 
-def test_a_file_in_the_wrong_genre_folder_takes_the_folders_genre_and_no_facts(tmp_path):
+def test_a_file_in_the_wrong_genre_folder_gets_the_folders_genre_and_no_facts(tmp_path):
     found = load_tracks(touch(tmp_path, "rock/blues.00000.wav", "blues/blues.00000.wav"))
     assert found[["track_id", "genre", "artist", "fault_filtered"]].values.tolist() == [
         ["blues.00000", "blues", "John Lee Hooker", "valid"],
@@ -188,7 +188,7 @@ def test_a_file_in_the_wrong_genre_folder_takes_the_folders_genre_and_no_facts(t
     ]
 
 
-def test_rows_stand_in_class_order_then_by_track_id(tmp_path):
+def test_rows_are_in_class_order_then_by_track_id(tmp_path):
     touch(tmp_path, "rock/rock.00001.wav", "rock/rock.00000.wav", "metal/metal.00000.wav", "hip-hop/x.wav")
     assert ids(tmp_path) == ["hiphop/x", "metal.00000", "rock.00000", "rock.00001"]
 
@@ -207,7 +207,7 @@ def test_duplicates_name_only_copies_that_are_there(tmp_path):
     assert load_tracks(tmp_path)["duplicates"].tolist() == [("rock.00016",), ("metal.00058",)]
 
 
-def test_a_tracks_csv_beside_the_genre_folders_overrides_the_packaged_facts(tmp_path):
+def test_a_tracks_csv_next_to_the_genre_folders_overrides_the_packaged_facts(tmp_path):
     touch(tmp_path, "genres/rock/my song.ogg", "genres/rock/its copy.ogg", "genres/blues/blues.00000.wav")
     (tmp_path / "genres" / "tracks.csv").write_text(
         HEADER
@@ -306,7 +306,7 @@ def test_names_that_only_look_like_pieces_are_tracks_of_their_own(tmp_path):
     assert ids(tmp_path) == [f"rock/Session.{take}" for take in range(1, 5)]
 
 
-def test_a_number_sign_in_a_name_is_no_segment(tmp_path):
+def test_a_number_sign_in_a_name_is_not_a_segment(tmp_path):
     found = load_tracks(touch(tmp_path, "rock/a.wav", "rock/a#0.wav", "rock/#1 hit.wav"))
     assert found["track_id"].tolist() == ["rock/#1 hit", "rock/a", "rock/a%230"]
     assert [catalogue.track_of(track_id) for track_id in found["track_id"]] == found["track_id"].tolist()
@@ -329,7 +329,7 @@ def test_albums_below_a_genre_are_read(tmp_path):
     assert load_tracks(touch(tmp_path, "pop/0.mp3"))["genre"].tolist() == ["pop", "pop", "rock", "rock"]
 
 
-def test_numbered_folders_are_refused_as_no_genres(tmp_path):
+def test_numbered_folders_are_not_genres(tmp_path):
     touch(tmp_path, "fma_small/000/000002.mp3", "fma_small/001/001039.mp3")
     with pytest.raises(GtzanKerasError, match="folders named 000, 001 are numbers, as in FMA, not genres"):
         load_tracks(tmp_path)
@@ -403,7 +403,7 @@ def test_any_folder_gives_a_table_or_one_error(paths):
         found.to_csv().encode("utf-8")
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(GtzanKerasError, match="nowhere: no such folder"):
         load_tracks(tmp_path / "nowhere")
 

@@ -42,7 +42,7 @@ def checksums(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_layout_is_ten_genre_folders_with_a_table_and_a_note(root: Path) -> None:
+def test_layout_is_ten_genre_folders_with_a_table_and_a_readme(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == sorted([*GENRES, "README.txt", "tracks.csv"])
     names = [f"demo.{index:05d}.wav" for index in range(TRACKS)]
     for genre in GENRES:

@@ -193,7 +193,7 @@ def test_file_in_the_place_of_the_folder_is_refused(folder, refuses):
     assert "not a folder" in refuses()
 
 
-def test_what_a_killed_run_left_is_cleared(server, folder):
+def test_leftovers_of_a_killed_run_are_removed(server, folder):
     (folder / module.WORK_FOLDER / "genres" / "blues").mkdir(parents=True)
     (folder / module.WORK_FOLDER / "genres" / "blues" / "blues.00000.wav").write_bytes(b"half")
     server.serve("/full.tar.gz", GOOD)
@@ -323,7 +323,7 @@ def test_second_mirror_that_fails_changes_nothing(server, folder, refuses):
     assert "differ by their MD5" in refuses(mirror=changed)
 
 
-def test_tracks_outside_of_genres_are_not_mixed_with_a_mirrors(server, folder, refuses):
+def test_tracks_outside_of_genres_are_not_mixed_with_those_of_a_mirror(server, folder, refuses):
     (folder / "blues").mkdir(parents=True)
     (folder / "blues" / "blues.00000.wav").write_bytes(WAVS["blues.00000"])
     url = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3])))
@@ -343,14 +343,14 @@ def test_given_mirror_without_a_track_is_an_error(server, refuses):
     assert "holds 0 tracks, expected at least 1" in refuses(mirror=url)
 
 
-def test_sound_files_of_other_names_are_kept_and_told(server, folder, caplog):
+def test_sound_files_of_other_names_are_kept_and_reported(server, folder, caplog):
     members = as_members() | {"genres/blues/my song.wav": b"la"}
     download(folder, mirror=server.serve("/a.tar.gz", tar_gz(members)))
     assert contents(folder) == members
     assert "1 other sound files" in caplog.text
 
 
-def test_au_files_are_taken_unchecked_and_told(server, folder, caplog):
+def test_au_files_are_accepted_unchecked_and_reported(server, folder, caplog):
     members = {f"genres/{i.split('.')[0]}/{i.replace('.', '')}.au": b"au" for i in WAVS}
     server.serve("/full.tar.gz", tar_gz(members))
     assert contents(download(folder)) == members
@@ -370,7 +370,7 @@ def test_archive_on_this_machine_serves_as_mirror_and_stays(server, tmp_path, fo
     ("mirror", "reason"),
     [("no/such.zip", "no such file"), ("tests", "not a file"), ("ftp://a/b.zip", "expected an http")],
 )
-def test_mirror_that_can_not_be_one_is_refused(refuses, monkeypatch, mirror, reason):
+def test_invalid_mirror_is_refused(refuses, monkeypatch, mirror, reason):
     monkeypatch.chdir(Path(__file__).parent.parent)
     message = refuses(mirror=mirror)
     assert mirror in message
@@ -389,7 +389,7 @@ def test_interrupt_leaves_nothing(server, folder, tmp_path, monkeypatch, step):
     assert not list(tmp_path.iterdir())
 
 
-def test_full_disk_is_an_error_and_no_reason_to_try_the_next_mirror(server, refuses, monkeypatch):
+def test_full_disk_is_an_error_at_once(server, refuses, monkeypatch):
     def full(source, sink) -> None:
         raise OSError(28, "No space left on device")
 

@@ -61,7 +61,7 @@ def test_noise_gain_and_another_tone_do_not_hide_a_copy():
     assert found([recording, music(1), copy]) == [("t0", "t2", 0.0)]
 
 
-def test_tracks_of_one_tonal_balance_are_no_copies():
+def test_tracks_of_one_tonal_balance_are_not_copies():
     assert found([music(seed) for seed in range(30)]) == []
 
 
@@ -82,14 +82,14 @@ def test_no_other_shift_correlates_more():
     assert best["correlation"] == pytest.approx(by_loops[shift], abs=1e-5)
 
 
-def test_less_overlap_than_asked_for_is_no_pair():
+def test_less_overlap_than_the_minimum_is_not_a_pair():
     recording = music(0, 200)
     images = [recording[:, :120], recording[:, 75:195]]  # 45 frames, 11.25 s, in common
     assert found(images, min_overlap=11) == [("t0", "t1", -18.75)]
     assert found(images, min_overlap=11.5) == []
 
 
-def test_silence_is_no_recording():
+def test_silence_is_not_a_recording():
     silent = np.zeros((64, 120), dtype=np.uint8)
     almost = music(0)
     almost[:, 5:] = 0  # the same silence follows a short sound
@@ -186,7 +186,7 @@ def test_jobs_do_not_change_what_is_found(folder):
     pd.testing.assert_frame_equal(find_near_duplicates(tracks, jobs=2), find_near_duplicates(tracks, jobs=1))
 
 
-def test_no_jobs_are_refused(folder):
+def test_zero_jobs_are_refused(folder):
     with pytest.raises(GtzanKerasError, match="jobs=0"):
         find_near_duplicates(load_tracks(folder), jobs=0)
 
@@ -218,7 +218,7 @@ def test_a_table_without_the_columns_is_refused(gtzan):
         with_near_duplicates(gtzan, pd.DataFrame({"first": ["rock.00000"]}))
 
 
-def test_a_split_with_near_duplicates_on_two_sides_is_refused():
+def test_linked_tracks_in_two_parts_are_refused():
     tracks = describe({"pop.00000": "pop", "pop.00001": "pop", "pop.00002": "pop"})
     split = splits.Split("by hand", ("pop.00000",), (), ("pop.00001",))
     split.check(tracks)
@@ -229,7 +229,7 @@ def test_a_split_with_near_duplicates_on_two_sides_is_refused():
         split.check(linked)
 
 
-def test_near_duplicates_of_other_tracks_stand_on_one_side_of_every_split():
+def test_near_duplicates_of_other_tracks_are_in_one_part():
     tracks = describe({f"fado/{number}": "fado" for number in range(40)})
     pairs = [(f"fado/{number}", f"fado/{number + 20}") for number in range(20)]
     split = splits.stratified(with_near_duplicates(tracks, table_of_pairs(*pairs)), (0.5, 0.0, 0.5))
@@ -286,7 +286,7 @@ def among_real(real_data: Path) -> tuple[pd.DataFrame, list[str]]:
         return near_duplicates(images, chosen, 30 / 387), chosen
 
 
-def test_all_exact_and_known_pairs_of_real_spectrograms_are_found_and_no_other(among_real):
+def test_exactly_the_known_pairs_of_real_spectrograms_are_found(among_real):
     table, _ = among_real
     known = known_near_duplicates()
     near = {frozenset(pair) for pair in zip(known["first"], known["second"], strict=True)}

@@ -129,12 +129,12 @@ def test_no_track_is_drawn_for_the_test_part_more_often_than_chance_explains(gtz
 @pytest.mark.parametrize(
     "shares", [(0.5, 0.5), (0.6, 0.6, -0.2), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (0.5, 0.5, np.nan)], ids=str
 )
-def test_shares_that_are_none_are_refused_with_their_value(gtzan, shares):
+def test_shares_that_do_not_add_up_are_refused_with_their_value(gtzan, shares):
     with pytest.raises(GtzanKerasError, match=re.escape(f"split shares {shares}")):
         splits.stratified(gtzan, shares)
 
 
-def test_an_unknown_preset_is_refused_with_those_that_there_are(gtzan):
+def test_an_unknown_preset_is_refused_with_the_known_ones(gtzan):
     with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
         splits.stratified(gtzan, "60/40")
 
@@ -209,7 +209,7 @@ def test_the_fault_filtered_parts_are_the_tables_own(gtzan, real_data):
         assert list(ids) == sorted(table.loc[table["fault_filtered"] == part, "track_id"])
 
 
-def test_no_artist_stands_on_two_sides_of_the_fault_filtered_split(gtzan):
+def test_no_artist_is_in_two_parts_of_the_fault_filtered_split(gtzan):
     side = side_of(splits.fault_filtered(gtzan))
     known = gtzan[(gtzan["artist"] != "") & gtzan["track_id"].isin(side)]
     sides = known["track_id"].map(side).groupby(known["artist"].map(same_artist)).nunique()
@@ -217,7 +217,7 @@ def test_no_artist_stands_on_two_sides_of_the_fault_filtered_split(gtzan):
     assert sides.max() == 1
 
 
-def test_own_tracks_have_no_fault_filtered_split_and_are_told_what_to_do():
+def test_the_fault_filtered_split_of_own_tracks_is_refused_with_a_remedy():
     with pytest.raises(GtzanKerasError, match=r"no fault-filtered parts.*use a stratified split"):
         splits.fault_filtered(describe({"rock/a": "rock"}))
 
@@ -237,7 +237,7 @@ def test_every_track_is_tested_once_over_the_folds(gtzan, k, group):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_artist_stands_in_two_artist_folds(gtzan, seed):
+def test_no_artist_is_in_two_artist_folds(gtzan, seed):
     for fold in splits.folds(gtzan, 5, group="artist", seed=seed, validation=0.15):
         side = side_of(fold)
         known = gtzan[gtzan["artist"] != ""]
@@ -324,7 +324,7 @@ def test_folds_refuse_arguments_that_are_out_of_range(gtzan, arguments, message)
 # --- check
 
 
-def test_a_split_with_a_track_on_two_sides_is_refused_by_the_tracks_name(gtzan):
+def test_a_track_in_two_parts_is_refused_by_name(gtzan):
     split = Split("mine", ("pop.00000",), (), ("pop.00000",))
     with pytest.raises(GtzanKerasError, match=r"split 'mine': track pop\.00000 is in train and in test"):
         split.check(gtzan)
@@ -348,13 +348,13 @@ def test_copies_of_an_absent_track_in_two_parts_are_refused(gtzan):
         Split("mine", (one,), (), (two,)).check(gtzan[gtzan["track_id"].isin([one, two])])
 
 
-def test_a_split_with_copies_on_two_sides_is_refused_by_their_names(gtzan):
+def test_copies_in_two_parts_are_refused_by_name(gtzan):
     split = Split("mine", ("metal.00058",), (), ("rock.00016",))
     with pytest.raises(GtzanKerasError, match=r"metal\.00058 in train, rock\.00016 in test.*leaky=True"):
         split.check(gtzan)
 
 
-def test_a_split_with_near_duplicates_on_two_sides_is_refused_by_their_names(gtzan):
+def test_near_duplicates_in_two_parts_are_refused_by_name(gtzan):
     split = Split("mine", ("jazz.00033",), (), ("jazz.00051",))
     with pytest.raises(GtzanKerasError, match=r"jazz\.00033 in train, jazz\.00051 in test"):
         split.check(gtzan)
@@ -468,7 +468,7 @@ def test_folds_of_any_collection_keep_groups_together_and_are_never_empty(tracks
         assert [ids for ids in together if len({side[track_id] for track_id in ids}) > 1] == []
 
 
-def test_a_split_without_genres_has_none_of_their_tracks_and_all_of_the_others() -> None:
+def test_a_split_without_genres_keeps_all_tracks_of_the_others() -> None:
     table = describe(facts()["genre"].to_dict())
     whole = splits.fault_filtered(table)
     less = whole.without(table, ["country", "rock"])

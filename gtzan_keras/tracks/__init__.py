@@ -1,4 +1,4 @@
-"""Which recordings there are, and which stands in which part."""
+"""Which recordings exist, what is wrong with them, and which are in which part of a split."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The catalogue: which recordings a folder holds, what is known about each, and how they are called.
+"""The catalogue: which recordings a folder holds, what is known about each, and its id.
 
 Identity is derived here and nowhere else. A track id is ``blues.00000`` where the name is GTZAN's, else
 ``genre/name``. A segment id is the track's with ``#`` and a number. Files named ``blues.00000.3.wav``
@@ -428,7 +428,7 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def _source(file: Path) -> Path:
-    """What stands for a file in the column ``path``: ``blues.00000.*.wav`` for a piece of GTZAN's."""
+    """The entry of a file in the column ``path``: ``blues.00000.*.wav`` for a piece of GTZAN's."""
     match = _GTZAN_NAME.fullmatch(file.stem)
     return file.with_name(f"{file.stem[: match.end(2)]}.*{file.suffix}") if match and match[3] else file
 
@@ -468,12 +468,12 @@ def _raise(error: OSError) -> NoReturn:
 
 
 def _is_sound(name: str) -> bool:
-    """By its suffix; the ``._`` shadows that a Mac leaves are none."""
+    """By its suffix; hidden files, such as the ``._`` files of a Mac, do not count."""
     return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
 
 
 def _readable(path: Path) -> str:
-    """A path as it can stand in CSV, JSON, HDF5 and on one line of a terminal."""
+    """A path as text that CSV, JSON, HDF5 and one line of a terminal can hold."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)
 
@@ -486,7 +486,7 @@ def _report(reason: str, left_out: Sequence[Path]) -> None:
 
 
 def genre_of_folder(name: str) -> str:
-    """Return the genre that a folder's name stands for: lower case, and "hiphop" in every spelling."""
+    """Return the genre that a folder's name means: lower case, and "hiphop" in every spelling."""
     genre = name.lower()
     return "hiphop" if re.fullmatch(r"hip[-_ ]?hop", genre) else genre
 
@@ -523,7 +523,7 @@ def segment_id(track_id: str, number: int) -> str:
 
 
 def track_of(any_id: str) -> str:
-    """Return the track that a segment id, or a track id, stands for.
+    """Return the track of a segment id, or of a track id.
 
     Examples
     --------

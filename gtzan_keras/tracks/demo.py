@@ -301,7 +301,7 @@ def _write(folder: Path, track_id: str, artist: str, seconds: float, seed: int) 
     import soundfile
 
     genre, index = track_id.split("/demo.")
-    # Begins anew in every track, so the tracks of an artist draw the same.
+    # Starts again in every track, so all tracks of an artist draw the same.
     player = _rng(seed, genre, 0, int(artist.split()[-1]))
     samples = _track(genre, seconds, player, _rng(seed, genre, 2, int(index)))
     soundfile.write(folder / f"{track_id}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
@@ -396,7 +396,7 @@ def _drums(
 
 
 def _add(out: Samples, sound: Samples, at: float, gain: float) -> None:
-    """Add `sound` to `out` from `at` s on, as far as it lies inside."""
+    """Add `sound` to `out` from `at` s on, as far as it is inside."""
     start = round(at * SAMPLE_RATE)
     begin, end = max(start, 0), min(start + len(sound), len(out))
     if begin < end:

@@ -84,7 +84,7 @@ def printable(text: str, instead: str) -> str:
 
     families = [font_manager.FontProperties(family=[name]) for name in mpl.rcParams["font.family"]]
     fonts = [font_manager.get_font(font_manager.findfont(family)) for family in families]
-    return text if all(any(ord(c) in font.get_charmap() for font in fonts) for c in text) else instead
+    return text if all(any(font.get_char_index(ord(c)) for font in fonts) for c in text) else instead
 
 
 def genre_labels(genres: Iterable[str]) -> list[str]:

@@ -172,6 +172,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "columns": list(COLUMNS),
         "reference": ON_FAULT_FILTERED,
         "notes": notes,
+        "marks": lambda group: sorted((notes[text], text) for text in group.departures),
         "link": link,
         "usual": USUAL_DATA,
         "groups": ours,

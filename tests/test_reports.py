@@ -30,7 +30,7 @@ def test_a_committed_result_says_what_its_tracks_give(folder: Path) -> None:
 
 
 def test_there_are_results() -> None:
-    assert len(FOLDERS) > 150
+    assert len(FOLDERS) > 250
 
 
 def test_a_result_of_a_recipe_is_in_the_folder_of_its_name() -> None:

@@ -108,7 +108,8 @@ def write_result(
         with replacing(folder / HISTORY) as temporary:
             history.to_csv(temporary, index=False)
     with replacing(folder / TRACKS) as temporary:
-        tracks[columns].round(dict.fromkeys(genres, 4)).to_csv(temporary, index=False)
+        table = tracks[columns].round(dict.fromkeys(genres, 4))
+        table.to_csv(temporary, index=False, float_format=lambda share: f"{share:g}")
     write_json(folder / RESULT, {"format": FORMAT, **result})  # last: its presence says that all is there
 
 

@@ -27,7 +27,7 @@ export MPLBACKEND ?= agg
 
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Kernels draw inline; the data that notebooks make is kept under data/.
-KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks
+KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
 .PHONY: help install report notebooks test lint format bench clean
 

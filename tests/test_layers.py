@@ -340,14 +340,14 @@ def test_mish_of_bfloat16_is_rounded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "xla", "expected"),
-    [("tensorflow", False, True), ("tensorflow", True, False), ("jax", False, False)],
+    ("backend", "gpus", "expected"),
+    [("tensorflow", 0, True), ("tensorflow", 1, False), ("jax", 0, False)],
 )
-def test_fused_kernels_are_for_tensorflow_without_xla(
-    monkeypatch: pytest.MonkeyPatch, backend: str, xla: bool, expected: bool
+def test_fused_kernels_are_for_tensorflow_on_a_processor(
+    monkeypatch: pytest.MonkeyPatch, backend: str, gpus: int, expected: bool
 ) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
-    monkeypatch.setattr("gtzan_keras.models.device.use_xla", lambda: xla)
+    monkeypatch.setattr("gtzan_keras.models.device.count_gpus", lambda: gpus)
     assert fit._has_fused_kernels() is expected
 
 

@@ -265,7 +265,6 @@ def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -
 def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     import keras
 
-    from gtzan_keras.models.device import use_xla
     from gtzan_keras.models.layers import clone
 
     takes = getattr(model, "input_shape", None)
@@ -282,7 +281,7 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     elif any(layer.compute_dtype != "float32" for layer in model.layers):
         computing = clone(model, lambda _: "float32")  # it was built with another policy
     plain = keras.Model(computing.inputs[0], computing.outputs[0])  # leaves the caller's as it was compiled
-    plain.compile(jit_compile=use_xla())
+    plain.compile()
 
     def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         if not pieces:

@@ -1,26 +1,8 @@
-"""Which devices the backend of Keras finds, and whether to use XLA on them."""
+"""Which devices the backend of Keras finds."""
 
 from __future__ import annotations
 
-__all__ = ["count_gpus", "use_xla"]
-
-
-def use_xla() -> bool:
-    """Return whether to compile a training step with XLA: where there is a GPU, and always on JAX.
-
-    On a CPU the compiled convolutions are slower than oneDNN's, and deep networks take a minute to
-    compile (``docs/speed.md``). Keras' "auto" compiles whatever can be compiled, on any device. JAX runs a
-    step that is not compiled operation by operation.
-
-    Examples
-    --------
-    >>> from gtzan_keras.models.device import use_xla
-    >>> use_xla()  # doctest: +SKIP
-    False
-    """
-    import keras
-
-    return keras.backend.backend() == "jax" or count_gpus() > 0
+__all__ = ["count_gpus"]
 
 
 def count_gpus() -> int:

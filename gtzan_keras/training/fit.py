@@ -142,7 +142,6 @@ def train_stage(
     import keras
 
     from gtzan_keras.metrics import MacroPrecision
-    from gtzan_keras.models.device import use_xla
     from gtzan_keras.models.layers import clone, copy_state
     from gtzan_keras.training.checkpoint import Checkpoint, fingerprint
     from gtzan_keras.training.precision import dtypes_in, policy_of, training_policy
@@ -183,16 +182,12 @@ def train_stage(
         seed=settings.seed,
         augmentation=settings.augmentation,
     )
-    logger.info(
-        "%s: precision %s (%s), XLA %s, fused kernels %s",
-        *(folder, policy, why, "on" if use_xla() else "off", "on" if fused else "off"),
-    )
+    logger.info("%s: precision %s (%s), fused kernels %s", folder, policy, why, "on" if fused else "off")
     optimizer = optimizer_for(settings, len(training))
     head.compile(
         optimizer,
         "categorical_crossentropy",
         metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
-        jit_compile=use_xla(),
     )
     folder.mkdir(parents=True, exist_ok=True)
     own = callbacks_for(settings, optimizer, has_validation)
@@ -260,12 +255,12 @@ def _check_fit(model: keras.Model, store: Store) -> None:
 
 
 def _has_fused_kernels() -> bool:
-    """Return whether TensorFlow's kernels are faster than Keras: on a CPU, where XLA does not fuse."""
+    """Return whether TensorFlow's kernels are faster than Keras: on a CPU, where Keras does not use XLA."""
     import keras
 
-    from gtzan_keras.models.device import use_xla
+    from gtzan_keras.models.device import count_gpus
 
-    return keras.backend.backend() == "tensorflow" and not use_xla()
+    return keras.backend.backend() == "tensorflow" and not count_gpus()
 
 
 def _without_frozen(

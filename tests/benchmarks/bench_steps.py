@@ -34,7 +34,6 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
     import numpy as np
 
     from gtzan_keras import models
-    from gtzan_keras.models.device import use_xla
     from gtzan_keras.models.layers import clone
     from gtzan_keras.training.precision import dtypes_in, training_policy
 
@@ -46,8 +45,8 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
     images = random.random((batch, *shape), dtype="float32")
     labels = np.eye(10, dtype="float32")[random.integers(10, size=batch)]
 
-    def step(model: keras.Model, jit_compile: bool | str) -> Callable[[], None]:
-        model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy", jit_compile=jit_compile)
+    def step(model: keras.Model) -> Callable[[], None]:
+        model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy")
 
         def one() -> None:
             assert np.isfinite(model.train_on_batch(images, labels))
@@ -55,9 +54,9 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
         return one
 
     return {
-        f"train ({policy})": step(clone(plain, dtypes_in(plain, policy), fused=True), use_xla()),
-        "without fused kernels": step(clone(plain, dtypes_in(plain, policy)), use_xla()),
-        "Keras' default": step(plain, "auto"),
+        f"train ({policy})": step(clone(plain, dtypes_in(plain, policy), fused=True)),
+        "without fused kernels": step(clone(plain, dtypes_in(plain, policy))),
+        "Keras' default": step(plain),
     }
 
 

@@ -177,7 +177,7 @@ class NotebookData:
         path = self.folder / "features_30_sec.csv"
         if not path.is_file():
             from_audio(self.tracks, path=path)
-        return load_feature_table(path, self.tracks["genre"].unique())
+        return load_feature_table(path)
 
     def split(self) -> Split:
         """Return the fault-filtered split where the data has one, else 70/15/15 of tracks."""

@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtzan_keras import SpectrogramSpec, open_store, preprocess
+from gtzan_keras import AudioError, SpectrogramSpec, open_store, preprocess
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.tracks import catalogue
@@ -293,6 +293,20 @@ def test_a_table_of_features_has_the_tracks_of_the_folder(pieces_and_takes):
     assert tracks_of(table)["track_id"].tolist() == expected
     names = ["blues.00000.0.wav", "blues.00001.0.wav", "rock/Session.1#0.wav"]
     assert table["filename"].tolist()[::4] == names
+
+
+def test_a_short_last_piece_is_left_out_and_a_broken_one_is_named(tmp_path):
+    for number, seconds in enumerate((2.0, 0.1)):
+        tone(tmp_path / "blues" / f"blues.00000.{number}.wav", seconds)
+        tone(tmp_path / "blues" / f"blues.00001.{number}.wav", 0.1)
+    (tmp_path / "blues" / "blues.00002.0.wav").write_bytes(b"no music")
+    tone(tmp_path / "blues" / "blues.00002.1.wav")
+    first, short, broken = load_tracks(tmp_path)["path"]
+    assert len(catalogue.load_track(first, 22050)) == 44100
+    with pytest.raises(AudioError, match=r"too short.*, in blues\.00001\.1\.wav"):
+        catalogue.load_track(short, 22050)
+    with pytest.raises(AudioError, match=r"not readable as sound.*, in blues\.00002\.0\.wav"):
+        catalogue.load_track(broken, 22050)
 
 
 def test_a_whole_track_is_preferred_to_its_pieces(tmp_path, caplog):

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +128,13 @@ def feature_table(
     return table
 
 
-def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | None = None) -> pd.DataFrame:
+def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a table of features: Kaggle's ``features_30_sec.csv``, its 3 s counterpart, or our own.
 
     Parameters
     ----------
     path : str or os.PathLike
         The CSV file. Columns other than `TABLE_COLUMNS` are ignored.
-    genres : iterable of str, optional
-        The labels to accept; any when omitted.
 
     Returns
     -------
@@ -198,9 +195,6 @@ def load_feature_table(path: str | os.PathLike[str], genres: Iterable[str] | Non
     check("filename", table["filename"].notna(), "a file name")
     check("filename", ~table["filename"].duplicated(), "each file name once")
     check("label", table["label"].notna(), "a genre")
-    if genres is not None:
-        allowed = list(genres)
-        check("label", table["label"].isin(allowed), f"one of {', '.join(allowed)}")
     for column in ("length", *FEATURE_COLUMNS):
         numbers = pd.to_numeric(table[column], errors="coerce")
         check(column, numbers.abs() < math.inf, "a finite number")

@@ -371,7 +371,9 @@ def artist_key(name: str) -> str:
 def load_track(
     path: str | os.PathLike[str], sample_rate: int, duration: float | None = None
 ) -> npt.NDArray[np.float32]:
-    """Read the sound of one row of the table of tracks, pieces joined in their order.
+    """Read the sound of one row of the table of tracks; pieces are joined in their order.
+
+    A piece of less than a second, as the last one may be, is left out.
 
     Parameters
     ----------
@@ -389,7 +391,7 @@ def load_track(
     Raises
     ------
     AudioError
-        A file cannot be read, or holds less than a second of sound.
+        A file cannot be read, or all hold less than a second of sound.
 
     See Also
     --------
@@ -397,12 +399,19 @@ def load_track(
     """
     import numpy as np
 
-    from gtzan_keras.audio.decode import load_audio
+    from gtzan_keras.audio.decode import AudioError, load_audio
 
     files = files_of(path)
     if len(files) == 1:
         return load_audio(files[0], sample_rate, duration)
-    sound = np.concatenate([load_audio(file, sample_rate) for file in files])
+    sounds = []
+    for file in files:
+        try:
+            sounds.append(load_audio(file, sample_rate))
+        except AudioError as error:
+            if not error.reason.startswith("too short") or (file == files[-1] and not sounds):
+                raise AudioError(file, f"{error.reason}, in {file.name}") from error
+    sound = np.concatenate(sounds)
     return sound if duration is None else sound[: round(duration * sample_rate)]
 
 

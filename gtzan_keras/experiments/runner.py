@@ -29,6 +29,7 @@ from gtzan_keras.training.settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
+    from gtzan_keras.training.cross_validate import CrossValidation
     from gtzan_keras.training.run import Run
 
 __all__ = ["PROTOCOLS", "protocol_of", "run"]
@@ -417,45 +418,20 @@ def _ceiling(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _cross_validate(one: Experiment, seed: int) -> Result:
     """Train a model of hand-crafted features on each of a seed's folds."""
-    from gtzan_keras import models
-    from gtzan_keras.training.classical import CLASSICAL, classical
-    from gtzan_keras.training.cross_validate import INPUTS, cross_validate
     from gtzan_keras.training.evaluate import score_tracks
     from gtzan_keras.training.run import environment
 
-    recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
-    assert table is not None
-    columns, threshold = INPUTS[recipe.inputs]
-    genres = table["label"].nunique() - len(recipe.without)
-    is_classical = recipe.builder in CLASSICAL
-    settings = TrainingSettings(seed=seed) if is_classical else one.settings(seed)
-
-    def build(features: int) -> Any:
-        if is_classical:
-            return classical(recipe.builder, threshold=threshold, **recipe.arguments)
-        shapes = [(features,)] if store is None else [(features,), store.spec.shape]
-        return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
-
-    parts = _splits(one, seed)
+    recipe, facts, parts = one.recipe, one.inputs.tracks, _splits(one, seed)
     begin = time.perf_counter()
-    found = cross_validate(
-        build,
-        table,
-        parts,
-        settings,
-        columns=columns,
-        threshold=None if is_classical else threshold,
-        exclude_genres=recipe.without,
-        spectrograms=store,
-    )
+    found = _predictions(one, seed, parts)
     seconds = round(time.perf_counter() - begin, 1)
-    tracks = _track_table(found, one.inputs.tracks)
-    folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
-    facts = one.inputs.tracks
+    tracks = _track_table(found, facts)
+    counts = tracks["fold"].value_counts().sort_index()
     highest = [
         {"ceiling": splits.ceiling(split, facts), "count": count}
-        for split, count in zip(parts, tracks["fold"].value_counts().sort_index(), strict=True)
+        for split, count in zip(parts, counts, strict=True)
     ]
+    folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
     single = len(folds) == 1
     result = {
         "name": _name(one, seed),
@@ -463,9 +439,8 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
             "name": one.inputs.name,
             "tracks": int(facts["genre"].isin(found.genres).sum()),
             "genres": found.genres,
-            "rows": len(table[table["label"].isin(found.genres)]),
         },
-        "spec": None if store is None else store.spec.to_dict(),
+        "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
         "split": {
             "name": folds[0]["name"] if single else _folds_name([fold["name"] for fold in folds]),
             "leaky": found.leaky,
@@ -478,7 +453,7 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
             "arguments": {**recipe.arguments, "inputs": recipe.inputs},
             "parameters": None,
         },
-        "settings": {} if is_classical else settings.to_dict(),
+        "settings": {} if recipe.settings is None else one.settings(seed).to_dict(),
         "outcome": {"seconds": seconds},
         "environment": environment(),
         "date": date.today().isoformat(),
@@ -488,7 +463,37 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
     return result, tracks, None
 
 
-def _track_table(found: Any, facts: pd.DataFrame) -> pd.DataFrame:
+def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossValidation:
+    """Cross-validate the recipe's model, classical or a network, on a seed's folds."""
+    from gtzan_keras import models
+    from gtzan_keras.training.classical import classical
+    from gtzan_keras.training.cross_validate import INPUTS, cross_validate
+
+    recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
+    assert table is not None
+    columns, threshold = INPUTS[recipe.inputs]
+    genres = table["label"].nunique() - len(recipe.without)
+    is_classical = recipe.settings is None
+
+    def build(features: int) -> Any:
+        if is_classical:
+            return classical(recipe.builder, threshold=threshold, **recipe.arguments)
+        shapes = [(features,)] if store is None else [(features,), store.spec.shape]
+        return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
+
+    return cross_validate(
+        build,
+        table,
+        parts,
+        TrainingSettings(seed=seed) if is_classical else one.settings(seed),
+        columns=columns,
+        threshold=None if is_classical else threshold,
+        exclude_genres=recipe.without,
+        spectrograms=store,
+    )
+
+
+def _track_table(found: CrossValidation, facts: pd.DataFrame) -> pd.DataFrame:
     """Return a row a fold and test track: facts, probabilities, and segments where tracks are cut."""
     known = facts.set_index("track_id")[["artist", "title"]]
     tracks = found.tracks.assign(fold=found.tracks["fold"] + 1).join(known, on="track_id")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -14,46 +13,10 @@ from gtzan_keras.models.device import count_gpus
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["dtypes_in", "policy_of", "training_policy", "use_precision"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["dtypes_in", "policy_of", "training_policy"]
 
 _AMPERE = (8, 0)
 """The first compute capability of NVIDIA whose GPUs calculate in bfloat16."""
-
-
-def use_precision(precision: str = "auto") -> str:
-    """Set Keras' precision policy for the models built from now on.
-
-    `gtzan_keras.train` does not need it: its settings do the same to a model that was built in float32.
-
-    Parameters
-    ----------
-    precision : "auto", "float32" or "bfloat16"
-        As in `gtzan_keras.TrainingSettings`; "auto" keeps another policy than float32 that is already set.
-
-    Returns
-    -------
-    str
-        The policy: "float32", "mixed_bfloat16" or the one that was set.
-
-    Raises
-    ------
-    GtzanKerasError
-        Another word.
-
-    Examples
-    --------
-    >>> from gtzan_keras.training.precision import use_precision
-    >>> use_precision("float32")
-    'float32'
-    """
-    import keras
-
-    policy, why = training_policy(precision, built=keras.config.dtype_policy().name)
-    keras.config.set_dtype_policy(policy)
-    logger.info("precision: %s (%s)", policy, why)
-    return policy
 
 
 def training_policy(precision: str, built: str = "float32") -> tuple[str, str]:

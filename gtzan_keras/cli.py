@@ -610,17 +610,17 @@ def predict(
     if sys.stderr.isatty():
         print("Loading the model ...", file=sys.stderr)
     _import_tensorflow()
-    pictures: list[Path] | list[None] = figure_paths(paths, plot) if plot else [None] * len(paths)
+    figures: list[Path] | list[None] = figure_paths(paths, plot) if plot else [None] * len(paths)
     content, bad = [], 0
     results = predict_all(paths, model, hop, window=window)
-    for path, picture, result in zip(paths, pictures, results, strict=True):
+    for path, figure, result in zip(paths, figures, results, strict=True):
         if isinstance(result, AudioError):
             bad += 1
             tqdm.write(f"error: {result}", file=sys.stderr)
             continue
-        if picture is not None:
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            timeline(result).savefig(picture, dpi=150)
+        if figure is not None:
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            timeline(result).savefig(figure, dpi=150)
         track = gtzan_track(path)
         if as_json:
             content.append({**result.to_dict(), "gtzan_track": track})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -153,9 +154,9 @@ def load_audio(
         )
     if not 0 <= offset < math.inf:
         raise GtzanKerasError(f"load_audio: offset is {offset}; expected seconds, at least 0")
-    path = _file(path)
+    path, magic = _file(path)
     end = math.inf if duration is None else offset + duration
-    blocks = _part(_decode(path, min(end, _WHOLE_SECONDS)), offset, duration)
+    blocks = _part(_decode(path, magic, min(end, _WHOLE_SECONDS)), offset, duration)
     needed = MINIMUM_SECONDS if duration is None else min(duration, MINIMUM_SECONDS)
     rates, pieces = zip(*_checked(blocks, path, needed, offset), strict=True)
     native_rate, samples = rates[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -201,8 +202,8 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     551250
     """
     _check_rate("stream_audio", sample_rate)
-    path = _file(path)
-    return _stream(_decode(path, _STREAM_SECONDS), sample_rate, path)
+    path, magic = _file(path)
+    return _stream(_decode(path, magic, _STREAM_SECONDS), sample_rate, path)
 
 
 def stream_array(
@@ -263,18 +264,19 @@ def _check_rate(function: str, sample_rate: int) -> None:
         raise GtzanKerasError(f"{function}: sample_rate is {sample_rate}; expected a number of Hz above 0")
 
 
-def _file(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that exists, may be read, and is not empty."""
+def _file(path: str | os.PathLike[str]) -> tuple[Path, bytes]:
+    """Return the path and the first bytes of a file that exists, may be read, and is not empty."""
     path = Path(path)
     try:
         if not path.is_file():
             raise AudioError(path, "not a file" if path.exists() else "no such file")
         with path.open("rb") as file:  # names the cause of what libsndfile calls a "System error"
-            if not file.read(1):
-                raise AudioError(path, "the file is empty (0 bytes)")
+            magic = file.read(4)
     except OSError as error:
         raise AudioError(path, f"cannot be opened ({error.strerror})") from error
-    return path
+    if not magic:
+        raise AudioError(path, "the file is empty (0 bytes)")
+    return path, magic
 
 
 def _mono(samples: npt.NDArray[np.float32], axis: int = 1) -> Audio:
@@ -327,24 +329,15 @@ def _stream(blocks: Iterable[tuple[int, Audio]], sample_rate: int, path: Path) -
         yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
-def _decode(path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:
+def _decode(path: Path, magic: bytes, seconds: float) -> Iterator[tuple[int, Audio]]:
     """Yield a file's native rate in Hz and mono blocks of about `seconds`, at least one, even if empty."""
     import soundfile
 
-    with path.open("rb") as file:
-        magic = file.read(4)
     reason = "Format not recognised"
     if magic in _SOUNDFILE_MAGIC:
-
-        class Sequential(soundfile.SoundFile):
-            """After each read soundfile seeks to where it is, which FLAC without a length cannot."""
-
-            def seekable(self) -> bool:
-                return False
-
         try:
             # soundfile encodes text itself, and not names that are not UTF-8.
-            opened = Sequential(os.fsencode(path) if os.name == "posix" else path)
+            opened = _sequential()(os.fsencode(path) if os.name == "posix" else path)
         except TypeError:  # "*.raw", which soundfile never opens by content
             pass
         except soundfile.LibsndfileError as error:
@@ -356,6 +349,18 @@ def _decode(path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:
                 yield from _decode_with_soundfile(opened, path, seconds)
             return
     yield from _join(_decode_with_av(path, reason), seconds)
+
+
+@functools.cache
+def _sequential() -> Any:
+    """Return a `SoundFile` that does not seek after each read: FLAC without a length cannot."""
+    import soundfile
+
+    class Sequential(soundfile.SoundFile):
+        def seekable(self) -> bool:
+            return False
+
+    return Sequential
 
 
 def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:

@@ -528,6 +528,27 @@ def _figures(recipe: Any, folders: list[Path]) -> tuple[Any, list[str]]:
 
 
 @app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports/local"),
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each model and split.")] = 2,
+    max_epochs: Annotated[int | None, typer.Option(help="Train no longer than this.")] = None,
+) -> None:
+    """Train on the packaged data under two splits and write a page about the difference."""
+    _import_tensorflow()
+    from gtzan_keras.experiments import run as run_recipe
+    from gtzan_keras.report.leaderboard import report_all
+    from gtzan_keras.report.two_splits import two_splits
+
+    names = ["baseline/thumbnail-cnn", "baseline/logistic-regression"]
+    for name in names:
+        for split in ("random", "fault-filtered"):
+            print(f"{name}, {split}, {seeds} seed(s) ...", flush=True)
+            run_recipe(name, protocol=split, seeds=seeds, max_epochs=max_epochs, out=out, verbose=0)
+    report_all(out)
+    print(two_splits(out, names).resolve())
+
+
+@app.command()
 def report(
     folder: Annotated[
         Path, typer.Argument(help="The folder of one run, or one with results below it.", metavar="FOLDER")

@@ -323,7 +323,7 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         if group.leaky and name != "examples":
             figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
     return {
-        "figures": {name: _image(figure, name) for name, figure in drawn.items()},
+        "figures": {name: embedded(figure, name) for name, figure in drawn.items()},
         "by_genre": by_genre,
         "mistakes": mistakes,
         "history": histories[0] if len(histories) == 1 else None,
@@ -347,7 +347,7 @@ def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
     return table.sort_values(["times", "probability"], ascending=False).to_dict("records")
 
 
-def _image(figure: Figure, name: str) -> dict[str, Any]:
+def embedded(figure: Figure, name: str) -> dict[str, Any]:
     """Return a figure as an embedded SVG image, with its size in CSS pixels, so the page does not jump."""
     import matplotlib as mpl
 

@@ -1,0 +1,56 @@
+"""The first page that a new user sees: the same models under two splits of real GTZAN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report.leaderboard import measured
+from gtzan_keras.report.page import embedded, render, write_page
+from gtzan_keras.report.plots import leakage_ladder
+
+__all__ = ["two_splits"]
+
+
+def two_splits(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
+    """Write a page with one sentence and one figure: the same models, two splits.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Holds results of the recipes under ``random`` and ``fault-filtered``.
+    names : sequence of str
+        The recipes; the sentence is about the first.
+
+    Returns
+    -------
+    Path
+        ``folder/two-splits.html``.
+
+    Raises
+    ------
+    GtzanKerasError
+        The first recipe lacks a result under one of the two splits.
+
+    Examples
+    --------
+    >>> from gtzan_keras.report.two_splits import two_splits
+    >>> two_splits("reports/local", ["baseline/thumbnail-cnn"])  # doctest: +SKIP
+    PosixPath('reports/local/two-splits.html')
+    """
+    scores = measured(folder, names)
+    scores = scores[scores["split"].isin(scores["split"].unique()[[0, -1]])]
+    first = scores[scores["model"] == names[0]]
+    if len(first) != 2:
+        raise GtzanKerasError(
+            f"{folder}: {names[0]} has results under {len(first)} split(s), expected random and "
+            "fault-filtered; run `gtzan-keras quickstart`"
+        )
+    figure = embedded(leakage_ladder(scores, {"chance": 0.1}), "ladder")
+    rows = first[["split", "accuracy"]].itertuples(index=False, name=None)
+    content = render(
+        "two_splits.html.j2", title="The same network, two splits", rows=list(rows), figure=figure
+    )
+    return write_page(Path(folder) / "two-splits.html", content)

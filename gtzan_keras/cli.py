@@ -468,8 +468,9 @@ def run(
 
     from gtzan_keras.experiments import find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import report_all
+    from gtzan_keras.report.leaderboard import check_folder, report_all
 
+    check_folder(out)  # before hours of training
     folders = run_recipe(
         name,
         data or (),

@@ -101,12 +101,14 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     assert shlex.split(result["command"])[:7] == expected
     # A low and a high tone: anything below all right would mean that labels and pictures got mixed up.
     assert result["scores"]["test"]["accuracy"]["value"] == 1.0
-    for name in ("model.keras", "history.csv", "history.png", "confusion_matrix.png", "examples.png"):
-        assert (run / name).stat().st_size > 0, name
+    assert {"model.keras", "history.csv", "tracks.csv"} <= {path.name for path in run.iterdir()}
+    page = (run / "index.html").read_text("utf-8")
+    for figure in ("class_distribution", "examples", "confusion_matrix", "history"):
+        assert page.count(f'<figure id="{figure}">') == 1
 
     reported = run_command("report", tmp_path / "runs")
     assert reported.code == 0, reported.err
-    assert (tmp_path / "runs" / "index.html").read_text("utf-8").count("one/index.html") == 1
+    assert (tmp_path / "runs" / "index.html").read_text("utf-8").count('href="pages/run-one.html"') == 1
 
 
 def test_tracks_counts_artists_not_the_tracks_that_have_one(run_command, folder: Path) -> None:
@@ -193,6 +195,16 @@ def test_a_recipe_runs_from_audio_to_the_leaderboard_and_two_runs_are_compared(
     compared = run_command("compare", seed, seed)
     assert compared.code == 0
     assert "McNemar p = 1" in compared.out
+
+
+def test_run_refuses_a_folder_with_a_readme_of_somebody_else_before_it_trains(
+    run_command, tmp_path: Path
+) -> None:
+    (tmp_path / "README.md").write_text("my project")
+    answer = run_command("run", "baseline/thumbnail-cnn", "--out", tmp_path)
+    assert answer.code == 1
+    assert "README.md: not written by" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_predict_goes_past_a_bad_file_and_says_so(run_command, folder: Path, tmp_path: Path) -> None:

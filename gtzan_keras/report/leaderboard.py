@@ -147,9 +147,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
     ['README.md', 'index.html']
     """
     folder = Path(folder)
-    readme, index = folder / "README.md", folder / "index.html"
-    for path in (readme, index):
-        check_ours(path)
+    check_folder(folder)
     groups = find_groups(folder) if groups is None else groups
     ours = [group for group in groups if group.recipe and group.scores]
     rows = _rows([group for group in ours if not group.random_weights])
@@ -180,9 +178,15 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "title": "Published and measured",
     }
     return (
-        write_page(readme, render("leaderboard.md.j2", **context)),
-        write_page(index, render("leaderboard.html.j2", **context)),
+        write_page(folder / "README.md", render("leaderboard.md.j2", **context)),
+        write_page(folder / "index.html", render("leaderboard.html.j2", **context)),
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder with a ``README.md`` or ``index.html`` that we did not write."""
+    for name in ("README.md", "index.html"):
+        check_ours(folder / name)
 
 
 def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
@@ -220,8 +224,7 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
             f"{folder}: no {RESULT} in any folder below; name a folder that `gtzan-keras run` or "
             "`gtzan-keras train` wrote to"
         )
-    for name in ("README.md", "index.html"):
-        check_ours(folder / name)
+    check_folder(folder)
     pages = write_pages(folder, groups, only)
     index = leaderboard(folder, groups)[1]
     return pages[only] if only else index

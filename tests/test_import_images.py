@@ -214,7 +214,7 @@ def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:
     smaller = resize(store, tmp_path / "smaller.h5", 10, 10)
     assert smaller.sample_id == ["rock.00000#0", "rock.00000#1"]
     assert smaller.refused == {"jazz.00054": "not audio"}
-    assert smaller.source_md5 == {"rock.00000": "abc"}
+    assert smaller.source_md5 == {"rock.00000": "abc", "jazz.00054": ""}
     pd.testing.assert_frame_equal(smaller.tracks, store.tracks)
     assert smaller.genres == store.genres
 

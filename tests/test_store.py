@@ -316,11 +316,11 @@ def a_generator_that_breaks() -> Iterator[np.ndarray]:
 @pytest.mark.parametrize(
     ("images", "arguments", "message"),
     [
-        (pixels(3), {}, "4 track ids, but only 3 images"),
+        (pixels(3), {}, "4 track ids, but fewer images"),
         (pixels(5), {}, "more images than the 4 track ids"),
         (pixels(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
-        (pixels() * 1.0, {}, r"image 0 \(rock.00001\): float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
-        (pixels()[:, :5], {}, r"image 0 .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pixels() * 1.0, {}, r"image of rock.00001 is float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
+        (pixels()[:, :5], {}, r"image of .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
         (pixels(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
         (pixels(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
         (pixels(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
@@ -453,14 +453,14 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
         (lambda file: file.attrs.update(genres="3"), "a damaged store"),
         (lambda file: file.attrs.update(genres='["rock"]'), "genre 'blues' is not one of"),
         (lambda file: changed_spec(file, height=7), r"uint8 \(4, 6, 10, 1\).*expected.*7, 10, 1"),
-        (lambda file: changed_spec(file, height=10**6, width=10**6), "damaged, make the store again"),
+        (lambda file: changed_spec(file, height=10**6, width=10**6), "a damaged store"),
         (lambda file: changed_spec(file, hue=3), "unknown field"),
-        (lambda file: resized(file, 10**12), "damaged, make the store again"),
+        (lambda file: resized(file, 10**12), "a damaged store"),
         (lambda file: file["spectrograms"].resize(3, axis=0), r"track_id has shape \(4,\); expected 3 rows"),
-        (lambda file: without(file, "segment"), "segment is missing or a link"),
-        (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing or a link; copy"),
-        (lambda file: link_outside(file, "tracks"), "tracks is missing or a link; copy"),
-        (lambda file: store_outside(file, "segment"), "segment is not a dataset with its data in this file"),
+        (lambda file: without(file, "segment"), "segment is missing"),
+        (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing, or its data"),
+        (lambda file: link_outside(file, "tracks"), "tracks is missing, or its data is in another file"),
+        (lambda file: store_outside(file, "segment"), "segment is missing, or its data is in another file"),
     ],
 )  # fmt: skip
 def test_a_malformed_store_is_one_error_and_the_file_is_closed(
@@ -475,7 +475,10 @@ def test_a_malformed_store_is_one_error_and_the_file_is_closed(
     h5py.File(store.path, "r+").close()  # HDF5 refuses this while it is open for reading
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=["function_scoped_fixture"])
+# Not at random: a length that claims 4 GB is an error too, but only after ten seconds in HDF5.
+@settings(
+    max_examples=100, derandomize=True, deadline=None, suppress_health_check=["function_scoped_fixture"]
+)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
 def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
     store: SpectrogramStore, tmp_path: Path, place: float, value: int

@@ -80,8 +80,10 @@ class Store:
     gtzan_keras.open_store : open a store of either kind.
     """
 
-    DATASET: ClassVar[str]
-    DTYPE: ClassVar[str]
+    dataset: ClassVar[str]
+    dtype: ClassVar[np.dtype[Any]]
+    """What `read` returns."""
+    spec_type: ClassVar[type[SpectrogramSpec | EmbeddingSpec]]
     spec: SpectrogramSpec | EmbeddingSpec
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -111,13 +113,13 @@ class Store:
                 f"{self.path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
                 f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
             )
-        if not has(self._file, self.DATASET):
+        if not has(self._file, self.dataset):
             raise GtzanKerasError(
-                f"{self.path}: a store, but not one of {self.DATASET}; open it with open_store()"
+                f"{self.path}: a store, but not one of {self.dataset}; open it with open_store()"
             )
-        self.spec = self._read_spec(json.loads(attributes["spec"]))
+        self.spec = self.spec_type.from_dict(json.loads(attributes["spec"]))
         self.genres: list[str] = json.loads(attributes["genres"])
-        self._images = self._dataset(self.DATASET)
+        self._images = self._dataset(self.dataset)
         count, size = self._images.shape[0], self.path.stat().st_size
         sample_bytes = int(np.prod(self.spec.shape, dtype=object)) * self.dtype.itemsize
         if (
@@ -126,58 +128,40 @@ class Store:
             or not count <= size  # every sample has at least its row numbers in the file
             or sample_bytes > _LARGEST_SAMPLE
         ):
-            raise GtzanKerasError(
-                f"{self.path}: {self.DATASET} is {self._images.dtype} {self._images.shape} in a file of "
-                f"{size} bytes; expected {self.dtype} (samples, {', '.join(map(str, self.spec.shape))}): "
-                "damaged, make the store again"
+            found = f"{self._images.dtype} {self._images.shape} in a file of {size} bytes"
+            raise ValueError(
+                f"{self.dataset} is {found}; expected {self.dtype} (samples, *{self.spec.shape})"
             )
         self._rows = np.arange(count)
         self.track_id: npt.NDArray[np.object_] = self._column("track_id").asstr()[:]
         self.genre: npt.NDArray[np.object_] = self._column("genre").asstr()[:]
         self.segment: npt.NDArray[np.int32] = self._column("segment")[:]
-        strangers = sorted(set(self.genre) - set(self.genres))
-        if strangers:
-            raise GtzanKerasError(
-                f"{self.path}: genre {strangers[0]!r} is not one of {self.genres}; make the store again"
-            )
+        if strangers := sorted(set(self.genre) - set(self.genres)):
+            raise ValueError(f"genre {strangers[0]!r} is not one of {self.genres}")
         table = json.loads(self._dataset("tracks").asstr()[()])
         self._table = pd.DataFrame(table["rows"], columns=COLUMNS)
-        if not set(self.track_id) <= set(self._table["track_id"]):
-            raise GtzanKerasError(f"{self.path}: samples of unknown tracks: damaged, make the store again")
+        if strangers := sorted(set(self.track_id) - set(self._table["track_id"])):
+            raise ValueError(f"track {strangers[0]!r} is not in the table of tracks")
         self._refused: dict[str, str] = dict(table["refused"])
         self._md5: dict[str, str] = dict(table["md5"])
-
-    def _read_spec(self, fields: dict[str, Any]) -> SpectrogramSpec | EmbeddingSpec:
-        raise NotImplementedError
 
     def _dataset(self, name: str) -> h5py.Dataset:
         """Return a dataset whose data is in this file; no other file is ever read."""
         import h5py
 
         links = self._file.id.links
-        if not has(self._file, name) or links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise GtzanKerasError(f"{self.path}: {name} is missing or a link; copy the data into the file")
-        found = self._file[name]
-        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-            raise GtzanKerasError(
-                f"{self.path}: {name} is not a dataset with its data in this file; copy the data into it"
-            )
-        return found
+        if has(self._file, name) and links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+            found = self._file[name]
+            if isinstance(found, h5py.Dataset) and not found.is_virtual and not found.external:
+                return found
+        raise ValueError(f"{name} is missing, or its data is in another file")
 
     def _column(self, name: str) -> h5py.Dataset:
         """Return a dataset with one row a sample."""
         column = self._dataset(name)
         if column.shape[:1] != self._images.shape[:1]:
-            raise GtzanKerasError(
-                f"{self.path}: {name} has shape {column.shape}; expected {len(self._images)} rows, one a "
-                "sample: damaged, make the store again"
-            )
+            raise ValueError(f"{name} has shape {column.shape}; expected {len(self._images)} rows")
         return column
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """What `read` returns: uint8 for spectrograms, float32 for embeddings."""
-        return np.dtype(self.DTYPE)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -198,17 +182,12 @@ class Store:
     @classmethod
     def _reopen(cls, path: Path, left_out: frozenset[str]) -> Self:
         store = cls(path)
-        store._keep([genre not in left_out for genre in store.genre])
+        kept = np.array([genre not in left_out for genre in store.genre], dtype=bool)
+        columns = (store._rows, store.track_id, store.genre, store.segment)
+        store._rows, store.track_id, store.genre, store.segment = (column[kept] for column in columns)
         store.genres = [genre for genre in store.genres if genre not in left_out]
         store._left_out = left_out
         return store
-
-    def _keep(self, kept: list[bool]) -> None:
-        """Forget the other samples."""
-        mask = np.array(kept, dtype=bool)
-        self._rows, self.track_id, self.genre, self.segment = (
-            column[mask] for column in (self._rows, self.track_id, self.genre, self.segment)
-        )
 
     def close(self) -> None:
         """Close the file."""
@@ -287,14 +266,9 @@ class Store:
 
     @property
     def source_md5(self) -> dict[str, str]:
-        """MD5 of each source file by track id; empty for stores made from arrays."""
+        """MD5 of each source file by track id, "" if it could not be read; empty for stores of arrays."""
         present = set(self.tracks["track_id"])
-        return {track_id: md5 for track_id, md5 in self._md5.items() if md5 and track_id in present}
-
-    @property
-    def recorded_md5(self) -> dict[str, str]:
-        """As `source_md5`, with "" for tracks that were refused because their file could not be read."""
-        return dict(self._md5)
+        return {track_id: md5 for track_id, md5 in self._md5.items() if track_id in present}
 
     def made_from(self, tracks: pd.DataFrame) -> bool:
         """Whether this is the table of tracks that the store was made from."""
@@ -400,8 +374,10 @@ class Store:
         return out
 
     def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Convert samples from `read` to what a model takes."""
-        raise NotImplementedError
+        """Convert samples from `read` to what a model takes: spectrograms to 0..1; embeddings are kept."""
+        if self.dtype != np.uint8:
+            return samples
+        return np.multiply(samples, np.float32(1 / 255), dtype=np.float32)
 
     def batches(
         self,
@@ -569,11 +545,6 @@ class StoreWriter:
         for segment, chunk in enumerate(sample.chunks):
             self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
             self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
-
-    def append_all(self, samples: Iterable[Sample]) -> None:
-        """Add many."""
-        for sample in samples:
-            self.append(sample)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,23 +121,17 @@ class EmbeddingsStore(Store):
     ((2, 4, 8), [3, 4])
     """
 
-    DATASET, DTYPE = EmbeddingsWriter.dataset, EmbeddingsWriter.dtype
+    dataset, dtype, spec_type = EmbeddingsWriter.dataset, np.dtype(EmbeddingsWriter.dtype), EmbeddingSpec
     spec: EmbeddingSpec
 
     def _read_head(self) -> None:
         super()._read_head()
-        self.mask: npt.NDArray[np.bool_] = self._column("mask")[:].reshape(len(self), self.spec.patches)
+        self._mask: npt.NDArray[np.bool_] = self._column("mask")[:].reshape(len(self), self.spec.patches)
 
-    def _read_spec(self, fields: dict[str, Any]) -> EmbeddingSpec:
-        return EmbeddingSpec.from_dict(fields)
-
-    def _keep(self, kept: list[bool]) -> None:
-        super()._keep(kept)
-        self.mask = self.mask[np.array(kept, dtype=bool)]
-
-    def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return embeddings from `read` unchanged: a model takes them as they are."""
-        return samples
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """True where a patch is not padding (samples, patches)."""
+        return self._mask[self._rows]
 
     def sample(self, track_id: str) -> Sample:
         """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""

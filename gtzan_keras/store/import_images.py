@@ -177,14 +177,15 @@ def resize(
         return np.stack(bands, axis=-1) if colour_map is None else coloured(bands[0], colour_map)
 
     def samples() -> Iterator[Sample]:
-        md5, refused = store.recorded_md5, store.refused
+        md5, refused = store.source_md5, store.refused
         ids = [*dict.fromkeys(store.track_id), *refused]
         for track_id in tqdm(ids, desc=spec.name, unit="track", disable=None):
             chunks = pack(map(sized, store.read(store.rows([track_id]))))
             yield Sample(track_id, chunks, md5.get(track_id, ""), refused.get(track_id, ""))
 
     with StoreWriter(path, spec, store.tracks) as writer:
-        writer.append_all(samples())
+        for sample in samples():
+            writer.append(sample)
     return SpectrogramStore(path)
 
 

@@ -40,5 +40,5 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """
     embeddings = False
     with open_hdf5(Path(path)) as file, contextlib.suppress(RuntimeError):  # damaged: the store says how
-        embeddings = has(file, EmbeddingsStore.DATASET)
+        embeddings = has(file, EmbeddingsStore.dataset)
     return EmbeddingsStore(path) if embeddings else SpectrogramStore(path)

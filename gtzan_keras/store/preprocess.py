@@ -241,7 +241,7 @@ def _earlier(path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataF
 
 def _unchanged(store: Store, tasks: list[Task], jobs: int) -> set[str]:
     """Return the tracks whose files are those that the store was made from, or are gone."""
-    recorded = store.recorded_md5
+    recorded = store.source_md5
     samples = set(store.track_id)
     kept = samples - recorded.keys()  # made from arrays
     for task in hashed((task for task in tasks if task.track_id in recorded), jobs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import groupby, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +41,8 @@ class SpectrogramStore(Store):
     ((2, 8, 8, 1), ['pop', 'rock'], ['rock', 'pop'])
     """
 
-    DATASET, DTYPE = StoreWriter.dataset, StoreWriter.dtype
+    dataset, dtype, spec_type = StoreWriter.dataset, np.dtype(StoreWriter.dtype), SpectrogramSpec
     spec: SpectrogramSpec
-
-    def _read_spec(self, fields: dict[str, Any]) -> SpectrogramSpec:
-        return SpectrogramSpec.from_dict(fields)
-
-    def as_input(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Convert spectrograms from `read` to what a model takes: float32, 0..1."""
-        return np.multiply(samples, np.float32(1 / 255), dtype=np.float32)
 
     @classmethod
     def from_arrays(
@@ -100,35 +93,35 @@ class SpectrogramStore(Store):
         """
         ids = [str(track_id) for track_id in track_ids]
         with StoreWriter(path, spec, table_of(path, ids, genres)) as writer:
-            writer.append_all(_by_track(ids, images, spec))
+            for sample in _by_track(ids, images, spec):
+                writer.append(sample)
         return cls(path)
 
 
 def _by_track(
     ids: Sequence[str], images: Iterable[npt.NDArray[np.uint8]], spec: SpectrogramSpec
 ) -> Iterator[Sample]:
-    seen: set[str] = set()
-    pending: list[bytes] = []
+    done: set[str] = set()
     source = iter(images)
-    for row, track_id in enumerate(ids):
-        image = next(source, None)
-        if image is None:
-            raise GtzanKerasError(f"{len(ids)} track ids, but only {row} images; expected one each")
-        image = np.asarray(image)
-        image = image[..., None] if image.ndim == 2 else image
-        if image.dtype != np.uint8 or image.shape != spec.shape:
-            raise GtzanKerasError(
-                f"image {row} ({track_id}): {image.dtype} {image.shape}; expected uint8 {spec.shape}, "
-                f"the shape of spec {spec.name!r}"
-            )
-        if not pending and track_id in seen:
-            raise GtzanKerasError(
-                f"image {row}: the samples of {track_id} are not adjacent; sort images by track"
-            )
-        pending += pack([image])
-        if row + 1 == len(ids) or ids[row + 1] != track_id:
-            seen.add(track_id)
-            yield Sample(track_id, tuple(pending))
-            pending = []
+    for track_id, group in groupby(ids):
+        if track_id in done:
+            raise GtzanKerasError(f"the samples of {track_id} are not adjacent; sort images by track")
+        done.add(track_id)
+        count = len(list(group))
+        chunks = pack(_checked(track_id, image, spec) for image in islice(source, count))
+        if len(chunks) < count:
+            raise GtzanKerasError(f"{len(ids)} track ids, but fewer images; expected one each")
+        yield Sample(track_id, chunks)
     if next(source, None) is not None:
         raise GtzanKerasError(f"more images than the {len(ids)} track ids; expected one each")
+
+
+def _checked(track_id: str, image: npt.NDArray[np.uint8], spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
+    image = np.asarray(image)
+    image = image[..., None] if image.ndim == 2 else image
+    if image.dtype != np.uint8 or image.shape != spec.shape:
+        raise GtzanKerasError(
+            f"an image of {track_id} is {image.dtype} {image.shape}; expected uint8 {spec.shape}, the "
+            f"shape of spec {spec.name!r}"
+        )
+    return image

@@ -265,8 +265,8 @@ def test_bad_input_is_one_line_and_exit_status_1(
         (["--arguments", "{"], "not JSON"),
         (["--arguments", '{"filter": 3}'], "filter"),
         (["--split", "90/10"], "split '90/10' is not known"),
-        (["--precision", "float8"], "precision is 'float8'"),
-        (["--optimizer", "sgd"], "optimizer is 'sgd'"),
+        (["--precision", "float8"], "precision='float8'"),
+        (["--optimizer", "sgd"], "optimizer='sgd'"),
     ],
 )
 def test_a_wrong_option_of_train_is_named(

@@ -297,7 +297,7 @@ def test_the_head_has_the_parameters_counted_by_hand(norm: str | None, each: int
         ({"norm": "group"}, "norm='group': expected batch, layer or None"),
         ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),
         ({"dropout": 1.0}, r"dropout=1.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
-        ({"dropout": (0.1, 0.2)}, "dropout has 2 rates for the 3 layers of head"),
+        ({"dropout": (0.1, 0.2)}, "expected one number, or one for each of the 3 layers"),
         ({"dropout_before_pooling": -0.1}, r"dropout=-0.1 \(pooling_dropout\): expected 0 <= dropout < 1"),
         ({"dropout_before_output": 1.5}, r"dropout=1.5 \(output_dropout\): expected 0 <= dropout < 1"),
         ({"weights": "imagenet"}, r"weights='imagenet': expected None, coco or a file whose name ends"),

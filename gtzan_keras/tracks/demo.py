@@ -264,7 +264,11 @@ def _is_made(root: Path, readme: str) -> bool:
     if found == readme:
         return True
     demo_set = found.startswith(readme.splitlines()[0])
-    held = f"a demo set made with other arguments (see {note})" if demo_set else "other files, no demo set"
+    held = (
+        f"a demo set of other arguments or another version ({note})"
+        if demo_set
+        else "other files, no demo set"
+    )
     raise GtzanKerasError(f"{root}: holds {held}; delete it or name another folder")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from gtzan_keras.experiments import RECIPES
 from gtzan_keras.report.leaderboard import COLUMNS, ON_FAULT_FILTERED, leaderboard, measured, results_table
+from gtzan_keras.report.published import SOURCES, SYSTEM_SOURCES
 from tests.made_results import answers, put, put_recipe
 
 FEWER = ["at most 2 epochs in place of 50"]
@@ -103,11 +104,37 @@ def test_rows_from_random_weights_are_a_group_of_their_own(pages):
 def test_published_fault_filtered_systems_are_rows(pages):
     text, page = pages
     for what, value, where in ON_FAULT_FILTERED:
-        assert (
-            f"| {what} | published system, {where} | accuracy {100 * value:.1f}\u00a0% (fault-filtered) |"
-            in text
-        )
+        source = f"[{where}]({SYSTEM_SOURCES[where]})" if where in SYSTEM_SOURCES else where
+        figure = f"accuracy {100 * value:.1f}\u00a0% (fault-filtered)"
+        assert f"| {what} | published system, {source} | {figure} |" in text
     assert "M2D-AS" in page
+
+
+def test_the_chart_ranks_ours_and_published_systems_on_one_axis(pages):
+    chart = pages[1].split("On the fault-filtered split</strong>")[1].split("</figure>")[0]
+    names = re.findall(r'class="label">(?:<a[^>]*>)?([^<]+)', chart)
+    assert names[0] == "M2D-AS"
+    assert names[-1] == "malvezzi/basic-cnn"  # 50 %; arrigo/18 is from random weights
+    assert len(names) == len(ON_FAULT_FILTERED) + 1
+    assert 'style="left: 50.0%" title="ours 50.0\u00a0%, 95 % interval' in chart
+
+
+def test_the_chart_has_the_published_figure_beside_ours(pages):
+    chart = pages[1].split("what we measured</strong>")[1].split("</figure>")[0]
+    line = chart.split("malvezzi/basic-cnn<")[1].split("</li>")[0]
+    assert "92.5 / 80.0 / 50.0\u00a0%" in line
+    assert "arrigo" not in chart
+
+
+def test_every_recipe_has_a_source_of_which_the_page_says_who_it_is(pages):
+    assert {name.partition("/")[0] for name in RECIPES} == set(SOURCES) - {"systems"}
+    for source in SOURCES.values():
+        assert source.about in pages[0]
+
+
+def test_the_date_is_the_latest_run(pages):
+    row = pages[1].split("<code>malvezzi/basic-cnn</code>")[1].split("</tr>")[0]
+    assert 'data-value="20261121">2026-11-21</td>' in row
 
 
 def test_only_accuracies_on_ten_genres_are_ranked(pages):
@@ -147,4 +174,4 @@ def test_commands_and_other_runs_are_listed(pages):
 
 
 def test_the_page_is_complete_in_itself(pages):
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", pages[1])
+    assert not re.search(r"""(src|<link[^>]*href|@import)[ =\"']*(https?:)?//""", pages[1])

@@ -14,6 +14,7 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
+from gtzan_keras.report.chart import fault_filtered, published_and_ours
 from gtzan_keras.report.page import (
     Group,
     check_ours,
@@ -26,27 +27,11 @@ from gtzan_keras.report.page import (
     write_page,
     write_pages,
 )
+from gtzan_keras.report.published import ON_FAULT_FILTERED, SOURCES, SYSTEM_SOURCES
 from gtzan_keras.tracks.catalogue import GENRES
 from gtzan_keras.training.results import RESULT
 
 __all__ = ["ON_FAULT_FILTERED", "leaderboard", "measured", "report_all", "results_table"]
-
-ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
-    ("M2D-AS", 0.876, "EVAR table"),
-    ("MuQ", 0.856, "MuQ's table"),
-    ("MusicFM", 0.838, "MuQ's table"),
-    ("SampleCNN, multi-level features", 0.821, "Lee and Nam 2017"),
-    ("Jukebox", 0.797, "JukeMIR"),
-    ("PANNs CNN14, frozen", 0.787, "EVAR table"),
-    ("VGGish, frozen", 0.7758, "sklearn-audio-transfer-learning"),
-    ("musicnn", 0.7724, "sklearn-audio-transfer-learning"),
-    ("OpenL3", 0.7465, "sklearn-audio-transfer-learning"),
-    ("CLMR", 0.686, "MARBLE's table"),
-    ("CNN from scratch", 0.541, "ISMIR 2021 tutorial"),
-    ("MFCC and SVM", 0.534, "sklearn-audio-transfer-learning"),
-)
-"""Accuracies published on the fault-filtered test part: what, how much, where. All but the last two were
-trained on other data first."""
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "same split": ("published", "random"),
@@ -95,6 +80,17 @@ class Row:
     recipe: Recipe
     metric: str
     cells: Mapping[str, Sequence[Figure]]
+
+    @property
+    def prefix(self) -> str:
+        """The first part of the recipe's name: a key of `SOURCES`."""
+        return self.recipe.name.partition("/")[0]
+
+    @property
+    def date(self) -> str:
+        """The day of the latest run, or ""."""
+        dates = [r["date"] for cell in self.cells.values() for f in cell for r in f.group.results]
+        return max(dates, default="")
 
     @property
     def published(self) -> str:
@@ -169,6 +165,10 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "random": random,
         "columns": list(COLUMNS),
         "reference": ON_FAULT_FILTERED,
+        "sources": SOURCES,
+        "system_sources": SYSTEM_SOURCES,
+        "ranked": fault_filtered(rows),
+        "reproduced": published_and_ours(rows),
         "notes": notes,
         "marks": lambda group: sorted((notes[text], text) for text in group.departures),
         "link": link,

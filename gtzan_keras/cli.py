@@ -161,7 +161,11 @@ def embed(
     folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
     store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     source: Annotated[
-        str, typer.Option(help="'hub', a TensorFlow Hub handle or SavedModel folder, or a file of weights.")
+        str,
+        typer.Option(
+            help="hub (VGGish), musicnn-msd, musicnn-mtt, a TensorFlow Hub handle or SavedModel folder, or "
+            "a file with VGGish's weights."
+        ),
     ] = "hub",
     trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
     precision: Annotated[
@@ -170,7 +174,7 @@ def embed(
     ] = "float32",
     jobs: Jobs = -1,
 ) -> None:
-    """Turn the tracks of a folder into a store of VGGish embeddings."""
+    """Turn the tracks of a folder into a store of embeddings, of VGGish or musicnn."""
     _import_tensorflow()
     from gtzan_keras.inference.embed import embed as run
     from gtzan_keras.models.vggish_network import vggish

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,12 @@ from gtzan_keras.errors import GtzanKerasError
 __all__ = [
     "BANDS",
     "FRAMES",
+    "MUSICNN",
     "MUSICNN_BANDS",
     "MUSICNN_FRAMES",
     "SAMPLE_RATE",
+    "VGGISH",
+    "FrontEnd",
     "musicnn_patches",
     "patch_samples",
     "vggish_patches",
@@ -165,6 +169,40 @@ def musicnn_patches(
     frames = np.log10(np.float32(10000) * mel.T.astype(np.float32) + np.float32(1))
     count = len(frames) // MUSICNN_FRAMES
     return frames[: count * MUSICNN_FRAMES].reshape(count, MUSICNN_FRAMES, MUSICNN_BANDS)
+
+
+class FrontEnd(NamedTuple):
+    """What a network takes of a recording.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    patches : callable
+        Mono float32 samples at 16 kHz -> float32 (patches, frames, bands).
+    samples : callable
+        Number of patches -> how many samples they need.
+    shape : (int, int)
+        Frames and bands of a patch.
+    per_clip : int
+        Patches of 30 s.
+    """
+
+    name: str
+    patches: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    samples: Callable[[int], int]
+    shape: tuple[int, int]
+    per_clip: int
+
+
+VGGISH = FrontEnd("vggish", vggish_patches, patch_samples, (FRAMES, BANDS), 31)
+MUSICNN = FrontEnd(
+    "musicnn",
+    musicnn_patches,
+    lambda count: count * MUSICNN_FRAMES * 256,  # a frame is centred: half a window after the last hop
+    (MUSICNN_FRAMES, MUSICNN_BANDS),
+    10,
+)
 
 
 @functools.cache

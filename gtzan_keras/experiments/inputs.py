@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments.recipe import FEATURES, VGGISH, Recipe
+from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH, Recipe
 
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
@@ -85,6 +86,16 @@ def find_inputs(
             table, name = load_feature_table(path), path.name.removesuffix(".gz")
         else:
             store = open_store(path)
+    if recipe.data in EMBEDDINGS:
+        if store is None or (len(store.spec.shape) != 2 and EMBEDDINGS[recipe.data] is None):
+            given = ", ".join(map(str, paths)) or "nothing"
+            raise GtzanKerasError(
+                f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or "
+                f"{_described(recipe.data)}"
+            )
+        if len(store.spec.shape) == 3:
+            store = _image_embeddings(store, stores, weights)
+        return Inputs(None, _embedding_table(store), name or data_name(store.tracks))
     uses_table = any(kind in FEATURES for kind in recipe.kinds)
     uses_store = any(kind not in FEATURES for kind in recipe.kinds)
     if (uses_table and table is None) or (uses_store and store is None):
@@ -108,6 +119,10 @@ def _described(kind: str) -> str:
         seconds = FEATURES[kind]
         cut = f" --segment {seconds:g}" if seconds else ""
         return f"a table of features (.csv, from `gtzan-keras features{cut}`)"
+    if EMBEDDINGS.get(kind):
+        return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {EMBEDDINGS[kind]}`)"
+    if kind in EMBEDDINGS:
+        return f"a store of embeddings (.h5, from `gtzan-keras embed --source {kind}`)"
     if kind == VGGISH:
         return "a store of embeddings (.h5, from `gtzan-keras embed`)"
     return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {kind}`)"
@@ -134,14 +149,52 @@ def _from_audio(
             if not path.is_file():
                 feature_table(tracks, segment=seconds, jobs=jobs, path=path)
             table = load_feature_table(path)
+        elif kind in EMBEDDINGS and EMBEDDINGS[kind] is None:
+            from gtzan_keras.inference.embed import embed
+
+            path = stores / f"{stem}-{kind}.h5"
+            embed(tracks, path, kind, jobs=jobs)
+            store = open_store(path)
         elif kind == VGGISH:
             path = stores / f"{stem}-vggish-{digest_of_weights(weights) or 'hub'}.h5"
             store = _embeddings(tracks, path, weights, jobs)
         else:
+            kind = EMBEDDINGS.get(kind) or kind
             path = stores / f"{folder.resolve().name}-{kind}.h5"  # which checks its tracks itself
             preprocess(tracks, path, kind, jobs=jobs)
             store = open_store(path)
     return store, table, data_name(tracks)
+
+
+def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
+    """Return MobileNetV2's statistics of three inner layers, chosen in artist-grouped folds."""
+    import keras
+
+    from gtzan_keras.inference.embed import embed_images
+    from gtzan_keras.models.image_bases import image_features
+
+    layers = [f"block_{number}_expand_relu" for number in (10, 13, 16)]
+    given = {None: "imagenet", "none": None}.get(weights, weights)
+    keras.utils.set_random_seed(0)
+    shape = store.spec.shape
+    network = image_features(
+        "mobilenet_v2", shape, layers, weights=given, size=(224, 672), name="mobilenet-v2"
+    )
+    stores.mkdir(parents=True, exist_ok=True)
+    return embed_images(store, stores / f"{store.path.stem}-mobilenet-v2.h5", network)
+
+
+def _embedding_table(store: Any) -> pd.DataFrame:
+    """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
+    numbers = np.stack(
+        [patches[mask].mean(axis=0) for patches, mask in zip(store.read(), store.mask, strict=True)]
+    )
+    columns = [f"e{number}" for number in range(numbers.shape[1])]
+    facts = {
+        "filename": [f"{track_id.split('/')[-1]}.wav" for track_id in store.track_id],
+        "label": store.genre,
+    }
+    return pd.concat([pd.DataFrame(facts), pd.DataFrame(numbers, columns=columns)], axis=1)
 
 
 def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int) -> Store:

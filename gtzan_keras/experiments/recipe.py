@@ -8,13 +8,17 @@ from typing import Any
 
 from gtzan_keras.training.settings import TrainingSettings
 
-__all__ = ["FEATURES", "VGGISH", "Published", "Recipe", "SecondStage"]
+__all__ = ["EMBEDDINGS", "FEATURES", "VGGISH", "Published", "Recipe", "SecondStage"]
 
 FEATURES: Mapping[str, float | None] = {"features": None, "features-3s": 3.0, "features-10s": 10.0}
 """`Recipe.data` of models on hand-crafted features: of whole tracks, or of segments of so many seconds."""
 
 VGGISH = "vggish"
 """`Recipe.data` of models on VGGish embeddings."""
+
+
+EMBEDDINGS: Mapping[str, str | None] = {"musicnn-msd": None, "mobilenet-v2": "librosa-128x387"}
+"""`Recipe.data` of classical models on a frozen network's output: of sound, or of spectrograms of a spec."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Recipe:
     source : str
         Where it was published: paper, section, row of a table.
     data : str
-        A spec of `SPECTROGRAM_SPECS`, one of `FEATURES`, `VGGISH`, or features and a spec with a plus.
+        A spec of `SPECTROGRAM_SPECS`, one of `FEATURES` or `EMBEDDINGS`, `VGGISH`, or features and a
+        spec with a plus.
     builder : str
         A function of `gtzan_keras.models`, or a model of `gtzan_keras.training.classical`.
     arguments : mapping

@@ -471,7 +471,8 @@ def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossVal
 
     recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
     assert table is not None
-    columns, threshold = INPUTS[recipe.inputs]
+    columns, threshold = INPUTS.get(recipe.inputs, ((), None))
+    columns = columns or tuple(str(name) for name in table.columns.difference(["filename", "label"]))
     genres = table["label"].nunique() - len(recipe.without)
     is_classical = recipe.settings is None
 

@@ -16,11 +16,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.audio.decode import AudioError
-from gtzan_keras.audio.patches import BANDS, FRAMES, SAMPLE_RATE, patch_samples, vggish_patches
+from gtzan_keras.audio.patches import MUSICNN, SAMPLE_RATE, VGGISH, FrontEnd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.store.base import Sample
-from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingSpec, EmbeddingsWriter, embedded
+from gtzan_keras.store.embeddings import (
+    HUB_HANDLE,
+    EmbeddingSpec,
+    EmbeddingsStore,
+    EmbeddingsWriter,
+    embedded,
+)
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.parts import Task
 from gtzan_keras.store.preprocess import PreprocessReport, make_store
@@ -29,11 +35,14 @@ from gtzan_keras.tracks.catalogue import load_track
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Embedder", "embed", "load_embedder"]
+    from gtzan_keras.store.spectrograms import SpectrogramStore
+
+__all__ = ["Embedder", "embed", "embed_images", "load_embedder"]
 
 _TOGETHER = 4  # tracks the network gets at once: VGGish's 290 MB of weights are read less often
 
 _BATCH = 124  # patches in them; more need memory and gain little
+_MUSICNN = ("musicnn-msd", "musicnn-mtt")
 
 
 class Embedder(NamedTuple):
@@ -46,15 +55,18 @@ class Embedder(NamedTuple):
     size : int
         Numbers a patch.
     prepare : callable
-        Turns mono float32 samples at 16 kHz, at least 0.975 s, into what the network takes.
+        Turns mono float32 samples at 16 kHz, enough for one patch, into what the network takes.
     network : callable
         Turns a list of those into a list of embeddings.
+    front_end : FrontEnd
+        Says how many samples a patch needs.
     """
 
     name: str
     size: int
     prepare: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
     network: Callable[[list[npt.NDArray[np.float32]]], list[npt.NDArray[np.float32]]]
+    front_end: FrontEnd = VGGISH
 
     def run(self, audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Turn mono float32 samples at 16 kHz into float32 (patches, size)."""
@@ -66,7 +78,7 @@ def embed(
     path: str | os.PathLike[str],
     source: str | os.PathLike[str] | keras.Model = "hub",
     *,
-    patches: int = 31,
+    patches: int | None = None,
     trim: bool = False,
     precision: str = "float32",
     jobs: int = -1,
@@ -85,10 +97,11 @@ def embed(
         From `load_tracks`.
     path : str or os.PathLike
         The HDF5 file to write.
-    source : "hub", str, os.PathLike or keras.Model
+    source : "hub", "musicnn-msd", "musicnn-mtt", str, os.PathLike or keras.Model
         The network, as `load_embedder` takes it.
-    patches : int > 0
-        Patches a track: fewer are padded with zeros, more are cut.
+    patches : int > 0, optional
+        Patches a track: fewer are padded with zeros, more are cut. By default those of 30 s: 31 of VGGish, 10
+        of musicnn.
     trim : bool
         Remove the silence at both ends first, as Uncu did.
     precision : "float32" or "bfloat16"
@@ -133,10 +146,11 @@ def embed(
     >>> report.written, EmbeddingsStore(report.path).shape
     (1, (1, 31, 8))
     """
+    patches = _front_end(source).per_clip if patches is None else patches
     spec, network = _known_spec(Path(path), source, patches, trim, precision), None
     if spec is None:
         network = load_embedder(source, precision)
-        name = f"vggish-{patches}x{network.size}" + ("-trimmed" if trim else "")
+        name = f"{network.front_end.name}-{patches}x{network.size}" + ("-trimmed" if trim else "")
         spec = EmbeddingSpec(name=name, patches=patches, size=network.size, trim=trim, source=network.name)
     wanted = spec
 
@@ -154,6 +168,73 @@ def embed(
                     yield embedded(sound.track_id, next(outputs), wanted, sound.md5)
 
     return make_store(tracks, path, wanted, compute, jobs, progress, EmbeddingsWriter)
+
+
+def embed_images(
+    store: SpectrogramStore,
+    path: str | os.PathLike[str],
+    network: keras.Model,
+    *,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> EmbeddingsStore:
+    """Turn the spectrograms of a store into a store of embeddings, one a track.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+        With one spectrogram a track.
+    path : str or os.PathLike
+        The HDF5 file to write. A store that this network made of these spectrograms is kept.
+    network : keras.Model
+        Takes the spectrograms, 0..1, and gives (batch, size), such as `gtzan_keras.models.image_features`.
+    batch_size : int >= 1
+        Images that the network gets at once.
+    progress : bool
+        Show a bar when the output is a terminal.
+
+    Returns
+    -------
+    EmbeddingsStore
+        Of shape (tracks, 1, size).
+
+    Raises
+    ------
+    GtzanKerasError
+        A track has several spectrograms, or the network gives another shape.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from gtzan_keras import datasets
+    >>> from gtzan_keras.inference.embed import embed_images
+    >>> mean = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.GlobalAveragePooling2D()])
+    >>> embed_images(datasets.thumbnails(), "means.h5", mean).shape  # doctest: +SKIP
+    (999, 1, 1)
+    """
+    from tqdm import tqdm
+
+    gives = network.output_shape
+    if len(gives) != 2 or len(set(store.track_id)) < len(store):
+        raise GtzanKerasError(
+            f"{store.path}: {len(store)} spectrograms of {len(set(store.track_id))} tracks, and a network "
+            f"that gives {gives}; expected one spectrogram a track, and (None, size)"
+        )
+    source = f"{_source_name(network, 'float32')} of {store.checksum[:12]}"
+    spec = EmbeddingSpec(name=f"{network.name}-1x{gives[1]}", patches=1, size=gives[1], source=source)
+    if Path(path).is_file():
+        with open_store(path) as known:
+            if known.spec == spec:
+                return EmbeddingsStore(path)
+
+    def embeddings() -> Iterator[npt.NDArray[np.float32]]:
+        starts = range(0, len(store), batch_size)
+        for start in tqdm(starts, desc=network.name, unit="batch", disable=None if progress else True):
+            images = store.as_input(store.read(slice(start, start + batch_size)))
+            yield from np.asarray(network.predict_on_batch(images), np.float32)[:, None]
+
+    ids, genres = list(store.track_id), list(store.genre)
+    return EmbeddingsStore.from_arrays(path, embeddings(), ids, spec, genres)
 
 
 def _known_spec(
@@ -183,8 +264,9 @@ def load_embedder(
     source : "hub", str, os.PathLike or keras.Model
         ``"hub"``: Google's VGGish from TensorFlow Hub. Another handle (``https://...``), or a folder
         that holds a SavedModel: called with a waveform at 16 kHz, it gives (patches, size). A Keras
-        model: takes patches (batch, 96, 64), such as `gtzan_keras.models.vggish_network` builds, and gives
-        (batch, size).
+        model: takes VGGish's patches (batch, 96, 64) or musicnn's (batch, 187, 96), and gives (batch, size),
+        such as `gtzan_keras.models.vggish` and `gtzan_keras.models.musicnn` build. ``"musicnn-msd"`` or
+        ``"musicnn-mtt"``: musicnn with the authors' weights, mean and maximum over a patch (1506 numbers).
     precision : "float32" or "bfloat16"
         What a Keras model computes in; a SavedModel has a precision of its own.
 
@@ -205,6 +287,11 @@ def load_embedder(
     >>> load_embedder(model).run(np.zeros(2 * 16000, dtype="float32")).shape
     (2, 64)
     """
+    if source in _MUSICNN:
+        from gtzan_keras.models.musicnn_networks import musicnn
+
+        network = musicnn(str(source).removeprefix("musicnn-"), include_top=False)
+        return _keras_embedder(network, precision)._replace(name=_source_name(source, precision))
     if not isinstance(source, (str, os.PathLike)):
         return _keras_embedder(source, precision)
     import tensorflow as tf
@@ -241,7 +328,7 @@ def load_embedder(
 def _check_precision(source: object, precision: str) -> None:
     if precision not in ("float32", "bfloat16"):
         raise GtzanKerasError(f"precision={precision!r}: expected float32 or bfloat16")
-    if precision != "float32" and isinstance(source, str):
+    if precision != "float32" and isinstance(source, str) and source not in _MUSICNN:
         raise GtzanKerasError(
             f"precision={precision!r}: {source} is a SavedModel, which computes as it was saved; use a "
             "Keras model, such as models.vggish('audioset')"
@@ -250,6 +337,8 @@ def _check_precision(source: object, precision: str) -> None:
 
 def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -> str:
     """Return `EmbeddingSpec.source` for a network."""
+    if source in _MUSICNN:
+        return str(source) if precision == "float32" else f"{source} in {precision}"
     if isinstance(source, (str, os.PathLike)):
         handle = HUB_HANDLE if source == "hub" else os.fspath(source)
         if "://" in handle:
@@ -267,12 +356,15 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
 
     from gtzan_keras.models.layers import clone
 
-    takes = getattr(model, "input_shape", None)
+    front_end = _front_end(model)
+    takes: tuple[Any, ...] = getattr(model, "input_shape", ())
     gives: tuple[Any, ...] = getattr(model, "output_shape", ())
-    if takes != (None, FRAMES, BANDS) or len(gives) != 2:
+    fits = len(takes) == 3 and takes[1] in (None, front_end.shape[0]) and takes[2] == front_end.shape[1]
+    if not fits or len(gives) != 2:
         raise GtzanKerasError(
             f"source is a {type(model).__name__} from {takes} to {gives}; expected a Keras model from "
-            f"patches (None, {FRAMES}, {BANDS}) to (None, size), such as models.vggish()"
+            f"patches {(None, *VGGISH.shape)} or {(None, *MUSICNN.shape)} to (None, size), such as "
+            "models.vggish()"
         )
     _check_precision(model, precision)
     computing = model
@@ -291,12 +383,18 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
         for start in range(0, len(patches), _BATCH):
             part = patches[start : start + _BATCH]
             # A new shape is traced again, so there are only powers of two, and _BATCH.
-            padded = np.zeros((min(_BATCH, 1 << (len(part) - 1).bit_length()), FRAMES, BANDS), np.float32)
+            padded = np.zeros((min(_BATCH, 1 << (len(part) - 1).bit_length()), *part.shape[1:]), np.float32)
             padded[: len(part)] = part
             outputs.append(np.asarray(plain.predict_on_batch(padded), dtype=np.float32)[: len(part)])
         return np.split(np.concatenate(outputs), np.cumsum([len(piece) for piece in pieces])[:-1])
 
-    return Embedder(_source_name(model, precision), gives[1], vggish_patches, network)
+    return Embedder(_source_name(model, precision), gives[1], front_end.patches, network, front_end)
+
+
+def _front_end(source: Any) -> FrontEnd:
+    """Return musicnn's for musicnn and for what takes as many bands; else VGGish's."""
+    takes = getattr(source, "input_shape", (0,))
+    return MUSICNN if source in _MUSICNN or takes[-1] == MUSICNN.shape[1] else VGGISH
 
 
 def _folder_checksum(folder: Path) -> str:
@@ -325,12 +423,13 @@ def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
         from librosa.effects import trim
 
         samples = trim(samples)[0]
-    if len(samples) < patch_samples(1):
-        found, needed = len(samples) / SAMPLE_RATE, patch_samples(1) / SAMPLE_RATE
+    needs = embedder.front_end.samples
+    if len(samples) < needs(1):
+        found, needed = len(samples) / SAMPLE_RATE, needs(1) / SAMPLE_RATE
         reason = f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
         return _Sound(track_id, md5, samples[:0], reason)
     # Samples after the last patch have no influence on it.
-    return _Sound(track_id, md5, embedder.prepare(samples[: patch_samples(spec.patches)].copy()))
+    return _Sound(track_id, md5, embedder.prepare(samples[: needs(spec.patches)].copy()))
 
 
 def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[_Sound]:

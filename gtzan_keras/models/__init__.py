@@ -3,7 +3,7 @@
 from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS, cnn
 from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.feature_networks import feature_cnn
-from gtzan_keras.models.image_bases import IMAGE_BASES, image_base, vgg16
+from gtzan_keras.models.image_bases import IMAGE_BASES, image_base, image_features, vgg16
 from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn, musicnn_vgg
 from gtzan_keras.models.two_branch_network import two_branch
 from gtzan_keras.models.vggish_network import vggish, vggish_classifier
@@ -19,6 +19,7 @@ __all__ = [
     "dense",
     "feature_cnn",
     "image_base",
+    "image_features",
     "musicnn",
     "musicnn_vgg",
     "two_branch",

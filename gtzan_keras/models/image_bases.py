@@ -14,7 +14,7 @@ from gtzan_keras.models.head import check_input, check_sizes, classifier, dropou
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["IMAGE_BASES", "freeze", "image_base", "vgg16"]
+__all__ = ["IMAGE_BASES", "freeze", "image_base", "image_features", "vgg16"]
 
 
 class ImageBase(NamedTuple):
@@ -215,6 +215,71 @@ def image_base(
     x = normalize(x, normalization, "head_norm")
     x = dropout_layer(x, dropout_before_head, "head_dropout")
     return keras.Model(inputs, classifier(x, num_classes, dense_units, dropout, l2=l2), name=name or base)
+
+
+def image_features(
+    base: str,
+    input_shape: Sequence[int],
+    layers: Sequence[str] = (),
+    *,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    size: tuple[int, int] | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Build a frozen base that gives statistics of its feature maps, for a classical model.
+
+    Parameters
+    ----------
+    base : str
+        One of `IMAGE_BASES`.
+    input_shape : (int, int, int)
+        As for `image_base`.
+    layers : sequence of str
+        Whose feature maps; by default the base's last.
+    weights : "imagenet", path or None
+        As for `image_base`.
+    size : (int, int), optional
+        Height and width that the images are resized to (bilinear).
+    name : str, optional
+        Of the model; the base's by default.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, height, width, channels), 0..1; output (batch, n): mean, maximum and
+        standard deviation over each layer's map, one after the other.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `image_base`, or the base has no such layer.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> models.image_features("mobilenet_v2", (64, 64, 1), weights=None).output_shape
+    (None, 3840)
+    """
+    import keras
+
+    height, width = size or (input_shape[0], input_shape[1])
+    model = image_base(base, (height, width, input_shape[2]), weights=weights, dense_units=())
+    names = [layer.name for layer in model.layers]
+    if absent := [layer for layer in layers if layer not in names]:
+        raise GtzanKerasError(f"layers: {base} has no {', '.join(absent)}; its layers are {', '.join(names)}")
+    maps = [model.get_layer(layer).output for layer in layers] or [model.get_layer("pooling").input]
+    statistics = [
+        measure(found, axis=(1, 2))
+        for found in maps
+        for measure in (keras.ops.mean, keras.ops.max, keras.ops.std)
+    ]
+    features = keras.Model(model.input, keras.ops.concatenate(statistics), name=name or base)
+    features.trainable = False
+    if size is None:
+        return features
+    inputs = keras.Input(tuple(input_shape), name="input")
+    resized = keras.layers.Resizing(height, width, name="resize")(inputs)
+    return keras.Model(inputs, features(resized), name=name or base)
 
 
 def freeze(model: keras.Model, trainable_from: str | None = None) -> None:

@@ -186,15 +186,15 @@ def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
 
 def _embedding_table(store: Any) -> pd.DataFrame:
     """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
+    from gtzan_keras.tracks.catalogue import row_name
+
     numbers = np.stack(
         [patches[mask].mean(axis=0) for patches, mask in zip(store.read(), store.mask, strict=True)]
     )
     columns = [f"e{number}" for number in range(numbers.shape[1])]
-    facts = {
-        "filename": [f"{track_id.split('/')[-1]}.wav" for track_id in store.track_id],
-        "label": store.genre,
-    }
-    return pd.concat([pd.DataFrame(facts), pd.DataFrame(numbers, columns=columns)], axis=1)
+    names = [row_name(track_id, ".wav") for track_id in store.track_id]
+    facts = pd.DataFrame({"filename": names, "label": store.genre})
+    return pd.concat([facts, pd.DataFrame(numbers, columns=columns)], axis=1)
 
 
 def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int) -> Store:

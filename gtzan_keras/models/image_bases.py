@@ -273,7 +273,7 @@ def image_features(
         for found in maps
         for measure in (keras.ops.mean, keras.ops.max, keras.ops.std)
     ]
-    features = keras.Model(model.input, keras.ops.concatenate(statistics), name=name or base)
+    features = keras.Model(model.input, keras.ops.concatenate(statistics, axis=-1), name=name or base)
     features.trainable = False
     if size is None:
         return features

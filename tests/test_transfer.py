@@ -1,0 +1,154 @@
+"""Recipes on frozen networks: musicnn on sound, MobileNetV2 on spectrograms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from gtzan_keras import experiments, load_tracks, models
+from gtzan_keras.audio.patches import musicnn_patches
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.inference.embed import embed, embed_images, load_embedder
+from gtzan_keras.store.embeddings import EmbeddingsStore
+from gtzan_keras.training.results import read_result
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def embedded(
+    musicnn_folder: Path, real_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> EmbeddingsStore:
+    """Four real tracks of two genres, through musicnn."""
+    root = tmp_path_factory.mktemp("tracks")
+    for genre in ("classical", "metal"):
+        (root / genre).mkdir()
+        for number in (0, 1):
+            name = f"{genre}.{number:05d}.wav"
+            (root / genre / name).symlink_to(real_data / "gtzan_mini" / genre / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+        embed(load_tracks(root), root / "store.h5", "musicnn-msd", jobs=1, progress=False)
+    return EmbeddingsStore(root / "store.h5")
+
+
+def test_musicnn_embeddings_of_real_tracks_equal_the_original_graph(embedded, real_data):
+    reference = np.load(real_data / "musicnn_reference.npz")
+    assert embedded.shape == (4, 10, 1506)
+    assert embedded.spec.source == "musicnn-msd"
+    assert embedded.spec.name == "musicnn-10x1506"
+    rows = {track_id: row for row, track_id in enumerate(reference["track_id"])}
+    for track_id, patches, mask in zip(embedded.track_id, embedded.read(), embedded.mask, strict=True):
+        found = patches[mask].mean(axis=0)
+        row = rows[track_id]
+        np.testing.assert_allclose(found[:753], reference["mean_pool"][row], atol=1e-3)
+        np.testing.assert_allclose(found[753:], reference["max_pool"][row], atol=1e-3)
+
+
+def test_any_model_on_musicnns_patches_is_an_embedder():
+    network = keras.Sequential([keras.Input((187, 96)), keras.layers.GlobalAveragePooling1D()])
+    embedder = load_embedder(network)
+    sound = np.random.default_rng(0).uniform(-1, 1, 16000 * 7).astype("float32")
+    np.testing.assert_allclose(embedder.run(sound), musicnn_patches(sound).mean(axis=1), rtol=1e-5)
+    needed = embedder.front_end.samples(2)
+    assert (len(embedder.prepare(sound[:needed])), needed) == (2, 2 * 187 * 256)
+    whole = embedder.prepare(sound)[:2]
+    np.testing.assert_allclose(embedder.prepare(sound[:needed]), whole, atol=1e-5)
+
+
+def test_a_sound_shorter_than_a_patch_is_left_out_with_what_is_needed(tmp_path, write_tone):
+    write_tone(tmp_path / "rock" / "short.wav", 2.5)
+    write_tone(tmp_path / "rock" / "long.wav", 3.5)
+    network = keras.Sequential([keras.Input((187, 96)), keras.layers.GlobalAveragePooling1D()])
+    report = embed(load_tracks(tmp_path), tmp_path / "x.h5", network, jobs=1, progress=False)
+    assert list(report.refused) == ["rock/short"]
+    assert "2.50 s of sound" in report.refused["rock/short"]
+    assert "2.992 s needed" in report.refused["rock/short"]
+
+
+@pytest.fixture
+def write_tone():
+    import soundfile
+
+    def write(path: Path, seconds: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.sin(np.arange(int(16000 * seconds)) / 7), 16000)
+
+    return write
+
+
+def test_statistics_of_feature_maps_are_those_of_keras(real_data):
+    weights = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    images = np.random.default_rng(0).random((2, 20, 30, 1), "float32")
+    layers = ("block_13_expand_relu", "out_relu")
+    network = models.image_features("mobilenet_v2", (20, 30, 1), layers, weights=weights, size=(64, 96))
+    own = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 96, 3))
+    own.load_weights(weights)
+    maps = keras.Model(own.input, [own.get_layer(layer).output for layer in layers])
+    resized = keras.ops.image.resize(np.repeat(images, 3, axis=-1), (64, 96))
+    found = [np.asarray(values) for values in maps(resized * 2 - 1)]
+    expected = [measure(values, axis=(1, 2)) for values in found for measure in (np.mean, np.max, np.std)]
+    np.testing.assert_allclose(network(images), np.concatenate(expected, axis=1), rtol=1e-3, atol=1e-4)
+    assert not network.trainable_weights
+
+
+def test_an_unknown_layer_is_refused():
+    with pytest.raises(GtzanKerasError, match="mobilenet_v2 has no block_99; its layers are input"):
+        models.image_features("mobilenet_v2", (32, 32, 1), ["block_99"], weights=None)
+
+
+def test_spectrograms_are_embedded_once_a_track_and_kept(tmp_path, make_store):
+    store = make_store([f"pop.{number:05d}" for number in range(5)])
+    layers = [keras.Input(TINY.shape), keras.layers.GlobalAveragePooling2D()]
+    network = keras.Sequential(layers, name="mean")
+    made = embed_images(store, tmp_path / "means.h5", network, batch_size=2, progress=False)
+    expected = store.read().mean(axis=(1, 2)) / 255
+    np.testing.assert_allclose(made.read()[:, 0], expected, rtol=1e-5)
+    before = (tmp_path / "means.h5").stat().st_mtime_ns
+    made.close()
+    embed_images(store, tmp_path / "means.h5", network, progress=False).close()
+    assert (tmp_path / "means.h5").stat().st_mtime_ns == before
+    flat = keras.Sequential([keras.Input(TINY.shape), keras.layers.ReLU()])
+    with pytest.raises(GtzanKerasError, match=r"expected one spectrogram a track, and \(None, size\)"):
+        embed_images(store, tmp_path / "x.h5", flat, progress=False)
+
+
+def test_a_recipe_on_a_frozen_network_runs_from_spectrograms(tmp_path, make_store):
+    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
+    random = np.random.default_rng(0)
+    images = random.integers(100, size=(len(ids), *TINY.shape), dtype=np.uint8)
+    images[20:] += 120
+    [folder] = experiments.run(
+        "baseline/mobilenet-v2-frozen",
+        make_store(ids, images).path,
+        protocol="random",
+        weights="none",
+        out=tmp_path / "reports",
+        stores=tmp_path / "stores",
+    )
+    result, tracks = read_result(folder / "seed0")
+    assert result["departures"] == ["random weights in place of pretrained ones (imagenet)"]
+    assert len(tracks) == 8  # 80/20
+    accuracy = (tracks["genre"] == tracks["predicted"]).mean()
+    assert result["scores"]["test"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert accuracy == 1  # one genre is bright, the other dark
+
+
+def test_a_recipe_on_sound_refuses_spectrograms(tmp_path, make_store):
+    store = make_store(["pop.00000", "rock.00000"])
+    with pytest.raises(GtzanKerasError, match=r"gtzan-keras embed --source musicnn-msd"):
+        experiments.run("baseline/musicnn", store.path, out=tmp_path)
+
+
+def test_embeddings_become_a_table_of_a_row_a_track(embedded):
+    from gtzan_keras.experiments.inputs import find_inputs
+
+    recipe = experiments.find("baseline/musicnn")
+    inputs = find_inputs(recipe, [embedded.path], Path("unused"), 1, None)
+    table = inputs.table
+    assert isinstance(table, pd.DataFrame)
+    assert table["filename"].tolist() == [f"{track_id}.wav" for track_id in embedded.track_id]
+    np.testing.assert_allclose(table["e7"], embedded.read()[:, :, 7].mean(axis=1), rtol=1e-5)

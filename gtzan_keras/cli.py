@@ -359,6 +359,10 @@ def train(
     if without:
         left_out = [genre for genre in without.split(",") if genre]
         parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
+    if augment and opened.shape[-1] == 3:  # `tone` changes levels, which colours do not have
+        settings = dataclasses.replace(
+            settings, augmentation=dataclasses.replace(STRONG_AUGMENTATION, tone=0.0)
+        )
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
     run = fit(
         built,

@@ -1,4 +1,4 @@
-"""Folders of pictures to a store."""
+"""Folders of images to a store."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_facts_about_the_tracks_come_along(folder: Path, tmp_path: Path) -> None
     assert tracks.at["blues.00002", "artist"] == "John Lee Hooker"
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
+def test_a_image_of_the_right_size_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
     store = import_images(folder, tmp_path / "x.h5", 20, 30)
     np.testing.assert_array_equal(store.read([3])[0], noise(20, 30, 0))
     np.testing.assert_array_equal(store.read([0])[0], noise(20, 30, 2))
 
 
-def test_pictures_are_resized_as_pillow_does(folder: Path, tmp_path: Path) -> None:
+def test_images_are_resized_as_pillow_does(folder: Path, tmp_path: Path) -> None:
     store = import_images(folder, tmp_path / "x.h5", 8, 12)
     expected = Image.fromarray(noise(20, 30, 0)).resize((12, 8), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(store.read([3])[0], np.asarray(expected))
@@ -103,7 +103,7 @@ def test_margins_of_jpegs_are_cut_off_in_spite_of_their_shadows(
     )
 
 
-def test_palette_and_grey_pictures_and_jpegs_are_read(tmp_path: Path) -> None:
+def test_palette_and_grey_images_and_jpegs_are_read(tmp_path: Path) -> None:
     grey = np.full((20, 30), 100, np.uint8)
     paint(tmp_path / "in" / "pop" / "a.png", grey)
     paint(tmp_path / "in" / "pop" / "b.png", grey, mode="P")
@@ -121,7 +121,7 @@ def test_the_store_can_be_trained_on_but_takes_no_sound(folder: Path, tmp_path: 
         log_mel(np.zeros(30000, np.float32), spec)
 
 
-def test_hidden_files_and_folders_are_no_pictures(folder: Path, tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_no_images(folder: Path, tmp_path: Path) -> None:
     (folder / "blues" / "._blues00002.png").write_bytes(b"a Mac's shadow")
     (folder / ".ipynb_checkpoints").mkdir()
     paint(folder / ".ipynb_checkpoints" / "blues00002.png", noise(20, 30))
@@ -129,19 +129,19 @@ def test_hidden_files_and_folders_are_no_pictures(folder: Path, tmp_path: Path) 
     assert import_images(folder, tmp_path / "x.h5", 20, 30).genres == ["blues", "jazz", "rock"]
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GtzanKerasError, match=r"no images in genre folders.*blues/blues00000\.png"):
         import_images(tmp_path, tmp_path / "x.h5")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_pictures_of_one_track_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_two_images_of_one_track_are_refused(folder: Path, tmp_path: Path) -> None:
     paint(folder / "rock" / "rock.00001.jpg", noise(20, 30))
     with pytest.raises(GtzanKerasError, match=r"are both track rock\.00001"):
         import_images(folder, tmp_path / "x.h5", 20, 30)
 
 
-def test_an_empty_picture_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+def test_an_empty_image_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
     paint(folder / "jazz" / "jazz00001.png", np.full((20, 30, 3), 255, np.uint8))
     with pytest.raises(GtzanKerasError, match=r"jazz00001\.png: an empty \(all white\) image"):
         import_images(folder, tmp_path / "x.h5", 20, 30)
@@ -153,7 +153,7 @@ def test_channels_are_one_or_three(folder: Path, tmp_path: Path) -> None:
         import_images(folder, tmp_path / "x.h5", 20, 30, channels=2)
 
 
-def test_a_picture_with_a_broken_chunk_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+def test_a_image_with_a_broken_chunk_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
     file = folder / "jazz" / "jazz00000.png"
     content = bytearray(file.read_bytes())
     content[content.index(b"IDAT") - 1] -= 9  # the length of the chunk: what follows is none
@@ -165,7 +165,7 @@ def test_a_picture_with_a_broken_chunk_is_refused_by_name(folder: Path, tmp_path
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), suffix=st.sampled_from([".png", ".jpg"]))
-def test_a_damaged_picture_is_read_or_refused_and_nothing_else(
+def test_a_damaged_image_is_read_or_refused_and_nothing_else(
     data: st.DataObject, suffix: str, tmp_path: Path
 ) -> None:
     file = paint(tmp_path / suffix / "pop" / f"pop00000{suffix}", noise(6, 7))
@@ -185,9 +185,9 @@ GREY = SpectrogramSpec(name="grey", n_mels=20, height=20, width=30)
 
 @pytest.fixture
 def grey(tmp_path: Path) -> SpectrogramStore:
-    pictures = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
     ids = ["pop.00003", "rock.00000", "rock.00000"]
-    return SpectrogramStore.from_arrays(tmp_path / "grey.h5", pictures, ids, GREY)
+    return SpectrogramStore.from_arrays(tmp_path / "grey.h5", images, ids, GREY)
 
 
 def test_a_store_is_resized_as_pillow_does(grey: SpectrogramStore, tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: P
 def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:
     tracks = describe({"rock.00000": "rock", "jazz.00054": "jazz"})
     with StoreWriter(tmp_path / "a.h5", GREY, tracks) as writer:
-        picture = np.zeros((20, 30, 1), np.uint8)
-        writer.append(Sample("rock.00000", pack([picture, picture]), md5="abc"))
+        image = np.zeros((20, 30, 1), np.uint8)
+        writer.append(Sample("rock.00000", pack([image, image]), md5="abc"))
         writer.append(Sample("jazz.00054", (), refused="not audio"))
     store = SpectrogramStore(tmp_path / "a.h5")
     smaller = resize(store, tmp_path / "smaller.h5", 10, 10)
@@ -227,7 +227,7 @@ def test_the_spec_of_a_resized_store_turns_sound_into_that_size(
     assert mel_image(np.random.default_rng(0).normal(size=22050).astype("float32"), spec).shape == (24, 18, 3)
 
 
-def test_coloured_pictures_take_no_second_map(folder: Path, tmp_path: Path) -> None:
+def test_coloured_images_take_no_second_map(folder: Path, tmp_path: Path) -> None:
     store = import_images(folder, tmp_path / "x.h5", 20, 30)
     with pytest.raises(GtzanKerasError, match="already has colours"):
         resize(store, tmp_path / "y.h5", 10, 10, "viridis")

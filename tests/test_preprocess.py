@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from gtzan_keras.audio.decode import load_audio
-from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import preprocess as module
 from gtzan_keras.store.open import open_store
@@ -137,26 +137,11 @@ def test_the_md5_of_every_source_is_recorded(tmp_path: Path, tracks: pd.DataFram
     assert open_store(tmp_path / "x.h5").source_md5 == expected
 
 
-def test_the_table_of_tracks_comes_back(tmp_path: Path, tracks: pd.DataFrame) -> None:
-    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
-    assert open_store(tmp_path / "x.h5").tracks.to_dict("list") == tracks.to_dict("list")
-
-
-def test_a_spec_goes_by_its_name(tmp_path: Path, tracks: pd.DataFrame) -> None:
-    preprocess(tracks.iloc[:1], tmp_path / "x.h5", "zhang-128", jobs=1)
-    assert open_store(tmp_path / "x.h5").spec == SPECTROGRAM_SPECS["zhang-128"]
-
-
 def test_two_jobs_make_the_same_contents(
     tmp_path: Path, tracks: pd.DataFrame, reference: dict[str, Any]
 ) -> None:
     preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=2)
     assert contents(tmp_path / "x.h5") == reference
-
-
-def test_nothing_but_the_store_is_left(tmp_path: Path, tracks: pd.DataFrame) -> None:
-    preprocess(tracks, tmp_path / "below" / "x.h5", SPEC, jobs=1)
-    assert [path.name for path in (tmp_path / "below").iterdir()] == ["x.h5"]
 
 
 # ---- files that are not sound

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from scipy.stats import pearsonr
 from sklearn.manifold import TSNE, trustworthiness
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -387,21 +388,27 @@ def test_ladder_draws_intervals_at_the_points() -> None:
         np.testing.assert_allclose(ends[:, 1, 1].astype(float), line.get_ydata().astype(float) + 0.03)
 
 
-def test_ladder_names_lines_and_references_in_the_order_of_their_last_points() -> None:
-    references = {"chance": 0.1, "published": 0.495}
-    figure = drawn(plots.leakage_ladder(ladder(), references))
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [
+def test_ladder_names_each_line_and_reference_next_to_its_last_point() -> None:
+    ax = drawn(plots.leakage_ladder(ladder(), {"chance": 0.1, "published": 0.495})).axes[0]
+    texts = sorted(ax.texts, key=lambda text: -text.get_position()[1])
+    assert [text.get_text() for text in texts] == [
         "published  49.5 %", "random forest  49.0 %", "1-D CNN  48.1 %", "SVM  48.0 %", "chance  10.0 %",
     ]  # fmt: skip
+    boxes = [Text.get_window_extent(text) for text in texts]  # without the leader line
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))  # none on another
+    by_name = {text.get_text().split("  ")[0]: text.xy for text in texts}
+    for model, line in lines_of(ax).items():
+        assert by_name[model] == (line.get_xdata()[-1], line.get_ydata()[-1])
 
 
 def test_ladder_breaks_a_line_where_a_split_was_not_run() -> None:
     rows = ladder({"SVM": LADDER["SVM"], "k-NN": LADDER["SVM"]}).drop(index=[5, 7])
-    figure = drawn(plots.leakage_ladder(rows))
-    values = lines_of(figure.axes[0])["k-NN"].get_ydata().astype(float)
+    ax = drawn(plots.leakage_ladder(rows)).axes[0]
+    values = lines_of(ax)["k-NN"].get_ydata().astype(float)
     np.testing.assert_array_equal(values, [0.905, np.nan, 0.62, np.nan])
-    assert "k-NN  62.0 %" in [text.get_text() for text in figure.legends[0].get_texts()]
+    text = next(text for text in ax.texts if text.get_text() == "k-NN  62.0 %")
+    assert text.xy[1] == 0.62
+    assert text.get_position()[0] == pytest.approx(2.36)
 
 
 @pytest.mark.parametrize(

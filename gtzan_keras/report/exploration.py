@@ -376,7 +376,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     Returns
     -------
     matplotlib.figure.Figure
-        The legend names the lines in the order of their last points, with that accuracy.
+        Each line is named next to its last point, with that accuracy.
 
     Raises
     ------
@@ -391,8 +391,8 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     >>> rows = [["SVM", "random rows", 0.90, 0.88, 0.92], ["SVM", "by artist", 0.48, 0.42, 0.54]]
     >>> scores = pd.DataFrame(rows, columns=["model", "split", "accuracy", "low", "high"])
     >>> figure = plots.leakage_ladder(scores, {"chance": 0.1})
-    >>> [text.get_text() for text in figure.legends[0].get_texts()]
-    ['SVM  48.0 %', 'chance  10.0 %']
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['chance  10.0 %', 'SVM  48.0 %']
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -400,31 +400,42 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     _check_ladder(scores, references)
     splits, models = list(scores["split"].unique()), list(scores["model"].unique())
     dodge = min(0.08, 0.5 / len(models))  # between intervals that would hide each other
-    lines: list[tuple[float, Any]] = []
+    ends: dict[int, list[tuple[float, float, str, str]]] = {}  # by the last split: x, y, colour, label
 
     figure = new_figure(WIDTH + 1.6, max(4.4, 1.2 + 0.23 * (len(models) + len(references))))
     ax = figure.subplots()
     for name, level in references.items():
-        label = f"{name}  {100 * level:.1f} %"
-        lines.append((level, ax.axhline(level, color=GREY, linestyle="--", linewidth=1, label=label)))
+        ax.axhline(level, color=GREY, linestyle="--", linewidth=1)
+        ends.setdefault(len(splits) - 1, []).append((len(splits) - 0.7, level, GREY, name))
     for place, model in enumerate(models):
         rows = scores[scores["model"] == model].set_index("split").reindex(splits)
-        last = rows["accuracy"].dropna().iloc[-1]
         x = np.arange(len(splits)) + dodge * (place - (len(models) - 1) / 2)
-        drawn = ax.errorbar(
+        colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
+        ax.errorbar(
             x, rows["accuracy"], [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]],
-            color=MODEL_COLOURS[place % len(MODEL_COLOURS)], marker=MARKERS[place % len(MARKERS)],
-            markeredgecolor="white", markeredgewidth=0.7, elinewidth=1.2, linewidth=1.6,
-            label=f"{model}  {100 * last:.1f} %",
+            color=colour, marker=MARKERS[place % len(MARKERS)], markeredgecolor="white",
+            markeredgewidth=0.7, elinewidth=1.2, linewidth=1.6, label=model,
         )  # fmt: skip
-        lines.append((last, drawn))
+        last = int(np.flatnonzero(rows["accuracy"].notna())[-1])
+        ends.setdefault(last, []).append((x[last], rows["accuracy"].iloc[last], colour, str(model)))
     ceiling = min(1.0, 0.05 + max(scores["high"].max(), *references.values(), 0.0))
     ax.set(xlim=(-0.3, len(splits) - 0.7), ylim=(0, ceiling), xlabel="split", ylabel="accuracy")
     ax.set_xticks(range(len(splits)), [textwrap.fill(str(split), 16) for split in splits])
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     quiet(ax, grid="y")
-    handles = [handle for _, handle in sorted(lines, key=lambda line: -line[0])]
-    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9.5)
+    line_height = ceiling * 0.18 / (figure.get_size_inches()[1] - 1.0)
+    for last, labels in ends.items():
+        heights = _apart([y for _, y, *_ in labels], line_height)
+        for (end, level, colour, label), height in zip(labels, heights, strict=True):
+            ax.annotate(
+                f"{label}  {100 * level:.1f} %", (end, level), (last + 0.36, height), fontsize=9.5,
+                va="center", annotation_clip=False,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                arrowprops={
+                    "arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4,
+                    "relpos": (0, 0.5),
+                },
+            )  # fmt: skip
     return figure
 
 
@@ -563,6 +574,19 @@ def _genre_scatter(points: Array, genres: Sequence[str]) -> tuple[Figure, Axes]:
     ax.margins(0.04)
     ax.spines[["top", "right"]].set_visible(False)
     return figure, ax
+
+
+def _apart(places: Sequence[float], gap: float) -> np.ndarray:
+    """Return places moved as little as needed to be `gap` apart, in the order given."""
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, float)[order]
+    for _ in range(50 * len(places)):
+        overlap = np.maximum(gap - np.diff(moved), 0)
+        if (overlap < gap / 100).all():
+            break
+        moved[:-1] -= overlap / 2
+        moved[1:] += overlap / 2
+    return moved[np.argsort(order)]
 
 
 def _check_ladder(scores: pd.DataFrame, references: Mapping[str, float]) -> None:

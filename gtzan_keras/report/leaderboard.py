@@ -15,6 +15,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
 from gtzan_keras.report.chart import fault_filtered, published_and_ours
+from gtzan_keras.report.ladder import ladder
 from gtzan_keras.report.page import (
     Group,
     check_ours,
@@ -115,7 +116,7 @@ class Row:
 
 
 def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:
-    """Write ``README.md`` and ``index.html`` from all results below a folder.
+    """Write ``README.md``, ``index.html`` and ``ladder.svg`` from all results below a folder.
 
     Parameters
     ----------
@@ -167,6 +168,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "reference": ON_FAULT_FILTERED,
         "sources": SOURCES,
         "system_sources": SYSTEM_SOURCES,
+        "ladder": ladder(folder, groups),
         "ranked": fault_filtered(rows),
         "reproduced": published_and_ours(rows),
         "notes": notes,
@@ -190,7 +192,7 @@ def check_folder(folder: Path) -> None:
 
 
 def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
-    """Write the pages of all results below a folder, and the leaderboard.
+    """Write the pages of all results below a folder, the leaderboard, and the ladder of splits.
 
     Parameters
     ----------

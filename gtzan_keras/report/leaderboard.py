@@ -44,7 +44,9 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 USUAL_DATA = ("GTZAN", "features_30_sec.csv")
 """Data that a cell does not name."""
 
-NAMES: Mapping[str, str] = {"imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet"}
+NAMES: Mapping[str, str] = {
+    "imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet", "msd": "Million Song Dataset",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,211 @@
+"""The leaderboard and a recipe's page in a real browser: three widths, light and dark, mouse and keyboard."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtzan_keras.report.leaderboard import report_all
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no `chromium`: the pages are not tried in a browser")
+
+REPORTS = Path(__file__).resolve().parent.parent / "reports"
+SHOWN = (
+    "zhang/cnn/fault-filtered/seed0", "zhang/cnn/published/seed0", "baseline/knn/artist/seed0",
+    "baseline/knn/published/seed0", "uncu/scratch-cnn/published/seed0", "arrigo/01/published/seed0",
+    "malvezzi/vgg16-frozen/fault-filtered/seed0",
+)  # fmt: skip
+WIDTHS = (400, 1000, 1600)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The addresses of the leaderboard and of one recipe's page."""
+    root = tmp_path_factory.mktemp("reports")
+    for name in SHOWN:
+        shutil.copytree(REPORTS / name, root / name)
+    page = report_all(root, only="zhang/cnn")
+    return [(root / "index.html").as_uri(), page.as_uri()]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """A function that opens an address, and fails at the end where the browser complained of a page."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(address: str, width: int = 1000, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if outside(request.url) else None)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def outside(url: str) -> bool:
+    return not url.startswith(("file:", "data:"))
+
+
+def column(page: Any, number: int) -> list[float | None]:
+    """The values of a column as shown, in the order of the rows; None for empty cells."""
+    values = page.locator(".board").first.evaluate(
+        "(table, n) => [...table.tBodies[0].rows].map(row => row.cells[n].dataset.value)", number
+    )
+    return [None if value is None else float(value) for value in values]
+
+
+def shown_rows(page: Any) -> list[str]:
+    return page.locator(".board tbody tr:visible th").all_inner_texts()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_page_and_nothing_is_loaded(
+    pages: list[str], opened: Any, width: int, scheme: str
+) -> None:
+    for address in pages:
+        page = opened(address, width, scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("h1").is_visible()
+
+
+def test_the_page_uses_a_wide_window(pages: list[str], opened: Any) -> None:
+    assert opened(pages[0], 1600).locator(".board").first.bounding_box()["width"] > 1450
+
+
+def test_the_first_column_stays_and_leaves_room_on_a_phone(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0], 400)
+    scroll, first = page.locator(".wide").first, page.locator(".board tbody th").first
+    before = first.bounding_box()
+    assert before["width"] < 160
+    scroll.evaluate("element => element.scrollLeft = 300")
+    assert scroll.evaluate("element => element.scrollLeft") == 300
+    assert first.bounding_box()["x"] == before["x"]
+
+
+def test_a_heading_sorts_by_mouse_with_empty_cells_last_both_ways(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0])
+    for number in (1, 4):
+        button = page.locator(".board").first.locator("thead button").nth(number)
+        for order in ("descending", "ascending"):
+            button.click()
+            values = column(page, number)
+            full = [value for value in values if value is not None]
+            assert len(full) > (number == 1)
+            assert values == [
+                *sorted(full, reverse=order == "descending"),
+                *[None] * (len(values) - len(full)),
+            ]
+            assert button.locator("..").get_attribute("aria-sort") == order
+
+
+def test_a_heading_sorts_by_keyboard(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0])
+    page.locator("#column").focus()
+    page.keyboard.press("Tab")  # the table, which scrolls with the arrow keys
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "recipe"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert column(page, 1)[0] == max(value for value in column(page, 1) if value is not None)
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("published")
+
+
+def test_filters_by_text_source_and_column(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0])
+    everything = len(shown_rows(page))
+    page.locator("#source").select_option("zhang")
+    assert shown_rows(page)
+    assert all(text.startswith("zhang/") for text in shown_rows(page))
+    assert page.locator(".chart li:visible .label").all_inner_texts() == ["zhang/cnn"] * 2 + [
+        "zhang/cnn-augmented", "zhang/cnn-kfold",
+    ]  # fmt: skip
+    page.locator("#column").select_option(label="fault-filtered")
+    assert [text.split("\n")[0] for text in shown_rows(page)] == ["zhang/cnn"]
+    assert page.locator("#shown").inner_text() == f"1 of {everything} rows"
+    page.locator("#source").select_option("")
+    page.locator("#column").select_option("0")
+    page.locator("#filter").focus()
+    page.keyboard.type("m2d-as")
+    assert len(shown_rows(page)) == 1
+
+
+def test_the_chart_has_its_marks_where_its_figures_say(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0], 1600)
+    for line in page.locator(".chart").first.locator("li").all():
+        plot, mark = (line.locator(f".{name}").bounding_box() for name in ("plot", "mark"))
+        place = (mark["x"] + mark["width"] / 2 - plot["x"]) / plot["width"]
+        shown = float(re.match(r"[\d.]+", line.locator(".values").inner_text()).group())
+        assert place == pytest.approx(shown / 100, abs=0.005)
+
+
+CONTRASTS = """elements => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const light = colour => {
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => v / 255)
+      .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const page = light(getComputedStyle(document.body).backgroundColor);
+  return elements.map(element => {
+    const own = light(getComputedStyle(element).color);
+    return (Math.max(own, page) + .05) / (Math.min(own, page) + .05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_chart_can_be_read_in_light_and_dark(pages: list[str], opened: Any, scheme: str) -> None:
+    page = opened(pages[0], 1000, scheme)
+    labels = (
+        ".chart figcaption, .chart .label, .chart .label a, .chart .values, .axis .plot span, .chart .mark"
+    )
+    contrasts = page.locator(labels).evaluate_all(CONTRASTS)
+    assert len(contrasts) > 40
+    assert min(contrasts) >= 4.5  # of text, as WCAG 2 asks
+
+
+def test_figures_of_a_page_keep_a_light_ground_in_dark_mode(pages: list[str], opened: Any) -> None:
+    page = opened(pages[1], 1000, "dark")
+    cards = page.locator("figure .scroll")
+    grounds = cards.evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
+    assert set(grounds) == {"rgb(255, 255, 255)"}
+    sizes = page.locator("figure img").evaluate_all("all => all.map(one => one.naturalWidth)")
+    assert min(sizes) > 100
+
+
+def test_a_figure_of_the_leaderboard_leads_to_its_place_and_back(pages: list[str], opened: Any) -> None:
+    page = opened(pages[0])
+    page.locator(".chart li", has_text="zhang/cnn").first.locator("a").click()
+    assert page.url == f"{pages[1]}#fault-filtered"
+    assert page.locator("#fault-filtered").is_visible()
+    page.get_by_role("link", name="All results").click()
+    assert page.url.endswith("/index.html")

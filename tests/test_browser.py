@@ -102,7 +102,7 @@ def test_the_page_uses_a_wide_window(pages: list[str], opened: Any) -> None:
 
 def test_the_first_column_stays_and_leaves_room_on_a_phone(pages: list[str], opened: Any) -> None:
     page = opened(pages[0], 400)
-    scroll, first = page.locator(".wide").first, page.locator(".board tbody th").first
+    scroll, first = page.locator(".scroll").first, page.locator(".board tbody th").first
     before = first.bounding_box()
     assert before["width"] < 160
     scroll.evaluate("element => element.scrollLeft = 300")

@@ -23,6 +23,7 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, changes
+from gtzan_keras.report.published import SOURCES
 from gtzan_keras.store.files import replacing
 from gtzan_keras.training.results import HISTORY, RESULT, read_result
 
@@ -273,6 +274,7 @@ def _page(
     return render(
         "page.html.j2",
         recipe=recipe,
+        source=SOURCES.get(groups[0].recipe.partition("/")[0]),
         title=f"{recipe.name}: {recipe.title}" if recipe else groups[0].first["name"],
         groups=[{"group": group, **_section(group, extra or {})} for group in groups],
         protocols=PROTOCOLS,

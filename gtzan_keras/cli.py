@@ -612,7 +612,7 @@ def compare(
 def predict(
     songs: Annotated[
         list[str],
-        typer.Argument(metavar="SONG", help="Sound files, folders, patterns such as 'music/**/*.mp3'."),
+        typer.Argument(metavar="SONG", hidden=True),  # typer would show its type as <list[str]>
     ],
     model: Annotated[
         Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")
@@ -628,7 +628,10 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
 ) -> None:
-    """Predict the genre of recordings of any length, as a whole and over time."""
+    """Predict the genre of recordings of any length, as a whole and over time.
+
+    SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
+    """
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError

@@ -161,6 +161,14 @@ def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -
     assert "GTZAN" not in listed.out
 
 
+@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
+def test_help_says_what_a_value_is_without_python_types(run_command, command: str) -> None:
+    answer = run_command(command.replace("_", "-"), "--help")
+    assert answer.code == 0
+    assert "list[" not in answer.out
+    assert "Path]" not in answer.out
+
+
 def test_the_version_is_printed(run_command) -> None:
     answer = run_command("--version")
     assert answer.code == 0

@@ -28,7 +28,9 @@ class Source:
 
 
 SOURCES: Mapping[str, Source] = {
-    "baseline": Source("Our baselines", "Models of this package, chosen on the validation tracks."),
+    "baseline": Source(
+        "Our baselines", "Models of this package, with nothing pretrained unless the recipe says so."
+    ),
     "malvezzi": Source(
         "Malvezzi",
         "Beatrice Malvezzi's project in the statistical learning course of the University of Milan-Bicocca; "

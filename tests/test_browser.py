@@ -204,7 +204,7 @@ def test_figures_of_a_page_keep_a_light_ground_in_dark_mode(pages: list[str], op
 
 def test_a_figure_of_the_leaderboard_leads_to_its_place_and_back(pages: list[str], opened: Any) -> None:
     page = opened(pages[0])
-    page.locator(".chart li", has_text="zhang/cnn").first.locator("a").click()
+    page.locator(".chart li", has_text="zhang/cnn").first.locator(".label a").click()
     assert page.url == f"{pages[1]}#fault-filtered"
     assert page.locator("#fault-filtered").is_visible()
     page.get_by_role("link", name="All results").click()

@@ -148,6 +148,22 @@ MUSICNN = Recipe(
     ours=("mean and maximum of each 3 s patch, averaged over the track (1506 numbers), standardised",),
     note="Published for all ten genres with an SVM: 77.2 % (sklearn-audio-transfer-learning).",
 )
+_FOUR_GENRES = ("disco", "hiphop", "jazz", "pop", "reggae", "rock")  # left out
+
+
+def _on_four_genres(base: Recipe, name: str) -> Recipe:
+    return replace(
+        base,
+        name=f"baseline/{name}-four-genres",
+        title=f"{base.title}, on blues, classical, country and metal",
+        split="fault-filtered",
+        leaky=False,
+        without=_FOUR_GENRES,
+        base=base.name,
+        note="The four genres whose sound was complete on our machine.",
+    )
+
+
 MOBILENET = replace(
     MUSICNN,
     name="baseline/mobilenet-v2-frozen",
@@ -172,6 +188,8 @@ RECIPES: tuple[Recipe, ...] = (
     _ensemble("ensemble-640", "mean probabilities of the seeds of baseline/cnn-640", f"{CNN.name}-640"),
     _ensemble("ensemble-with-features", "the same, with an SVM on features", CNN.name, "zhang/svm"),
     MUSICNN,
+    _on_four_genres(MUSICNN, "musicnn"),
+    _on_four_genres(CLASSICAL["logistic_regression"], "logistic-regression"),
     MOBILENET,
     *CLASSICAL.values(),
     replace(

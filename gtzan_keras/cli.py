@@ -686,6 +686,26 @@ def _console() -> Any:
     return Console(markup=False, emoji=False, highlight=False)
 
 
+@app.command()
+def weights() -> None:
+    """List the pretrained weights that can be downloaded, and those that are here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gtzan_keras.models.weights import PRETRAINED, weights_folder
+
+    table = Table()
+    for column in ("name", "source", "licence", "MB", "here"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for entry in PRETRAINED:
+        size = "varies" if entry.megabytes is None else f"{entry.megabytes:g}"
+        here = ("yes" if entry.is_here else "no") if entry.path else "kept there"
+        table.add_row(entry.name, entry.source, entry.licence, size, here)
+    console = Console()
+    console.print(table)
+    console.print(f"Converted weights are kept in {weights_folder()}.", highlight=False, markup=False)
+
+
 def _import_tensorflow() -> None:
     """Import TensorFlow without the lines its C++ side writes before any setting can silence them."""
     stderr = os.dup(2)

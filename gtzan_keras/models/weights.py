@@ -105,9 +105,7 @@ class Pretrained(NamedTuple):
 
 PRETRAINED: tuple[Pretrained, ...] = (
     *(
-        Pretrained(
-            f"{kind}-{data}", f"wheel {_WHEEL} of the Python package index", "ISC", 29.3, f"{folder}.npz"
-        )
+        Pretrained(f"{kind}-{data}", "package musicnn 0.1.0", "ISC", 29.3, f"{folder}.npz")
         for (kind, data), folder in _CHECKPOINTS.items()
     ),
     Pretrained("imagenet", "Keras Applications (VGG16 and others)", "as there", None),

@@ -45,7 +45,8 @@ USUAL_DATA = ("GTZAN", "features_30_sec.csv")
 """Data that a cell does not name."""
 
 NAMES: Mapping[str, str] = {
-    "imagenet": "ImageNet", "coco": "COCO", "audioset": "AudioSet", "msd": "Million Song Dataset",
+    "imagenet": "ImageNet weights", "coco": "COCO weights", "audioset": "AudioSet weights",
+    "msd": "the sound of all ten genres",
 }  # fmt: skip
 
 
@@ -112,9 +113,7 @@ class Row:
         """Return why a cell is empty."""
         if column == "same split" and self.recipe.split == "fault-filtered":
             return "not published"
-        return (
-            f"not run: needs {NAMES[self.recipe.pretrained]} weights" if self.recipe.pretrained else "not run"
-        )
+        return f"not run: needs {NAMES[self.recipe.pretrained]}" if self.recipe.pretrained else "not run"
 
 
 def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:

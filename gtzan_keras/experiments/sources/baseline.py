@@ -139,7 +139,7 @@ _SVM = replace(CLASSICAL["svm"], split="5 folds", leaky=False, base="baseline/sv
 MUSICNN = Recipe(
     name="baseline/musicnn",
     title="logistic regression on frozen musicnn",
-    source="ours, on the network of Pons and Serra 2019",
+    source="ours",
     data="musicnn-msd",
     builder="logistic_regression",
     arguments={"C": 0.01},

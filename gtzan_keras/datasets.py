@@ -192,6 +192,13 @@ class NotebookData:
         return self.folder / "runs" / name
 
 
+def cache_folder() -> Path:
+    """Return the folder for what is computed from packaged data; ``GTZAN_KERAS_CACHE`` overrides it."""
+    import pooch
+
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("gtzan-keras"))
+
+
 def notebook_data(sound: bool = False) -> NotebookData:
     """Choose what a notebook works on.
 
@@ -219,11 +226,9 @@ def notebook_data(sound: bool = False) -> NotebookData:
     >>> print(notebook_data())  # doctest: +SKIP
     GTZAN, packaged thumbnails and features: 999 tracks
     """
-    import pooch
-
     from gtzan_keras.tracks.catalogue import data_name, load_tracks
 
-    cache = Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("gtzan-keras"))
+    cache = cache_folder()
     if named := os.environ.get(AUDIO_VARIABLE):
         tracks = load_tracks(named)
         root = Path(named).resolve()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gtzan_keras import datasets
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.custom_cnn import cnn
@@ -396,3 +397,17 @@ def test_an_interrupted_second_stage_continues_without_the_first(
 def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_path: Path) -> None:
     with pytest.raises(GtzanKerasError, match="trainable_from='block9': expected None or one"):
         fine_tune(cached, "block9", out=tmp_path)
+
+
+def test_features_of_the_packaged_thumbnails_are_kept_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GTZAN_KERAS_CACHE", str(tmp_path))
+    inputs = keras.Input((64, 64, 1))
+    base = keras.Model(inputs, keras.layers.AveragePooling2D(32)(inputs))
+    with datasets.thumbnails() as thumbnails:
+        ids = list(thumbnails.track_id[:3])
+        features = FrozenFeatures(base, thumbnails, ids)
+        expected = thumbnails.read(slice(3)).reshape(3, 2, 32, 2, 32, 1).mean(axis=(2, 4)) / 255
+        np.testing.assert_allclose(features.read(np.arange(3)), expected, rtol=1e-5)
+    assert features.path.parent == tmp_path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Store
 from gtzan_keras.store.batches import IN_MEMORY_BYTES
@@ -111,7 +112,7 @@ class FrozenFeatures:
     track_ids : sequence of str
         Tracks whose features are needed; features in the file of other tracks are kept.
     folder : str or os.PathLike, optional
-        Folder of the file; by default the store's.
+        Folder of the file; by default the store's, or the user's cache for the packaged thumbnails.
 
     Raises
     ------
@@ -138,7 +139,10 @@ class FrozenFeatures:
         self.store, self.genres, self.genre = store, store.genres, store.genre
         self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
         key = fingerprint(base, base.get_weights(), store.checksum)
-        self.path = Path(folder or store.path.parent) / f"{store.path.stem}-frozen-{key[:16]}.h5"
+        if folder is None:  # nothing is written into the installed package
+            packaged = store.path == datasets.THUMBNAILS
+            folder = datasets.cache_folder() if packaged else store.path.parent
+        self.path = Path(folder) / f"{store.path.stem}-frozen-{key[:16]}.h5"
         wanted = store.rows(track_ids)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

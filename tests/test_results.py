@@ -100,8 +100,8 @@ def test_a_file_that_is_not_a_result_is_named(content: str | None, message: str,
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("0.3333", "", "probabilities of metal.00058"),
-        ("0.3333", "1.5", "probabilities of metal.00058"),
+        (".3333", "", "probabilities of metal.00058"),
+        (".3333", "1.5", "probabilities of metal.00058"),
         ("metal,rock", "metal,polka", "predicted of metal.00058 is 'polka'; expected one of NA, metal, rock"),
         ("predicted", "guess", r"column\(s\) predicted missing"),
     ],

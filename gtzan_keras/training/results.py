@@ -109,7 +109,7 @@ def write_result(
             history.to_csv(temporary, index=False)
     with replacing(folder / TRACKS) as temporary:
         table = tracks[columns].round(dict.fromkeys(genres, 4))
-        table.to_csv(temporary, index=False, float_format=lambda share: f"{share:g}")
+        table.to_csv(temporary, index=False, float_format=lambda share: f"{share:g}".lstrip("0") or "0")
     write_json(folder / RESULT, {"format": FORMAT, **result})  # last: its presence says that all is there
 
 

@@ -256,6 +256,12 @@ def test_two_results_of_one_seed_are_refused(tmp_path: Path) -> None:
         find_groups(tmp_path)
 
 
+def test_what_make_report_ran_is_not_among_the_results(tmp_path: Path) -> None:
+    put_recipe(tmp_path, "arrigo/01", "published")
+    put_recipe(tmp_path / "local", "arrigo/01", "published")
+    assert len(find_groups(tmp_path)) == len(find_groups(tmp_path / "local")) == 1
+
+
 def test_the_mean_over_seeds_is_that_of_their_accuracies(tmp_path: Path) -> None:
     for seed, right in enumerate((4, 8, 9)):
         put_recipe(tmp_path, "arrigo/01", "published", right, seed)

@@ -11,7 +11,13 @@ from gtzan_keras.experiments import PROTOCOLS, RECIPES
 from gtzan_keras.training.results import read_result
 
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
-FOLDERS = sorted(path.parent for path in REPORTS.rglob("result.json"))
+IGNORED = {"local", "pages"}  # by git: what the user ran, and renderings
+FILES = [
+    path
+    for path in REPORTS.rglob("*")
+    if path.is_file() and not IGNORED & set(path.relative_to(REPORTS).parts)
+]
+FOLDERS = sorted(path.parent for path in FILES if path.name == "result.json")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.relative_to(REPORTS).as_posix())
@@ -44,7 +50,6 @@ def test_a_result_of_a_recipe_is_in_the_folder_of_its_name() -> None:
 
 
 def test_only_data_is_kept_and_not_too_much() -> None:
-    kept = [path for path in REPORTS.rglob("*") if path.is_file() and "pages" not in path.parts]
-    ours = [path for path in kept if path.parent != REPORTS and path.suffix not in (".keras", ".npz")]
+    ours = [path for path in FILES if path.parent != REPORTS and path.suffix not in (".keras", ".npz")]
     assert {path.name for path in ours} <= {"result.json", "tracks.csv", "history.csv", "run.json"}
     assert sum(path.stat().st_size for path in ours) < 12e6

@@ -125,7 +125,8 @@ def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
     Parameters
     ----------
     folder : str or os.PathLike
-        Every folder with a ``result.json``, at any depth, is a result.
+        Every folder with a ``result.json``, at any depth, is a result, except below ``local``, where
+        ``make report`` keeps its own.
 
     Returns
     -------
@@ -146,6 +147,8 @@ def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
     """
     found: dict[tuple[str, str], dict[Any, tuple[Path, Any, Any]]] = {}
     for path in sorted(Path(folder).rglob(RESULT)):
+        if "local" in path.relative_to(folder).parts:
+            continue
         result, tracks = read_result(path.parent)
         name, protocol = result.get("recipe", ""), result.get("protocol", "")
         seeds = found.setdefault((name, protocol) if name in RECIPES else ("", str(path.parent)), {})

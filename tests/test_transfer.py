@@ -13,7 +13,7 @@ from gtzan_keras import experiments, load_tracks, models
 from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.embed import embed, embed_images, load_embedder
-from gtzan_keras.store.embeddings import EmbeddingsStore
+from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
 from gtzan_keras.training.results import read_result
 from tests.conftest import TINY
 
@@ -130,7 +130,10 @@ def test_a_recipe_on_a_frozen_network_runs_from_spectrograms(tmp_path, make_stor
         stores=tmp_path / "stores",
     )
     result, tracks = read_result(folder / "seed0")
-    assert result["departures"] == ["random weights in place of pretrained ones (imagenet)"]
+    assert result["departures"] == [
+        "spectrograms of tiny in place of librosa-128x387",
+        "random weights in place of pretrained ones (imagenet)",
+    ]
     assert len(tracks) == 8  # 80/20
     accuracy = (tracks["genre"] == tracks["predicted"]).mean()
     assert result["scores"]["test"]["accuracy"]["value"] == pytest.approx(accuracy)
@@ -152,3 +155,14 @@ def test_embeddings_become_a_table_of_a_row_a_track(embedded):
     assert isinstance(table, pd.DataFrame)
     assert table["filename"].tolist() == [f"{track_id}.wav" for track_id in embedded.track_id]
     np.testing.assert_allclose(table["e7"], embedded.read()[:, :, 7].mean(axis=1), rtol=1e-5)
+
+
+def test_embeddings_of_another_network_are_a_departure(tmp_path):
+    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(10)]
+    spec = EmbeddingSpec(name="vggish-2x8", patches=2, size=8)
+    arrays = np.random.default_rng(0).random((len(ids), 2, 8))
+    EmbeddingsStore.from_arrays(tmp_path / "vggish.h5", arrays, ids, spec).close()
+    [folder] = experiments.run("baseline/musicnn", tmp_path / "vggish.h5", protocol="random", out=tmp_path)
+    assert read_result(folder / "seed0")[0]["departures"] == [
+        f"embeddings of {spec.source} in place of musicnn-msd"
+    ]

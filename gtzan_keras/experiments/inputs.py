@@ -24,11 +24,15 @@ __all__ = ["Inputs", "departures", "digest_of_weights", "find_inputs"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """A recipe's data, opened: a store, a table of features, or both."""
+    """A recipe's data, opened: a store, a table of features, or both.
+
+    ``departure`` says in words where a frozen network, or what it was run on, is not the recipe's.
+    """
 
     store: Store | None = None
     table: pd.DataFrame | None = None
     name: str = ""
+    departure: str = ""
 
     @property
     def tracks(self) -> pd.DataFrame:
@@ -93,9 +97,10 @@ def find_inputs(
                 f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or "
                 f"{_described(recipe.data)}"
             )
+        departure = _other_network(recipe.data, store)
         if len(store.spec.shape) == 3:
             store = _image_embeddings(store, stores, weights)
-        return Inputs(None, _embedding_table(store), name or data_name(store.tracks))
+        return Inputs(None, _embedding_table(store), name or data_name(store.tracks), departure)
     uses_table = any(kind in FEATURES for kind in recipe.kinds)
     uses_store = any(kind not in FEATURES for kind in recipe.kinds)
     if (uses_table and table is None) or (uses_store and store is None):
@@ -184,6 +189,14 @@ def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
     return embed_images(store, stores / f"{store.path.stem}-mobilenet-v2.h5", network)
 
 
+def _other_network(kind: str, store: Any) -> str:
+    """Return in words where a store does not hold what a recipe on a frozen network is run on."""
+    if len(store.spec.shape) == 3:
+        spec = EMBEDDINGS[kind]
+        return "" if store.spec.name == spec else f"spectrograms of {store.spec.name} in place of {spec}"
+    return "" if kind in store.spec.source else f"embeddings of {store.spec.source} in place of {kind}"
+
+
 def _embedding_table(store: Any) -> pd.DataFrame:
     """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
     from gtzan_keras.tracks.catalogue import row_name
@@ -231,7 +244,7 @@ def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]
     """Return in words where data and weights are not those of the recipe."""
     from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
 
-    found, store, table = [], inputs.store, inputs.table
+    found, store, table = [inputs.departure] if inputs.departure else [], inputs.store, inputs.table
     for kind in recipe.kinds:
         seconds = FEATURES.get(kind)
         if kind in FEATURES and table is not None and "length" in table:

@@ -9,12 +9,14 @@ import os
 import stat
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from gtzan_keras.errors import GtzanKerasError
@@ -107,16 +109,15 @@ def server() -> Iterator[SimpleNamespace]:
 @pytest.fixture(autouse=True)
 def small_gtzan(monkeypatch: pytest.MonkeyPatch, server: SimpleNamespace) -> None:
     md5s = {track_id: hashlib.md5(content).hexdigest() for track_id, content in WAVS.items()}
-    mirror = module.Mirror
     full = (
-        mirror("first", f"{server.url}/full.tar.gz", tracks=len(WAVS)),
-        mirror("second", f"{server.url}/old.tar.gz", hashlib.md5(GOOD).hexdigest(), len(WAVS)),
+        module.Mirror(f"{server.url}/full.tar.gz", tracks=5),  # jazz.00054 is not counted
+        module.Mirror(f"{server.url}/old.tar.gz", 5, hashlib.md5(GOOD).hexdigest()),
     )
-    mini = (mirror("mini", f"{server.url}/main.zip", tracks=len(MINI_IDS)),)
-    monkeypatch.setattr(module, "_track_md5s", lambda: md5s)
+    mini = (module.Mirror(f"{server.url}/main.zip", tracks=2),)
+    monkeypatch.setattr(module, "facts", lambda: pd.DataFrame({"wav_md5": md5s}))
     monkeypatch.setattr(module, "FULL_MIRRORS", full)
     monkeypatch.setattr(module, "MINI_MIRRORS", mini)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # before another attempt
 
 
 @pytest.fixture
@@ -157,16 +158,24 @@ def test_mini_set_comes_out_of_a_zip_with_a_top_folder(server, folder):
     assert contents(folder) == as_members(MINI_IDS)
 
 
-def test_mac_shadow_files_and_others_are_left_out(server, folder):
-    extra = {
-        "genres/blues/._blues.00000.wav": b"x",
-        "__MACOSX/genres/blues/._blues.00001.wav": b"x",
-        "genres/bextract_single.mf": b"x",
-        "genres/blues/notes.txt": b"x",
-        "elsewhere/blues.00000.wav": b"x",
-    }
-    server.serve("/full.tar.gz", tar_gz(as_members() | extra))
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+def test_members_that_are_no_tracks_or_point_out_of_the_folder_are_left_out(server, folder, tmp_path, pack):
+    extra = [
+        "genres/blues/._blues.00000.wav",
+        "__MACOSX/genres/blues/._blues.00001.wav",
+        "genres/bextract_single.mf",
+        "genres/blues/my song.wav",
+        "elsewhere/blues.00000.wav",
+        "../blues/blues.00009.wav",
+        "genres/../../rock.wav",
+        "/blues/evil.wav",
+        "..\\blues\\blues.00001.wav",
+        "C:\\blues\\blues.00001.wav",
+        "genres/blues/blues.00000.wav:stream.wav",
+    ]
+    server.serve("/full.tar.gz", pack(as_members() | dict.fromkeys(extra, b"evil")))
     assert contents(download(folder)) == as_members()
+    assert contents(tmp_path) == {f"data/gtzan/{name}": sound for name, sound in as_members().items()}
 
 
 def test_complete_folder_is_not_downloaded_again(server, folder, caplog):
@@ -183,14 +192,14 @@ def test_folder_with_a_part_of_the_tracks_is_refused_untouched(server, folder, r
     server.serve("/main.zip", zipped(as_members(MINI_IDS)))
     download(folder, mini=True)
     server.requests.clear()
-    assert "holds 2 of 6 tracks" in refuses()
+    assert "holds 2 of 5 tracks" in refuses()
     assert not server.requests
 
 
 def test_file_in_the_place_of_the_folder_is_refused(folder, refuses):
     folder.parent.mkdir()
     folder.write_text("a file")
-    assert "not a folder" in refuses()
+    assert f"{folder}: cannot be written" in refuses()
 
 
 def test_leftovers_of_a_killed_run_are_removed(server, folder):
@@ -209,8 +218,8 @@ def test_second_mirror_is_used_when_the_first_has_changed(server, folder):
 def test_error_names_every_mirror_with_its_reason_and_a_remedy(server, refuses):
     server.serve("/old.tar.gz", 410)
     message = refuses()
-    assert f"{server.url}/full.tar.gz: HTTP 404" in message
-    assert f"{server.url}/old.tar.gz: HTTP 410" in message
+    assert f"{server.url}/full.tar.gz: 404 Client Error" in message
+    assert f"{server.url}/old.tar.gz: 410 Client Error" in message
     assert "with a browser" in message
 
 
@@ -222,8 +231,8 @@ def test_transfer_that_breaks_off_once_is_begun_again(server, folder):
 
 def test_transfer_that_always_breaks_off_is_an_error(server, refuses):
     url = server.serve("/a.tar.gz", (GOOD, len(GOOD) // 2))
-    assert refuses(mirror=url).startswith(f"{url}: Connection broken: IncompleteRead")
-    assert server.requests == ["/a.tar.gz"] * module.ATTEMPTS
+    assert f"{url}: " in refuses(mirror=url)
+    assert server.requests == ["/a.tar.gz"] * (module.RETRIES + 1)
 
 
 @pytest.mark.parametrize("pack", [tar_gz, zipped])
@@ -236,8 +245,7 @@ def test_truncated_archive_is_an_error(server, refuses, pack):
 @pytest.mark.parametrize("pack", [tar_gz, zipped])
 def test_track_that_changed_is_an_error(server, refuses, pack):
     url = server.serve("/a", pack(as_members() | {"genres/blues/blues.00001.wav": b"changed"}))
-    message = refuses(mirror=url)
-    assert "1 of 6 tracks differ by their MD5 from GTZAN's (blues.00001)" in message
+    assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00001 first" in refuses(mirror=url)
 
 
 def test_archive_with_another_md5_than_known_is_an_error(server, refuses):
@@ -245,9 +253,9 @@ def test_archive_with_another_md5_than_known_is_an_error(server, refuses):
     assert "old.tar.gz: has changed, its MD5 is" in refuses()
 
 
-def test_missing_track_is_an_error_that_names_it(server, refuses):
+def test_missing_track_is_an_error(server, refuses):
     server.serve("/full.tar.gz", tar_gz(as_members(set(WAVS) - {"rock.00001"})))
-    assert "holds 5 tracks, expected 6 (missing: rock.00001)" in refuses()
+    assert "holds 5 tracks, expected at least 5 besides jazz.00054" in refuses()
 
 
 @pytest.mark.parametrize("content", [None, b"fixed"])
@@ -257,48 +265,27 @@ def test_jazz_00054_may_differ_or_be_left_out(server, folder, caplog, content):
         members["genres/jazz/jazz.00054.wav"] = content
     server.serve("/full.tar.gz", tar_gz(members))
     assert contents(download(folder)) == members
-    assert "jazz.00054" in caplog.text
+    assert ("jazz.00054 is not the common release's" in caplog.text) == bool(content)
     server.requests.clear()
     download(folder)
     assert not server.requests
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../blues/blues.00009.wav",
-        "genres/../../blues/blues.00009.wav",
-        "genres/blues/../README",
-        "/blues/blues.00009.wav",
-        "..\\blues\\blues.00009.wav",
-        "C:\\blues\\blues.00009.wav",
-        "genres/blues/blues.00009.wav:stream.wav",
-    ],
-)
-@pytest.mark.parametrize("pack", [tar_gz, zipped])
-def test_member_that_points_out_of_the_folder_is_refused(server, refuses, pack, name):
-    url = server.serve("/a", pack(as_members() | {name: b"evil"}))
-    message = refuses(mirror=url)
-    assert repr(name) in message
-    assert "points out of the folder" in message
-
-
-@pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
-)
-def test_tar_member_that_is_a_link_or_device_is_refused(server, refuses, kind):
-    special = tarfile.TarInfo("genres/blues/blues.00009.wav")
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_tar_member_that_is_a_link_or_device_is_left_out(server, folder, kind):
+    special = tarfile.TarInfo("genres/jazz/jazz.00054.wav")
     special.type = kind
     special.linkname = "genres/blues/blues.00000.wav"
-    url = server.serve("/a.tar.gz", tar_gz(as_members(), special))
-    assert "'genres/blues/blues.00009.wav' is a link or a device" in refuses(mirror=url)
+    members = as_members(set(WAVS) - {"jazz.00054"})
+    server.serve("/full.tar.gz", tar_gz(members, special))
+    assert contents(download(folder)) == members
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
-def test_zip_member_that_is_a_link_or_device_is_refused(server, refuses, kind):
-    name = "genres/blues/link"
+def test_zip_member_that_is_a_link_or_device_is_no_track(server, refuses, kind):
+    name = "genres/blues/blues.00000.wav"
     url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: kind | 0o644}))
-    assert "'genres/blues/link' is a link or a device" in refuses(mirror=url)
+    assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00000 first" in refuses(mirror=url)
 
 
 def test_given_mirror_may_hold_any_number_of_tracks(server, folder):
@@ -308,13 +295,14 @@ def test_given_mirror_may_hold_any_number_of_tracks(server, folder):
 
 
 def test_second_mirror_adds_the_tracks_that_are_missing(server, folder):
-    first = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3]) | {"genres/blues/x.wav": b"1"}))
-    second = server.serve("/four.zip", zipped(as_members(list(WAVS)[2:]) | {"genres/blues/x.wav": b"2"}))
+    first = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3])))
+    second = server.serve("/four.zip", zipped(as_members(list(WAVS)[2:])))
     download(folder, mirror=first)
+    (folder / "genres" / "blues" / "x.wav").write_bytes(b"my own")
     download(folder, mirror=first)
-    assert contents(folder) == as_members(list(WAVS)[:3]) | {"genres/blues/x.wav": b"1"}
+    assert contents(folder) == as_members(list(WAVS)[:3]) | {"genres/blues/x.wav": b"my own"}
     download(folder, mirror=second)
-    assert contents(folder) == as_members() | {"genres/blues/x.wav": b"1"}
+    assert contents(folder) == as_members() | {"genres/blues/x.wav": b"my own"}
 
 
 def test_second_mirror_that_fails_changes_nothing(server, folder, refuses):
@@ -327,13 +315,12 @@ def test_tracks_outside_of_genres_are_not_mixed_with_those_of_a_mirror(server, f
     (folder / "blues").mkdir(parents=True)
     (folder / "blues" / "blues.00000.wav").write_bytes(WAVS["blues.00000"])
     url = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3])))
-    assert "holds 1 of 6 tracks; name another folder" in refuses(mirror=url)
+    assert "holds 1 of 5 tracks; name another folder" in refuses(mirror=url)
 
 
 @pytest.mark.parametrize("pack", [tar_gz, zipped])
-@pytest.mark.parametrize(("limit", "value"), [("MAX_BYTES", 4000), ("MAX_FILES", 4)])
-def test_archive_that_unpacks_to_too_much_is_refused(server, refuses, monkeypatch, pack, limit, value):
-    monkeypatch.setattr(module, limit, value)
+def test_archive_that_unpacks_to_too_much_is_refused(server, refuses, monkeypatch, pack):
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
     url = server.serve("/bomb", pack(as_members() | {"genres/blues/more.wav": bytes(10_000)}))
     assert f"{url}: unpacks to more than" in refuses(mirror=url)
 
@@ -341,13 +328,6 @@ def test_archive_that_unpacks_to_too_much_is_refused(server, refuses, monkeypatc
 def test_given_mirror_without_a_track_is_an_error(server, refuses):
     url = server.serve("/a.zip", zipped({"genres/blues/my song.wav": b"la"}))
     assert "holds 0 tracks, expected at least 1" in refuses(mirror=url)
-
-
-def test_sound_files_of_other_names_are_kept_and_reported(server, folder, caplog):
-    members = as_members() | {"genres/blues/my song.wav": b"la"}
-    download(folder, mirror=server.serve("/a.tar.gz", tar_gz(members)))
-    assert contents(folder) == members
-    assert "1 other sound files" in caplog.text
 
 
 def test_au_files_are_accepted_unchecked_and_reported(server, folder, caplog):
@@ -368,16 +348,19 @@ def test_archive_on_this_machine_serves_as_mirror_and_stays(server, tmp_path, fo
 
 @pytest.mark.parametrize(
     ("mirror", "reason"),
-    [("no/such.zip", "no such file"), ("tests", "not a file"), ("ftp://a/b.zip", "expected an http")],
+    [
+        ("no/such.zip", "no such file"),
+        (os.curdir, "no such file"),
+        ("gopher://a/b.zip", "No connection adapters"),
+    ],
 )
-def test_invalid_mirror_is_refused(refuses, monkeypatch, mirror, reason):
-    monkeypatch.chdir(Path(__file__).parent.parent)
+def test_invalid_mirror_is_refused(refuses, mirror, reason):
     message = refuses(mirror=mirror)
     assert mirror in message
     assert reason in message
 
 
-@pytest.mark.parametrize("step", ["_fetch", "_check"])
+@pytest.mark.parametrize("step", ["_fetch", "_checked"])
 def test_interrupt_leaves_nothing(server, folder, tmp_path, monkeypatch, step):
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
@@ -401,8 +384,7 @@ def test_full_disk_is_an_error_at_once(server, refuses, monkeypatch):
 
 def test_table_of_mirrors_and_facts_name_all_tracks(monkeypatch):
     monkeypatch.undo()
-    assert len(module._track_md5s()) == 1000
-    assert {mirror.tracks for mirror in module.FULL_MIRRORS} == {1000}
+    assert {mirror.tracks for mirror in module.FULL_MIRRORS} == {len(module.facts()) - 1}
 
 
 def test_real_mini_set_passes_when_packed(real_data, folder, monkeypatch, tmp_path):
@@ -410,7 +392,6 @@ def test_real_mini_set_passes_when_packed(real_data, folder, monkeypatch, tmp_pa
     archive = tmp_path / "main.tar"
     with tarfile.open(archive, "w") as packed:
         packed.add(real_data / "gtzan_mini", "gtzan_mini-main")
-    mirror = module.Mirror("packed", os.fspath(archive), tracks=100)
-    monkeypatch.setattr(module, "MINI_MIRRORS", (mirror,))
+    monkeypatch.setattr(module, "MINI_MIRRORS", (module.Mirror(os.fspath(archive), tracks=100),))
     download(folder, mini=True)
     assert len(list(folder.glob("genres/*/*.wav"))) == 100

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import pandas as pd
 from tqdm import tqdm
 
 from gtzan_keras.errors import GtzanKerasError
@@ -111,7 +112,7 @@ def download(folder: str | os.PathLike[str], *, mini: bool = False, mirror: str 
     folder = Path(folder)
     known = MINI_MIRRORS if mini else FULL_MIRRORS
     mirrors = known if mirror is None else (Mirror(_location(mirror)),)
-    md5s = facts()["wav_md5"].to_dict()
+    md5s = facts()["wav_md5"]
     held = _held_tracks(folder, md5s)
     if _are_enough(held, known[0]):
         logger.info("%s: holds %d tracks already, nothing to download", folder, len(held))
@@ -153,7 +154,7 @@ def _location(mirror: str) -> str:
     return os.fspath(path)
 
 
-def _held_tracks(folder: Path, md5s: dict[str, str]) -> dict[str, Path]:
+def _held_tracks(folder: Path, md5s: pd.Series) -> dict[str, Path]:
     """The files of GTZAN's tracks in a folder, by track id."""
     try:
         table = load_tracks(folder)
@@ -167,7 +168,7 @@ def _are_enough(held: dict[str, Path], mirror: Mirror) -> bool:
     return len(held.keys() - BROKEN_TRACKS) >= mirror.tracks
 
 
-def _install(mirror: Mirror, folder: Path, md5s: dict[str, str]) -> Path:
+def _install(mirror: Mirror, folder: Path, md5s: pd.Series) -> Path:
     """Put one mirror's tracks into `folder`/genres, after all checks."""
     work = folder / WORK_FOLDER
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
@@ -210,7 +211,7 @@ def _fetch(url: str, work: Path) -> Path:
         raise GtzanKerasError(f"{url}: {error}") from error
 
 
-def _extract(name: str, archive: Path, target: Path, md5s: dict[str, str]) -> None:
+def _extract(name: str, archive: Path, target: Path, md5s: pd.Series) -> None:
     """Copy the files of GTZAN's tracks to `target`/<genre>, and nothing else.
 
     Of a member only its bytes and a name that is GTZAN's are used, never its path, mode or link: so no
@@ -252,7 +253,7 @@ def _members(archive: Path) -> Generator[tuple[str, int, Callable[[], Any]], Non
                 yield entry.name if entry.isreg() else "", entry.size, partial(tarred.extractfile, entry)
 
 
-def _checked(mirror: Mirror, folder: Path, md5s: dict[str, str]) -> dict[str, Path]:
+def _checked(mirror: Mirror, folder: Path, md5s: pd.Series) -> dict[str, Path]:
     """Return the extracted tracks; refuse them if they are not those of the table of facts."""
     held = _held_tracks(folder, md5s)
     wavs = {track_id: path for track_id, path in held.items() if path.suffix.lower() == ".wav"}

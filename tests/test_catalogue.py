@@ -38,10 +38,9 @@ def ids(root: Path) -> list[str]:
     return load_tracks(root)["track_id"].tolist()
 
 
-def tone(path: Path, seconds: float = 2.0, pitch: float = 440.0) -> Path:
+def tone(path: Path, seconds: float = 2.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    times = np.arange(round(seconds * 22050)) / 22050
-    soundfile.write(path, 0.5 * np.sin(2 * np.pi * pitch * times), 22050)
+    soundfile.write(path, 0.5 * np.sin(0.125 * np.arange(round(seconds * 22050))), 22050)
     return path
 
 
@@ -56,13 +55,7 @@ def packaged_rows() -> list[dict[str, str]]:
 
 
 def test_facts_are_of_1000_tracks_100_a_genre():
-    assert facts()["genre"].value_counts().to_dict() == dict.fromkeys(GENRES, 100)
     assert facts().index.tolist() == [f"{genre}.{n:05d}" for genre in GENRES for n in range(100)]
-
-
-def test_facts_have_the_fault_filtered_parts_of_443_197_and_290():
-    parts = facts()["fault_filtered"].value_counts().to_dict()
-    assert parts == {"train": 443, "valid": 197, "test": 290, "excluded": 70}
 
 
 def test_facts_have_14_pairs_of_exact_copies_which_are_the_tracks_of_equal_md5():
@@ -96,54 +89,41 @@ def test_facts_saved_by_a_spreadsheet_with_a_byte_order_mark_are_read(tmp_path):
     assert facts(tmp_path / "tracks.csv").loc["a/x", "artist"] == "Björk"
 
 
-def test_facts_without_a_column_are_refused_by_file_and_column(tmp_path):
-    (tmp_path / "tracks.csv").write_text("track_id,genre\na/x,a\n")
-    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: column\(s\) artist, title, wav_md5"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"track_id,genre\na/x,a\n", r"column\(s\) artist, title, wav_md5"),
+        (HEADER.encode() + b"a/x,a,,,,,\na/x,a,,,,,\n", "track_id 'a/x' is duplicated"),
+        (
+            HEADER.encode() + b"a/x,a,,,,validation,\n",
+            "fault_filtered is 'validation'; expected train, valid",
+        ),
+        (b"", "cannot be read"),
+        (b"\xff\xfe\x00junk", "cannot be read"),
+        (b'track_id,"genre\n', "cannot be read"),
+        (None, "cannot be read"),
+    ],
+    ids=repr,
+)
+def test_a_table_of_facts_with_faults_is_refused_by_file_and_fault(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "tracks.csv").write_bytes(content)
+    with pytest.raises(GtzanKerasError, match=rf"tracks\.csv: {message}"):
         facts(tmp_path / "tracks.csv")
-
-
-def test_facts_with_a_track_twice_are_refused_by_its_id(tmp_path):
-    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,,,,,\na/x,a,,,,,\n")
-    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: track_id 'a/x' is duplicated"):
-        facts(tmp_path / "tracks.csv")
-
-
-def test_facts_with_an_unknown_part_are_refused_by_its_name(tmp_path):
-    (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,,,,validation,\n")
-    with pytest.raises(GtzanKerasError, match="fault_filtered of a/x is 'validation'; expected one of train"):
-        facts(tmp_path / "tracks.csv")
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00junk", b'track_id,"genre\n'], ids=repr)
-def test_a_file_that_is_not_a_table_of_facts_is_refused_by_name(tmp_path, content):
-    (tmp_path / "tracks.csv").write_bytes(content)
-    with pytest.raises(GtzanKerasError, match=r"tracks\.csv"):
-        facts(tmp_path / "tracks.csv")
-
-
-def test_a_missing_file_of_facts_is_refused_by_name(tmp_path):
-    with pytest.raises(GtzanKerasError, match=r"none\.csv: cannot be read"):
-        facts(tmp_path / "none.csv")
 
 
 # --- finding tracks
 
 
+@pytest.mark.parametrize("top", ["", "GTZAN-Genre-Collection-mini"])
 @pytest.mark.parametrize("layout", ["genres", "genres_original", "", "Data/genres_original"])
-def test_every_common_layout_is_found(tmp_path, layout):
-    touch(tmp_path / layout, "blues/blues.00000.wav", "rock/rock.00001.wav")
+def test_every_common_layout_is_found_also_below_an_archives_top_folder(tmp_path, top, layout):
+    base = touch(tmp_path / top / layout, "blues/blues.00000.wav", "rock/rock.00001.wav")
     found = load_tracks(tmp_path)
     assert found["track_id"].tolist() == ["blues.00000", "rock.00001"]
     assert found["path"].tolist() == [
-        str(tmp_path / layout / "blues" / "blues.00000.wav"),
-        str(tmp_path / layout / "rock" / "rock.00001.wav"),
+        str(base / name) for name in ("blues/blues.00000.wav", "rock/rock.00001.wav")
     ]
-
-
-@pytest.mark.parametrize("layout", ["genres", "genres_original", "", "Data/genres_original"])
-def test_an_archives_top_folder_is_looked_into(tmp_path, layout):
-    touch(tmp_path / "GTZAN-Genre-Collection-mini" / layout, "pop/pop.00003.wav")
-    assert ids(tmp_path) == ["pop.00003"]
 
 
 def test_a_mac_archives_shadow_files_and_hidden_folders_are_left_alone(tmp_path):
@@ -152,15 +132,14 @@ def test_a_mac_archives_shadow_files_and_hidden_folders_are_left_alone(tmp_path)
     assert ids(tmp_path) == ["blues.00000"]
 
 
-@pytest.mark.parametrize("suffix", [*catalogue.AUDIO_SUFFIXES, ".WAV", ".Mp3"])
-def test_every_suffix_is_found(tmp_path, suffix):
-    assert ids(touch(tmp_path, f"disco/disco.00010{suffix}")) == ["disco.00010"]
+def test_every_suffix_is_found(tmp_path):
+    suffixes = [*catalogue.AUDIO_SUFFIXES, ".WAV", ".Mp3"]
+    touch(tmp_path, *(f"disco/{number:02d}{suffix}" for number, suffix in enumerate(suffixes)))
+    assert ids(tmp_path) == [f"disco/{number:02d}" for number in range(len(suffixes))]
 
 
 def test_other_files_in_a_genre_folder_are_not_tracks(tmp_path):
-    touch(
-        tmp_path, "disco/disco.00010.wav", "disco/notes.txt", "disco/cover.png", "disco/disco.00011.wav.md5"
-    )
+    touch(tmp_path, "disco/disco.00010.wav", "disco/notes.txt", "disco/disco.00011.wav.md5")
     assert ids(tmp_path) == ["disco.00010"]
 
 
@@ -173,11 +152,7 @@ def test_the_names_of_every_release_mean_the_same_track(tmp_path, name):
 @pytest.mark.parametrize("folder", ["hiphop", "hip-hop", "Hip Hop", "hip_hop", "HipHop"])
 def test_hiphop_is_one_genre_however_its_folder_is_written(tmp_path, folder):
     found = load_tracks(touch(tmp_path, f"{folder}/hiphop.00000.wav"))
-    assert found.loc[0, ["track_id", "genre", "artist"]].tolist() == [
-        "hiphop.00000",
-        "hiphop",
-        facts().loc["hiphop.00000", "artist"],
-    ]
+    assert found.loc[0, ["track_id", "genre"]].tolist() == ["hiphop.00000", "hiphop"]
 
 
 def test_a_file_in_the_wrong_genre_folder_gets_the_folders_genre_and_no_facts(tmp_path):
@@ -191,13 +166,9 @@ def test_a_file_in_the_wrong_genre_folder_gets_the_folders_genre_and_no_facts(tm
 def test_rows_are_in_class_order_then_by_track_id(tmp_path):
     touch(tmp_path, "rock/rock.00001.wav", "rock/rock.00000.wav", "metal/metal.00000.wav", "hip-hop/x.wav")
     assert ids(tmp_path) == ["hiphop/x", "metal.00000", "rock.00000", "rock.00001"]
-
-
-def test_own_genres_make_the_class_order_sorted(tmp_path):
-    touch(tmp_path, "zouk/a.wav", "Ambient/b.wav", "blues/blues.00000.wav")
-    found = load_tracks(tmp_path)
-    assert found["genre"].tolist() == ["ambient", "blues", "zouk"]
-    assert genre_names(found["genre"]) == ["ambient", "blues", "zouk"]
+    touch(tmp_path, "zouk/a.wav", "Ambient/b.wav")  # own genres make the class order sorted
+    assert genre_names(load_tracks(tmp_path)["genre"]) == ["ambient", "hiphop", "metal", "rock", "zouk"]
+    assert ids(tmp_path)[::5] == ["ambient/b", "zouk/a"]
 
 
 def test_duplicates_name_only_copies_that_are_there(tmp_path):
@@ -271,15 +242,8 @@ def pieces_and_takes(tmp_path_factory):
 
 def test_a_store_has_the_tracks_of_the_folder_with_their_segments(pieces_and_takes, tmp_path):
     root, expected = pieces_and_takes
-    spec = SpectrogramSpec(
-        name="tiny",
-        n_mels=8,
-        height=8,
-        width=8,
-        clip_seconds=None,
-        segment_seconds=1.5,
-        segment_hop_seconds=1.5,
-    )
+    cut = {"clip_seconds": None, "segment_seconds": 1.5, "segment_hop_seconds": 1.5}
+    spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8, **cut)
     preprocess(load_tracks(root), tmp_path / "x.h5", spec, jobs=1, progress=False)
     with open_store(tmp_path / "x.h5") as store:
         assert store.tracks["track_id"].tolist() == expected
@@ -367,7 +331,7 @@ def test_names_that_are_not_utf_8_are_left_out_in_one_line_that_names_them(tmp_p
     assert "1 sound file(s) left out, the name is not UTF-8 or has control characters; " in caplog.text
     assert r"br\udce9sil.wav" in caplog.text
     (tmp_path / "pop" / "ok.wav").unlink()
-    with pytest.raises(GtzanKerasError, match="like all others; rename them"):
+    with pytest.raises(GtzanKerasError, match="must be renamed to be read"):
         load_tracks(tmp_path)
 
 
@@ -391,7 +355,7 @@ PATHS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(paths=st.lists(PATHS, max_size=8))
 def test_any_folder_gives_a_table_or_one_error(paths):
     with tempfile.TemporaryDirectory() as place:
@@ -422,11 +386,7 @@ def test_a_missing_folder_is_refused(tmp_path):
         load_tracks(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    "names",
-    [(), ("blues/readme.txt",), ("song.wav",), ("a/b/c/song.txt",)],
-    ids=["empty", "text", "flat", "deep"],
-)
+@pytest.mark.parametrize("names", [(), ("blues/readme.txt",), ("song.wav",), ("a/b/c/song.txt",)], ids=str)
 def test_a_folder_without_tracks_is_refused_with_an_example_of_what_is_expected(tmp_path, names):
     touch(tmp_path, *names)
     with pytest.raises(GtzanKerasError, match=r"no sound files in genre folders.*blues/blues\.00000\.wav"):

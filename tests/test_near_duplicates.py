@@ -65,14 +65,6 @@ def test_tracks_of_one_tonal_balance_are_not_copies():
     assert found([music(seed) for seed in range(30)]) == []
 
 
-def test_correlation_is_that_of_the_overlap_computed_by_loops():
-    x, y = music(0, 100), music(1, 80)
-    y[:, :60] += 1.5 * (x[:, 25:85] - TONE)
-    pair = near_duplicates([x, y], ["x", "y"], 0.25).iloc[0]
-    assert pair["shift"] == -25 / 4
-    assert pair["correlation"] == pytest.approx(overlap_correlation(x, y, -25), abs=1e-5)
-
-
 def test_no_other_shift_correlates_more():
     x, y = music(0, 60), music(1, 50)
     best = near_duplicates([x, y], ["x", "y"], 0.25, threshold=0.01, min_overlap=5).iloc[0]
@@ -135,14 +127,9 @@ def test_no_tracks_have_no_near_duplicates():
         ({"threshold": 0}, "threshold=0: expected 0 < threshold <= 1"),
         ({"frame_seconds": 0}, "frame_seconds=0: expected seconds above 0"),
         ({"min_overlap": -1}, "min_overlap=-1: expected seconds above 0"),
-        ({"track_ids": ["a"]}, "2 spectrograms and 1 track ids"),
-        ({"track_ids": ["a", "a"]}, "track_id 'a' is duplicated"),
+        ({"track_ids": ["a"]}, "2 spectrograms, 1 track ids"),
         ({"min_overlap": 31}, r"last 30 s at most, less than min_overlap=31"),
-        ({"spectrograms": [music(0), music(0)[:32]]}, "differ in their number of bands"),
-        (
-            {"spectrograms": [music(0), music(0)[0]]},
-            r"of shape \(120,\); expected \(bands, frames\)",
-        ),
+        ({"spectrograms": [music(0), music(0)[0]]}, r"of shape \(120,\); expected \(bands, frames\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -181,26 +168,11 @@ def test_a_copy_among_sound_files_is_found_and_a_broken_file_left_out(folder, ca
     assert "left out pop.00004: not readable as sound" in caplog.text
 
 
-def test_jobs_do_not_change_what_is_found(folder):
-    tracks = load_tracks(folder)[:3]
-    pd.testing.assert_frame_equal(find_near_duplicates(tracks, jobs=2), find_near_duplicates(tracks, jobs=1))
-
-
-def test_zero_jobs_are_refused(folder):
-    with pytest.raises(GtzanKerasError, match="jobs=0"):
-        find_near_duplicates(load_tracks(folder), jobs=0)
-
-
 # --- splits
 
 
 def table_of_pairs(*rows: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["first", "second"])
-
-
-@pytest.fixture(scope="module")
-def gtzan() -> pd.DataFrame:
-    return describe(facts()["genre"].to_dict())
 
 
 def test_pairs_that_share_a_track_become_one_group_with_the_exact_copies():
@@ -211,11 +183,6 @@ def test_pairs_that_share_a_track_become_one_group_with_the_exact_copies():
     )
     assert duplicate_groups(linked) == [("metal.00058", "rock.00000", "rock.00001", "rock.00016")]
     assert linked.set_index("track_id").loc["rock.00017", "duplicates"] == ()
-
-
-def test_a_table_without_the_columns_is_refused(gtzan):
-    with pytest.raises(GtzanKerasError, match="table of pairs has no column second"):
-        with_near_duplicates(gtzan, pd.DataFrame({"first": ["rock.00000"]}))
 
 
 def test_linked_tracks_in_two_parts_are_refused():
@@ -300,9 +267,3 @@ def test_exact_copies_correlate_wholly_and_the_known_jazz_repeats_nearly(among_r
     assert all(correlation[pair] == pytest.approx(1, abs=1e-4) for pair in exact_pairs())
     for a, b in ((33, 51), (34, 53), (35, 55)):
         assert correlation[frozenset((f"jazz.{a:05d}", f"jazz.{b:05d}"))] > 0.99
-
-
-def test_different_real_recordings_are_not_taken_for_copies(real_data):
-    tracks = load_tracks(real_data / "gtzan_mini")
-    some = tracks[tracks["genre"].isin(["disco", "hiphop", "metal"])]  # the most repetitive ones
-    assert find_near_duplicates(some, jobs=1).empty

@@ -3,11 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +79,7 @@ def test_another_seed_gives_another_split_of_the_same_sizes_and_says_so(gtzan):
     first, second = (splits.stratified(gtzan, "80/20", seed) for seed in (0, 1))
     assert sizes(first) == sizes(second)
     assert second.name == "80/20 (seed 1)"
-    # Two independent draws of 200 of 1000 share 40 tracks on average.
-    assert 15 < len(set(first.test) & set(second.test)) < 70
+    assert len(set(first.test) & set(second.test)) < 70  # 40 of 200 on average
 
 
 def near_duplicates() -> list[tuple[str, str]]:
@@ -92,6 +87,12 @@ def near_duplicates() -> list[tuple[str, str]]:
     path = Path(splits.__file__).with_name("near_duplicates.csv")
     with open(path, newline="") as file:
         return [(row["first"], row["second"]) for row in csv.DictReader(file)]
+
+
+def copies_of_pop_15() -> list[str]:
+    return sorted(
+        {other for pair in near_duplicates() if "pop.00015" in pair for other in pair} - {"pop.00015"}
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -107,23 +108,21 @@ def test_known_near_duplicates_are_in_one_part_of_every_split(gtzan, seed):
         assert [pair for pair in pairs if side[pair[0]] != side[pair[1]]] == []
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_copies_of_a_track_that_is_absent_are_in_one_part(gtzan, seed):
-    copies = {other for pair in near_duplicates() if "pop.00015" in pair for other in pair} - {"pop.00015"}
-    assert len(copies) == 2
-    side = side_of(splits.stratified(gtzan[gtzan["track_id"] != "pop.00015"], "70/15/15", seed))
-    assert len({side[track_id] for track_id in copies}) == 1
+def test_copies_of_a_track_that_is_absent_are_in_one_part(gtzan):
+    one, two = copies_of_pop_15()
+    for seed in range(20):
+        side = side_of(splits.stratified(gtzan[gtzan["track_id"] != "pop.00015"], "70/15/15", seed))
+        assert side[one] == side[two]
 
 
 def test_no_track_is_drawn_for_the_test_part_more_often_than_chance_explains(gtzan):
-    rounds = 60
+    rounds = 30
     times = dict.fromkeys(gtzan["track_id"], 0)
     for seed in range(rounds):
         for track_id in splits.stratified(gtzan, "80/20", seed).test:
             times[track_id] += 1
-    # Binomial(60, 0.2): mean 12, deviation 3.1; over 1000 tracks 5 deviations are never reached.
-    assert abs(np.mean(list(times.values())) - 12) < 1e-9
-    assert np.abs(np.array(list(times.values())) - 12).max() < 5 * np.sqrt(rounds * 0.2 * 0.8)
+    # Binomial(30, 0.2): mean 6, deviation 2.2; over 1000 tracks 5 deviations are never reached.
+    assert np.abs(np.array(list(times.values())) - 6).max() < 5 * np.sqrt(rounds * 0.2 * 0.8)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +153,6 @@ def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan):
 
 def test_splits_never_change():
     """Literals: whoever changes one of these changes every figure made on that split before."""
-    # Those that were drawn before the splits themselves kept near-duplicates together, from a table
-    # that with_near_duplicates() had gone over, are the same.
     gtzan = describe(facts()["genre"].to_dict())
     assert fingerprint(splits.stratified(gtzan, "700-100-200")) == (
         "e0cf31a2a2c9cf746267d2bc3bf0954418c888bea5758b4dd0d4da502e29d2e9"
@@ -175,28 +172,10 @@ def test_splits_never_change():
 
 
 def test_the_order_of_the_table_does_not_matter(gtzan):
-    for seed in range(3):
-        shuffled = gtzan.sample(frac=1, random_state=seed)
-        assert splits.stratified(shuffled) == splits.stratified(gtzan)
-        assert splits.fault_filtered(shuffled) == splits.fault_filtered(gtzan)
-        assert splits.folds(shuffled, 5, "artist", validation=0.2) == splits.folds(
-            gtzan, 5, "artist", validation=0.2
-        )
-
-
-def test_another_process_with_another_hash_seed_makes_the_same_split(gtzan):
-    code = (
-        "import json; from gtzan_keras.tracks import catalogue, splits;"
-        "tracks = catalogue.describe(catalogue.facts()['genre'].to_dict());"
-        "print(json.dumps(splits.folds(tracks, 5, 'artist')[2].test))"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        check=True,
-        env=os.environ | {"PYTHONHASHSEED": "1"},
-    ).stdout
-    assert tuple(json.loads(answer)) == splits.folds(gtzan, 5, "artist")[2].test
+    shuffled = gtzan.sample(frac=1, random_state=0)
+    assert splits.stratified(shuffled) == splits.stratified(gtzan)
+    assert splits.fault_filtered(shuffled) == splits.fault_filtered(gtzan)
+    assert splits.folds(shuffled, 5, "artist", 0, 0.2) == splits.folds(gtzan, 5, "artist", 0, 0.2)
 
 
 # --- fault-filtered
@@ -225,8 +204,7 @@ def test_the_fault_filtered_split_of_own_tracks_is_refused_with_a_remedy():
 # --- folds
 
 
-@pytest.mark.parametrize("group", [None, "artist"])
-@pytest.mark.parametrize("k", [2, 5, 10])
+@pytest.mark.parametrize(("k", "group"), [(2, None), (10, None), (5, "artist")])
 def test_every_track_is_tested_once_over_the_folds(gtzan, k, group):
     folds = splits.folds(gtzan, k, group)
     assert len(folds) == k
@@ -236,7 +214,7 @@ def test_every_track_is_tested_once_over_the_folds(gtzan, k, group):
         assert_partition(fold, gtzan["track_id"].tolist())
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_artist_is_in_two_artist_folds(gtzan, seed):
     for fold in splits.folds(gtzan, 5, group="artist", seed=seed, validation=0.15):
         side = side_of(fold)
@@ -249,7 +227,7 @@ def test_no_artist_is_in_two_artist_folds(gtzan, seed):
 def test_one_artist_in_two_spellings_stays_in_one_fold(gtzan):
     spelled = gtzan[gtzan["artist"].str.startswith("Earth")]
     assert set(spelled["artist"]) == {"Earth, Wind & Fire", "Earth Wind and Fire"}
-    for seed in range(10):
+    for seed in range(3):
         side = side_of(splits.folds(gtzan, 2, "artist", seed)[0])
         assert len({side[track_id] for track_id in spelled["track_id"]}) == 1
 
@@ -260,11 +238,6 @@ def test_artists_whose_names_have_no_letters_are_told_apart():
         [("rock/0", "rock/1"), ("rock/2", "rock/3")],
         [("rock/2", "rock/3"), ("rock/0", "rock/1")],
     )
-
-
-def test_tracks_without_a_known_artist_are_each_their_own_group():
-    tracks = describe({f"rock/{n}": "rock" for n in range(10)}).assign(artist=["one", *[""] * 9])
-    assert [len(fold.test) for fold in splits.folds(tracks, 10, "artist")] == [1] * 10
 
 
 def test_artist_folds_of_tracks_without_artists_are_refused_with_the_remedy():
@@ -324,44 +297,24 @@ def test_folds_refuse_arguments_that_are_out_of_range(gtzan, arguments, message)
 # --- check
 
 
-def test_a_track_in_two_parts_is_refused_by_name(gtzan):
-    split = Split("mine", ("pop.00000",), (), ("pop.00000",))
-    with pytest.raises(GtzanKerasError, match=r"split 'mine': track pop\.00000 is in train and in test"):
-        split.check(gtzan)
-
-
-def test_segments_of_one_track_in_two_parts_are_refused(gtzan):
-    split = Split("mine", ("pop.00000#0",), ("pop.00000#1",), ("pop.00001#2",))
-    with pytest.raises(GtzanKerasError, match=r"track pop\.00000 is in train and in validation"):
-        split.check(gtzan)
-    Split("mine", ("pop.00000#0", "pop.00000#1"), (), ("pop.00001#2",)).check(gtzan)
-
-
-def test_segments_of_copies_in_two_parts_are_refused(gtzan):
-    with pytest.raises(GtzanKerasError, match=r"metal\.00058 in train, rock\.00016 in test"):
-        Split("mine", ("metal.00058#3",), (), ("rock.00016#1",)).check(gtzan)
-
-
-def test_copies_of_an_absent_track_in_two_parts_are_refused(gtzan):
-    one, two = sorted({i for pair in near_duplicates() if "pop.00015" in pair for i in pair} - {"pop.00015"})
-    with pytest.raises(GtzanKerasError, match=f"{one} in train, {two} in test"):
-        Split("mine", (one,), (), (two,)).check(gtzan[gtzan["track_id"].isin([one, two])])
-
-
-def test_copies_in_two_parts_are_refused_by_name(gtzan):
-    split = Split("mine", ("metal.00058",), (), ("rock.00016",))
-    with pytest.raises(GtzanKerasError, match=r"metal\.00058 in train, rock\.00016 in test.*leaky=True"):
-        split.check(gtzan)
-
-
-def test_near_duplicates_in_two_parts_are_refused_by_name(gtzan):
-    split = Split("mine", ("jazz.00033",), (), ("jazz.00051",))
-    with pytest.raises(GtzanKerasError, match=r"jazz\.00033 in train, jazz\.00051 in test"):
-        split.check(gtzan)
-
-
-def test_a_split_that_is_marked_as_leaky_passes(gtzan):
-    Split("mine", ("pop.00000", "metal.00058"), (), ("pop.00000", "rock.00016"), leaky=True).check(gtzan)
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ("pop.00000", "pop.00000", "track pop.00000 is in train and in test"),
+        ("pop.00000#0", "pop.00000#1", "track pop.00000 is in train and in test"),
+        ("metal.00058", "rock.00016", "metal.00058 in train, rock.00016 in test"),
+        ("metal.00058#3", "rock.00016#1", "metal.00058 in train, rock.00016 in test"),
+        ("jazz.00033", "jazz.00051", "jazz.00033 in train, jazz.00051 in test"),
+        (*copies_of_pop_15(), " in test"),
+    ],
+    ids=["track", "segments", "copies", "segments of copies", "near-duplicates", "copies of an absent track"],
+)
+def test_a_recording_in_two_parts_is_refused_unless_the_split_is_leaky(gtzan, one, two, message):
+    tracks = gtzan[gtzan["track_id"].isin([one.split("#")[0], two.split("#")[0]])]
+    with pytest.raises(GtzanKerasError, match=f"split 'mine': .*{re.escape(message)}.*leaky=True"):
+        Split("mine", (one,), (), (two,)).check(tracks)
+    Split("mine", (one, two), (), ("blues.00000#2",)).check(tracks)
+    Split("mine", (one,), (), (two,), leaky=True).check(tracks)
 
 
 # --- the ceiling
@@ -424,7 +377,7 @@ def groups_of(tracks: pd.DataFrame, by_artist: bool) -> list[set[str]]:
 SHARES = st.sampled_from([*splits.PRESETS.values(), (0.5, 0.0, 0.5), (0.34, 0.33, 0.33)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tracks=collections(), shares=SHARES, seed=st.integers(0, 1000))
 def test_any_collection_is_partitioned_with_copies_together(tracks, shares, seed):
     split = splits.stratified(tracks, shares, seed)
@@ -435,7 +388,7 @@ def test_any_collection_is_partitioned_with_copies_together(tracks, shares, seed
         assert split.validation == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tracks=collections(), shares=SHARES, seed=st.integers(0, 1000))
 def test_without_copies_every_part_is_within_a_track_of_its_share(tracks, shares, seed):
     tracks = tracks.assign(duplicates=[()] * len(tracks))
@@ -447,7 +400,7 @@ def test_without_copies_every_part_is_within_a_track_of_its_share(tracks, shares
             assert (per_genre(tracks, ids) - expected).abs().max() < 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     tracks=collections(), k=st.integers(2, 5), by_artist=st.booleans(), seed=st.integers(0, 9), share=SHARES
 )

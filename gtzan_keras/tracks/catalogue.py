@@ -12,19 +12,16 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, load_audio
 from gtzan_keras.errors import GtzanKerasError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -48,21 +45,12 @@ GENRES = (
 """The ten genres of GTZAN, in the order of their folders, which is the class order."""
 
 COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]
-FACT_COLUMNS = [
-    "track_id",
-    "genre",
-    "artist",
-    "title",
-    "wav_md5",
-    "fault_filtered",
-    "exact_duplicate_of",
-]
-FAULT_FILTERED_PARTS = ("train", "valid", "test", "excluded", "")
+FACT_COLUMNS = ["track_id", "genre", "artist", "title", "wav_md5", "fault_filtered", "exact_duplicate_of"]
+_PARTS = ("train", "valid", "test", "excluded", "")
 
 # Where the common releases put their genre folders: Kaggle's archive, its inner folder, the original.
 _LAYOUTS = ("Data/genres_original", "genres_original", "genres", ".")
 _GTZAN_NAME = re.compile(rf"({'|'.join(GENRES)})\.?(\d{{5}})(\.\d{{1,4}})?", re.IGNORECASE)
-_STRANGE = "the name is not UTF-8 or has control characters"
 _SEGMENT_MARK = re.compile(r"#(?=[0-9]+\Z)")
 
 
@@ -113,20 +101,17 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     twice = table["track_id"][table["track_id"].duplicated()]
     if len(twice):
         raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} is duplicated; keep one row")
-    strange = table.loc[~table["fault_filtered"].isin(FAULT_FILTERED_PARTS), ["track_id", "fault_filtered"]]
+    strange = table["fault_filtered"][~table["fault_filtered"].isin(_PARTS)]
     if len(strange):
-        track_id, part = strange.iloc[0]
         raise GtzanKerasError(
-            f"{path}: fault_filtered of {track_id} is {part!r}; expected one of "
-            f"{', '.join(FAULT_FILTERED_PARTS[:-1])}, or nothing"
+            f"{path}: fault_filtered is {strange.iloc[0]!r}; expected train, valid, test, excluded or nothing"
         )
     return table[FACT_COLUMNS].set_index("track_id")
 
 
 @functools.cache
 def _packaged_facts() -> pd.DataFrame:
-    with resources.as_file(resources.files("gtzan_keras.tracks") / "tracks.csv") as packaged:
-        return facts(packaged)
+    return facts(Path(__file__).with_name("tracks.csv"))
 
 
 def known_near_duplicates() -> pd.DataFrame:
@@ -145,13 +130,7 @@ def known_near_duplicates() -> pd.DataFrame:
     >>> pairs.loc[pairs["first"] == "jazz.00033", "second"].item()
     'jazz.00051'
     """
-    return _packaged_pairs().copy()
-
-
-@functools.cache
-def _packaged_pairs() -> pd.DataFrame:
-    with resources.as_file(resources.files("gtzan_keras.tracks") / "near_duplicates.csv") as path:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(Path(__file__).with_name("near_duplicates.csv"), dtype=str, keep_default_na=False)
 
 
 def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -210,22 +189,21 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         loose = [path for path in base.iterdir() if _is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
-    strange = [file for file in files if _readable(file) != str(file)]
-    files = [file for file in files if _readable(file) == str(file)]
-    if not files:
-        raise GtzanKerasError(f"{_readable(strange[0])}: {_STRANGE}, like all others; rename them")
-    folders = {file.relative_to(base).parts[0] for file in files}
+    strange = {file for file in files if _readable(file) != str(file)}
     _report("in no genre folder", loose)
-    _report(f"{_STRANGE}; rename them", strange)
+    _report("the name is not UTF-8 or has control characters; rename them", strange)
+    if not (named := set(files) - strange):
+        raise GtzanKerasError(f"{_readable(files[0])}: must be renamed to be read, like all other files")
+    folders = sorted({file.relative_to(base).parts[0] for file in named})
     if all(re.fullmatch(r"\d{3}", name) for name in folders):
         raise GtzanKerasError(
-            f"{base}: folders named {', '.join(sorted(folders)[:3])} are numbers, as in FMA, not genres; "
+            f"{base}: folders named {', '.join(folders[:3])} are numbers, as in FMA, not genres; "
             "sort the files into one folder per genre"
         )
     genres: dict[str, str] = {}
     paths: dict[str, Path] = {}
     second = []
-    for file in sorted(files, key=_preference):
+    for file in sorted(named, key=_preference):
         folder, *name = file.relative_to(base).parts
         track_id, source = track_id_of(folder, "/".join(name)), _source(file)
         if paths.setdefault(track_id, source) != source:
@@ -277,22 +255,16 @@ def describe(
         )
     table = pd.DataFrame({"track_id": ids, "genre": list(genres.values())}, dtype=object)
     table["path"] = [str((paths or {}).get(track_id, "")) for track_id in ids]
-    aligned = known.reindex(ids).fillna("")
-    for column in ("artist", "title", "fault_filtered"):
-        table[column] = aligned[column].to_numpy(dtype=object)
+    facts_columns = ["artist", "title", "fault_filtered"]
+    table[facts_columns] = known[facts_columns].reindex(ids).fillna("").to_numpy(dtype=object)
     copies = {track_id: group for group in linked(ids, exact_copies(known)) for track_id in group}
     table["duplicates"] = [
         tuple(other for other in copies[track_id] if other != track_id) for track_id in ids
     ]
     table["status"] = ""
-    order = {genre: index for index, genre in enumerate(genre_names(table["genre"]))}
-    position = table["genre"].map(order)
-    return (
-        table.assign(_position=position)
-        .sort_values(["_position", "track_id"], kind="stable")
-        .drop(columns="_position")
-        .reset_index(drop=True)[COLUMNS]
-    )
+    classes = genre_names(table["genre"])
+    order = sorted(table.index, key=lambda row: (classes.index(table["genre"][row]), ids[row]))
+    return table.loc[order, COLUMNS].reset_index(drop=True)
 
 
 def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
@@ -397,10 +369,6 @@ def load_track(
     --------
     gtzan_keras.load_audio : one file, at any offset.
     """
-    import numpy as np
-
-    from gtzan_keras.audio.decode import AudioError, load_audio
-
     files = files_of(path)
     if len(files) == 1:
         return load_audio(files[0], sample_rate, duration)
@@ -431,9 +399,12 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     start, star, suffix = path.name.partition(".*.")
     if not (star and _GTZAN_NAME.fullmatch(start)):
         return [path]
-    pieces = {file: file.stem.rpartition(".")[2] for file in path.parent.glob(f"{start}.*.{suffix}")}
-    numbered = [file for file, number in pieces.items() if number.isdecimal()]
-    return sorted(numbered, key=lambda file: int(pieces[file])) or [path]
+    pieces = [file for file in path.parent.glob(f"{start}.*.{suffix}") if _number(file).isdecimal()]
+    return sorted(pieces, key=lambda file: int(_number(file))) or [path]
+
+
+def _number(piece: Path) -> str:
+    return piece.stem.rpartition(".")[2]
 
 
 def _source(file: Path) -> Path:
@@ -487,7 +458,7 @@ def _readable(path: Path) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)
 
 
-def _report(reason: str, left_out: Sequence[Path]) -> None:
+def _report(reason: str, left_out: Collection[Path]) -> None:
     if left_out:
         shown = ", ".join(_readable(file) for file in sorted(left_out)[:3])
         shown += ", ..." if len(left_out) > 3 else ""

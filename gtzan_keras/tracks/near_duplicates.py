@@ -9,7 +9,7 @@ performance of the same song has other timing: it is a version, not a near-dupli
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,8 @@ def near_duplicates(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, there is not one spectrogram per track, a track id is duplicated,
-        a spectrogram has another shape, or none is as long as `min_overlap`.
+        An argument is out of range, there is not one spectrogram per track, a spectrogram has another
+        shape, or none is as long as `min_overlap`.
 
     Examples
     --------
@@ -107,18 +107,11 @@ def near_duplicates(
     for name, value in (("frame_seconds", frame_seconds), ("min_overlap", min_overlap)):
         if not 0 < value < np.inf:
             raise GtzanKerasError(f"near_duplicates: {name}={value}: expected seconds above 0")
-    ids = np.array(list(track_ids), dtype=object)
-    twice = pd.Series(ids)[pd.Series(ids).duplicated()]
-    if len(twice):
-        raise GtzanKerasError(f"near_duplicates: track_id {twice.iloc[0]!r} is duplicated")
     structures = [_structure(image, frame_seconds) for image in spectrograms]
-    if len(structures) != len(ids):
+    if len(structures) != len(track_ids):
         raise GtzanKerasError(
-            f"near_duplicates: {len(structures)} spectrograms and {len(ids)} track ids; expected one each"
+            f"near_duplicates: {len(structures)} spectrograms, {len(track_ids)} track ids; expected one each"
         )
-    bands = {len(structure) for structure in structures}
-    if len(bands) > 1:
-        raise GtzanKerasError("near_duplicates: the spectrograms differ in their number of bands")
     longest = max((structure.shape[1] for structure in structures), default=0)
     least = int(np.ceil(min_overlap / FRAME_SECONDS))
     if structures and longest < least:
@@ -126,14 +119,12 @@ def near_duplicates(
             f"near_duplicates: the spectrograms last {longest * FRAME_SECONDS:g} s at most, less than "
             f"min_overlap={min_overlap:g}; use spectrograms of whole clips"
         )
-    first, second, correlation, shift = _matches(structures, threshold, least)
     table = pd.DataFrame(
-        {
-            "first": ids[first],
-            "second": ids[second],
-            "correlation": np.minimum(correlation, 1.0),
-            "shift": shift * FRAME_SECONDS,
-        }
+        [
+            (track_ids[first], track_ids[second], min(correlation, 1.0), shift * FRAME_SECONDS)
+            for first, second, correlation, shift in _matches(structures, threshold, least)
+        ],
+        columns=["first", "second", "correlation", "shift"],
     )
     # Rounding must not decide on the order of exact copies.
     table["place"] = -table["correlation"].round(5)
@@ -220,7 +211,7 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
     Raises
     ------
     GtzanKerasError
-        `tracks` or `pairs` lacks a column.
+        `tracks` lacks a column.
 
     Examples
     --------
@@ -234,11 +225,6 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
     """
     check_columns(tracks, ["track_id", "duplicates"])
     pairs = known_near_duplicates() if pairs is None else pairs
-    missing = {"first", "second"} - set(pairs)
-    if missing:
-        raise GtzanKerasError(
-            f"the table of pairs has no column {', '.join(sorted(missing))}; make it with near_duplicates()"
-        )
     exact = zip(tracks["track_id"], tracks["duplicates"], strict=True)
     together = [(track_id, *others) for track_id, others in exact]
     together += zip(pairs["first"], pairs["second"], strict=True)
@@ -291,16 +277,14 @@ def _structure(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
 
 def _matches(
     structures: list[npt.NDArray[np.float32]], threshold: float, least: int
-) -> tuple[Array, Array, Array, Array]:
-    """Row of first and second, correlation and shift in frames of every pair at or over the threshold."""
+) -> Iterator[tuple[int, int, float, int]]:
+    """Yield row of first and second, correlation, and shift in frames of every pair over the threshold."""
     import scipy.fft
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
-    empty = np.zeros(0, dtype=int)
-    found: list[tuple[Array, Array, Array, Array]] = [(empty, empty, np.zeros(0, np.float32), empty)]
     if not structures:
-        return found[0]
+        return
     lengths = np.array([structure.shape[1] for structure in structures])
     longest = lengths.max()
     stacked = np.zeros((len(structures), len(structures[0]), longest), dtype=np.float32)
@@ -330,6 +314,5 @@ def _matches(
         best = correlation.argmax(axis=0)
         highest = np.take_along_axis(correlation, best[None], axis=0)[0]
         i, j = np.nonzero((highest >= threshold) & (b > a))
-        found.append((a[i, 0], b[j], highest[i, j], shifts[best[i, j]]))
-    first, second, correlation, shift = (np.concatenate(column) for column in zip(*found, strict=True))
-    return first, second, correlation, shift
+        rows = a[i, 0], b[j], highest[i, j], shifts[best[i, j]]
+        yield from zip(*(row.tolist() for row in rows), strict=True)

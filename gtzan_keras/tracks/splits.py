@@ -259,7 +259,7 @@ def stratified(
             )
     if seed:
         name += f" (seed {seed})"
-    placed = _place(_units(tracks, None), np.asarray(shares), seed)
+    placed = _place(kept_together(tracks), tracks, np.asarray(shares), seed)
     train, validation, test = (tuple(sorted(ids)) for ids in placed)
     return Split(name, train, validation, test)
 
@@ -361,19 +361,19 @@ def folds(
             "folds: group='artist': no artist of these tracks is known; name them in a tracks.csv next to "
             "the genre folders, or use stratified folds"
         )
-    units = _units(tracks, group)
+    units = kept_together(tracks, group)
     if not 2 <= k <= len(units):
         raise GtzanKerasError(
             f"folds: k={k}: expected 2 up to the number of {group or 'track'} groups, here {len(units)}"
         )
-    parts = _place(units, np.full(k, 1 / k), seed)
+    parts = _place(units, tracks, np.full(k, 1 / k), seed)
     kind = "artist-grouped" if group else "stratified"
     seeded = f", seed {seed}" if seed else ""
     result = []
     for index, test in enumerate(parts):
         tested = set(test)
-        rest = [unit for unit in units if unit.ids[0] not in tested]
-        train, valid = _place(rest, np.array([1 - validation, validation]), seed + index)
+        rest = [ids for ids in units if ids[0] not in tested]
+        train, valid = _place(rest, tracks, np.array([1 - validation, validation]), seed + index)
         name = f"{kind} fold {index + 1} of {k}{seeded}"
         result.append(Split(name, tuple(sorted(train)), tuple(sorted(valid)), tuple(sorted(test))))
     return result
@@ -401,35 +401,14 @@ def kept_together(tracks: pd.DataFrame, group: Literal["artist"] | None = None) 
     >>> kept_together(describe({"rock.00016": "rock", "metal.00058": "metal", "pop.00000": "pop"}))
     [('metal.00058', 'rock.00016'), ('pop.00000',)]
     """
-    return [unit.ids for unit in _units(tracks, group)]
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """Tracks that must be together, and how many of each genre they are."""
-
-    ids: tuple[str, ...]
-    genres: tuple[int, ...]
-
-
-def _units(tracks: pd.DataFrame, group: str | None) -> list[_Unit]:
-    """Connected sets: copies, and with `group` all tracks of one name in that column."""
     check_columns(tracks, ["track_id", "genre", "duplicates", *([group] if group else [])])
     if tracks.empty:
         raise GtzanKerasError("no tracks to split: the table of tracks is empty")
     together = _copies(tracks)
     if group:
-        by_name: dict[str, list[str]] = {}
-        for track_id, name in zip(tracks["track_id"], tracks[group].fillna(""), strict=True):
-            if name:
-                by_name.setdefault(artist_key(name), []).append(track_id)
-        together += [tuple(ids) for ids in by_name.values()]
-    names = sorted(set(tracks["genre"]))
-    genre = dict(zip(tracks["track_id"], (names.index(g) for g in tracks["genre"]), strict=True))
-    return [
-        _Unit(ids, tuple(np.bincount([genre[i] for i in ids], minlength=len(names)).tolist()))
-        for ids in linked(genre, together)
-    ]
+        known = tracks[tracks[group].fillna("") != ""]
+        together += map(tuple, known["track_id"].groupby(known[group].map(artist_key)).agg(list))
+    return linked(tracks["track_id"], together)
 
 
 def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -439,7 +418,9 @@ def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
     return [*duplicate_groups(tracks), *exact_copies(), *pairs]
 
 
-def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[str]]:
+def _place(
+    units: Sequence[tuple[str, ...]], tracks: pd.DataFrame, shares: np.ndarray, seed: int
+) -> list[list[str]]:
     """Deal units to parts so that each part gets its share of every genre, large units first.
 
     A unit goes where its genres are most short of their targets; ties, and the order among units
@@ -448,9 +429,11 @@ def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[s
     parts: list[list[str]] = [[] for _ in shares]
     if not units:
         return parts
-    sizes = np.array([unit.genres for unit in units])  # (unit, genre)
+    genres = sorted(set(tracks["genre"]))
+    genre = dict(zip(tracks["track_id"], map(genres.index, tracks["genre"]), strict=True))
+    sizes = np.array([np.bincount([genre[i] for i in ids], minlength=len(genres)) for ids in units])
     missing = _targets(sizes.sum(axis=0), shares).astype(float)  # (part, genre)
-    order = sorted(range(len(units)), key=lambda u: (-sizes[u].sum(), _hash(seed, units[u].ids[0])))
+    order = sorted(range(len(units)), key=lambda u: (-sizes[u].sum(), _hash(seed, units[u][0])))
     for done, u in enumerate(order):
         # How much nearer to its targets the part comes: |missing| before minus after.
         gain = (np.abs(missing) - np.abs(missing - sizes[u])).sum(axis=1)
@@ -460,9 +443,9 @@ def _place(units: Sequence[_Unit], shares: np.ndarray, seed: int) -> list[list[s
         best = np.flatnonzero(gain >= gain.max() - 1e-9)
         # Among equals, by a weighted draw, so that no part gets the first of each genre.
         weight = np.maximum(missing[best] @ (sizes[u] > 0), 1e-9)
-        draw = int(_hash(seed, "draw " + units[u].ids[0])[:12], 16) / 16**12
+        draw = int(_hash(seed, "draw " + units[u][0])[:12], 16) / 16**12
         part = best[np.searchsorted(np.cumsum(weight) / weight.sum(), draw, side="right")]
-        parts[part].extend(units[u].ids)
+        parts[part].extend(units[u])
         missing[part] -= sizes[u]
     return parts
 

@@ -18,7 +18,6 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
 from gtzan_keras.experiments.inputs import digest_of_weights
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH
-from gtzan_keras.training import fit
 from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.cross_validate import INPUTS
 from gtzan_keras.training.results import read_result
@@ -229,7 +228,7 @@ def test_a_second_run_uses_existing_results(store, tmp_path, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(fit, "train", forbidden)
+    monkeypatch.setattr(runner, "train", forbidden)
     run("malvezzi/feed-forward", store.path, **arguments)
     assert (folder / "seed0" / "result.json").read_bytes() == before
     with pytest.raises(AssertionError, match="trained again"):
@@ -271,7 +270,7 @@ def test_the_folds_of_a_seed_are_pooled_by_track(store, small, two_folds, tmp_pa
 
 
 def test_interrupted_folds_are_no_result_and_are_used_again(store, small, two_folds, tmp_path, monkeypatch):
-    real, trained = fit.train, []
+    real, trained = runner.train, []
 
     def interrupted(*what, **options):
         trained.append(options["out"].name)
@@ -279,7 +278,7 @@ def test_interrupted_folds_are_no_result_and_are_used_again(store, small, two_fo
             raise KeyboardInterrupt
         return real(*what, **options)
 
-    monkeypatch.setattr(fit, "train", interrupted)
+    monkeypatch.setattr(runner, "train", interrupted)
     name = small("zhang/cnn-kfold")
     with pytest.raises(KeyboardInterrupt):
         run(name, store.path, out=tmp_path, verbose=0)

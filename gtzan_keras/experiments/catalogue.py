@@ -85,14 +85,11 @@ def changes(recipe: Recipe) -> list[str]:
 def _facts(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe's fields by name, with those of its arguments, settings, ... one by one."""
     found: dict[str, Any] = {}
-    for field in dataclasses.fields(recipe):
-        value = getattr(recipe, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = dataclasses.asdict(value)
-            if field.name == "fine_tune":
-                value = {f"fine_tune {name}": inner for name, inner in value.items()}
-        if field.name not in _DESCRIBE:
-            found |= value if isinstance(value, Mapping) else {field.name: value}
+    for name, value in dataclasses.asdict(recipe).items():
+        if name == "fine_tune" and value:
+            value = {f"fine_tune {inner}": of_stage for inner, of_stage in value.items()}
+        if name not in _DESCRIBE:
+            found |= value if isinstance(value, dict) else {name: value}
     return found
 
 

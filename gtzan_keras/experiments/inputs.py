@@ -15,6 +15,13 @@ import pandas as pd
 from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH, Recipe
+from gtzan_keras.inference.embed import embed, embed_images
+from gtzan_keras.store.embeddings import HUB_HANDLE
+from gtzan_keras.store.feature_table import feature_table, load_feature_table
+from gtzan_keras.store.open import open_store
+from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.tracks.catalogue import data_name, load_tracks, row_name
+from gtzan_keras.training.cross_validate import tracks_of
 
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
@@ -39,8 +46,6 @@ class Inputs:
         """One row a track, as `gtzan_keras.load_tracks` returns them."""
         if self.store is not None:
             return self.store.tracks
-        from gtzan_keras.training.cross_validate import tracks_of
-
         assert self.table is not None
         return tracks_of(self.table)
 
@@ -78,11 +83,8 @@ def find_inputs(
     GtzanKerasError
         The paths are not of the kind that the recipe needs, or as the function that opens or makes them.
     """
-    from gtzan_keras.store.feature_table import load_feature_table
-    from gtzan_keras.store.open import open_store
-    from gtzan_keras.tracks.catalogue import data_name
-
-    store, table, name = None, None, ""
+    store: Any = None
+    table, name = None, ""
     for path in paths or (datasets.FEATURES, datasets.THUMBNAILS):
         if path.is_dir():
             store, table, name = _from_audio(recipe, path, stores, jobs, weights)
@@ -90,58 +92,41 @@ def find_inputs(
             table, name = load_feature_table(path), path.name.removesuffix(".gz")
         else:
             store = open_store(path)
-    if recipe.data in EMBEDDINGS:
-        if store is None or (len(store.spec.shape) != 2 and EMBEDDINGS[recipe.data] is None):
+    for kind in recipe.kinds:
+        wanted, ranks = _needed(kind)
+        if table is None if kind in FEATURES else store is None or len(store.spec.shape) not in ranks:
             given = ", ".join(map(str, paths)) or "nothing"
             raise GtzanKerasError(
-                f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or "
-                f"{_described(recipe.data)}"
+                f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or {wanted}"
             )
-        departure = _other_network(recipe.data, store)
-        if len(store.spec.shape) == 3:
-            store = _image_embeddings(store, stores, weights)
-        return Inputs(None, _embedding_table(store), name or data_name(store.tracks), departure)
-    uses_table = any(kind in FEATURES for kind in recipe.kinds)
-    uses_store = any(kind not in FEATURES for kind in recipe.kinds)
-    if (uses_table and table is None) or (uses_store and store is None):
-        needed = " and ".join(map(_described, recipe.kinds))
-        given = ", ".join(map(str, paths)) or "nothing"
-        raise GtzanKerasError(
-            f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or {needed}"
-        )
-    if not uses_store or store is None:
-        return Inputs(None, table, name)
-    if len(store.spec.shape) != (2 if VGGISH in recipe.kinds else 3):
-        raise GtzanKerasError(
-            f"recipe {recipe.name}: {store.path} has samples of shape {store.spec.shape}; expected "
-            f"{'VGGish embeddings' if VGGISH in recipe.kinds else 'spectrograms'}"
-        )
-    return Inputs(store, table, name) if uses_table else Inputs(store, None, data_name(store.tracks))
+    if recipe.data in EMBEDDINGS:
+        return _frozen(recipe.data, store, stores, weights)
+    if not any(kind in FEATURES for kind in recipe.kinds):
+        return Inputs(store, None, data_name(store.tracks))
+    return Inputs(None if recipe.data in FEATURES else store, table, name)
 
 
-def _described(kind: str) -> str:
+def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
+    """Return in words what a kind of data is read from, and how many dimensions a sample of a store has."""
     if kind in FEATURES:
-        seconds = FEATURES[kind]
-        cut = f" --segment {seconds:g}" if seconds else ""
-        return f"a table of features (.csv, from `gtzan-keras features{cut}`)"
-    if EMBEDDINGS.get(kind):
-        return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {EMBEDDINGS[kind]}`)"
-    if kind in EMBEDDINGS:
-        return f"a store of embeddings (.h5, from `gtzan-keras embed --source {kind}`)"
-    if kind == VGGISH:
-        return "a store of embeddings (.h5, from `gtzan-keras embed`)"
-    return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {kind}`)"
+        cut = f" --segment {FEATURES[kind]:g}" if FEATURES[kind] else ""
+        return f"a table of features (.csv, from `gtzan-keras features{cut}`)", ()
+    if _is_of_sound(kind):
+        source = "hub" if kind == VGGISH else kind
+        return f"a store of embeddings (.h5, from `gtzan-keras embed --source {source}`)", (2,)
+    spec, ranks = (EMBEDDINGS[kind], (2, 3)) if kind in EMBEDDINGS else (kind, (3,))
+    return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {spec}`)", ranks
+
+
+def _is_of_sound(kind: str) -> bool:
+    """Return whether it is what a network makes of sound; others take spectrograms, or nothing."""
+    return kind == VGGISH or EMBEDDINGS.get(kind, kind) is None
 
 
 def _from_audio(
     recipe: Recipe, folder: Path, stores: Path, jobs: int, weights: str | None
 ) -> tuple[Store | None, pd.DataFrame | None, str]:
     """Make what does not exist yet from the tracks of a folder."""
-    from gtzan_keras.store.feature_table import feature_table, load_feature_table
-    from gtzan_keras.store.open import open_store
-    from gtzan_keras.store.preprocess import preprocess
-    from gtzan_keras.tracks.catalogue import data_name, load_tracks
-
     tracks = load_tracks(folder)
     stores.mkdir(parents=True, exist_ok=True)
     # Two folders of one name, or one that has grown, must not share a table.
@@ -154,28 +139,53 @@ def _from_audio(
             if not path.is_file():
                 feature_table(tracks, segment=seconds, jobs=jobs, path=path)
             table = load_feature_table(path)
-        elif kind in EMBEDDINGS and EMBEDDINGS[kind] is None:
-            from gtzan_keras.inference.embed import embed
-
-            path = stores / f"{stem}-{kind}.h5"
-            embed(tracks, path, kind, jobs=jobs)
+        elif _is_of_sound(kind):
+            suffix = f"-{digest_of_weights(weights) or 'hub'}" if kind == VGGISH else ""
+            path, source = stores / f"{stem}-{kind}{suffix}.h5", _vggish(weights) if kind == VGGISH else kind
+            embed(tracks, path, source, trim=kind == VGGISH, jobs=jobs)
             store = open_store(path)
-        elif kind == VGGISH:
-            path = stores / f"{stem}-vggish-{digest_of_weights(weights) or 'hub'}.h5"
-            store = _embeddings(tracks, path, weights, jobs)
         else:
-            kind = EMBEDDINGS.get(kind) or kind
-            path = stores / f"{folder.resolve().name}-{kind}.h5"  # which checks its tracks itself
-            preprocess(tracks, path, kind, jobs=jobs)
+            spec = EMBEDDINGS.get(kind) or kind
+            path = stores / f"{folder.resolve().name}-{spec}.h5"  # which checks its tracks itself
+            preprocess(tracks, path, spec, jobs=jobs)
             store = open_store(path)
     return store, table, data_name(tracks)
+
+
+def _vggish(weights: str | None) -> Any:
+    """Return what `embed` takes: a model with random weights or those of a file, a folder, or a handle."""
+    if weights != "none" and not (weights and Path(weights).is_file()):
+        return weights or "hub"
+    import keras
+
+    from gtzan_keras.models.vggish_network import vggish
+
+    keras.utils.set_random_seed(0)
+    return vggish(None if weights == "none" else weights)
+
+
+def _frozen(kind: str, store: Any, stores: Path, weights: str | None) -> Inputs:
+    """Return a frozen network's output as a table: a row a track, the mean over its patches."""
+    departure = ""
+    if len(store.spec.shape) == 2 and kind not in store.spec.source:
+        departure = f"embeddings of {store.spec.source} in place of {kind}"
+    if len(store.spec.shape) == 3:
+        if store.spec.name != EMBEDDINGS[kind]:
+            departure = f"spectrograms of {store.spec.name} in place of {EMBEDDINGS[kind]}"
+        store = _image_embeddings(store, stores, weights)
+    numbers = np.stack(
+        [patches[mask].mean(axis=0) for patches, mask in zip(store.read(), store.mask, strict=True)]
+    )
+    table = pd.DataFrame(numbers, columns=[f"e{number}" for number in range(numbers.shape[1])])
+    table.insert(0, "filename", [row_name(track_id, ".wav") for track_id in store.track_id])
+    table.insert(1, "label", store.genre)
+    return Inputs(None, table, data_name(store.tracks), departure)
 
 
 def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
     """Return MobileNetV2's statistics of three inner layers, chosen in artist-grouped folds."""
     import keras
 
-    from gtzan_keras.inference.embed import embed_images
     from gtzan_keras.models.image_bases import image_features
 
     layers = [f"block_{number}_expand_relu" for number in (10, 13, 16)]
@@ -187,43 +197,6 @@ def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
     )
     stores.mkdir(parents=True, exist_ok=True)
     return embed_images(store, stores / f"{store.path.stem}-mobilenet-v2.h5", network)
-
-
-def _other_network(kind: str, store: Any) -> str:
-    """Return in words where a store does not hold what a recipe on a frozen network is run on."""
-    if len(store.spec.shape) == 3:
-        spec = EMBEDDINGS[kind]
-        return "" if store.spec.name == spec else f"spectrograms of {store.spec.name} in place of {spec}"
-    return "" if kind in store.spec.source else f"embeddings of {store.spec.source} in place of {kind}"
-
-
-def _embedding_table(store: Any) -> pd.DataFrame:
-    """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
-    from gtzan_keras.tracks.catalogue import row_name
-
-    numbers = np.stack(
-        [patches[mask].mean(axis=0) for patches, mask in zip(store.read(), store.mask, strict=True)]
-    )
-    columns = [f"e{number}" for number in range(numbers.shape[1])]
-    names = [row_name(track_id, ".wav") for track_id in store.track_id]
-    facts = pd.DataFrame({"filename": names, "label": store.genre})
-    return pd.concat([facts, pd.DataFrame(numbers, columns=columns)], axis=1)
-
-
-def _embeddings(tracks: pd.DataFrame, path: Path, weights: str | None, jobs: int) -> Store:
-    from gtzan_keras.inference.embed import embed
-    from gtzan_keras.store.open import open_store
-
-    source: Any = weights or "hub"
-    if weights == "none" or (weights and Path(weights).is_file()):
-        import keras
-
-        from gtzan_keras.models.vggish_network import vggish
-
-        keras.utils.set_random_seed(0)
-        source = vggish(None if weights == "none" else weights)
-    embed(tracks, path, source=source, trim=True, jobs=jobs)
-    return open_store(path)
 
 
 def digest_of_weights(weights: str | None) -> str:
@@ -242,18 +215,18 @@ def digest_of_weights(weights: str | None) -> str:
 
 def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]:
     """Return in words where data and weights are not those of the recipe."""
-    from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
-
-    found, store, table = [inputs.departure] if inputs.departure else [], inputs.store, inputs.table
+    found = [inputs.departure] if inputs.departure else []
+    store: Any = inputs.store
     for kind in recipe.kinds:
-        seconds = FEATURES.get(kind)
-        if kind in FEATURES and table is not None and "length" in table:
-            rows = float(table["length"].median()) / 22050
-            if abs(rows - (seconds or 30)) > 1:
-                found.append(f"features of {rows:.3g} s in place of {seconds or 30:g} s")
-        elif isinstance(store, EmbeddingsStore) and HUB_HANDLE not in store.spec.source:
+        if kind in FEATURES:
+            assert inputs.table is not None
+            wanted = FEATURES[kind] or 30
+            rows = inputs.table.get("length", pd.Series([wanted * 22050])).median() / 22050
+            if abs(rows - wanted) > 1:
+                found.append(f"features of {rows:.3g} s in place of {wanted:g} s")
+        elif kind == VGGISH and HUB_HANDLE not in store.spec.source:
             found.append(f"embeddings of {store.spec.source} in place of {HUB_HANDLE}")
-        elif kind not in FEATURES and kind != VGGISH and store is not None and store.spec.name != kind:
+        elif kind not in (VGGISH, *EMBEDDINGS) and store.spec.name != kind:
             found.append(f"spectrograms of {store.spec.name} in place of {kind}")
     if recipe.pretrained and VGGISH not in recipe.kinds and weights is not None:
         started = "random weights" if weights == "none" else f"weights of {Path(weights).name}"

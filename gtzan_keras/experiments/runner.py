@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,18 +21,25 @@ from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights
 from gtzan_keras.experiments.recipe import Recipe
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
+from gtzan_keras.training.classical import classical
+from gtzan_keras.training.compare import ensemble
+from gtzan_keras.training.cross_validate import (
+    INPUTS,
+    CrossValidation,
+    cross_validate,
+    random_segments,
+    row_folds,
+)
+from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
+from gtzan_keras.training.evaluate import run_result, score_tracks
+from gtzan_keras.training.fine_tune import fine_tune
+from gtzan_keras.training.fit import train
 from gtzan_keras.training.results import RESULT, read_result, write_result
+from gtzan_keras.training.run import environment
+from gtzan_keras.training.search import divided, grid_search
 from gtzan_keras.training.settings import TrainingSettings
 
-if TYPE_CHECKING:
-    import keras
-
-    from gtzan_keras.training.cross_validate import CrossValidation
-    from gtzan_keras.training.run import Run
-
 __all__ = ["PROTOCOLS", "protocol_of", "run"]
-
-logger = logging.getLogger(__name__)
 
 PROTOCOLS: Mapping[str, str] = {
     "published": "same split",
@@ -70,7 +75,7 @@ class Experiment:
     @property
     def key(self) -> dict[str, str]:
         """Digests of what decides the result; equal keys mean the same experiment."""
-        recipe = dataclasses.asdict(self.recipe)
+        recipe = asdict(self.recipe)
         settings = recipe.pop("settings")
         for field in ("name", "title", "source", "published", "base", "ours", "note", "leaky", "members"):
             del recipe[field]
@@ -82,8 +87,23 @@ class Experiment:
         }
 
     def settings(self, seed: int) -> TrainingSettings:
-        assert self.recipe.settings is not None
-        return replace(self.recipe.settings, seed=seed)
+        return replace(self.recipe.settings or TrainingSettings(), seed=seed)
+
+    def name(self, seed: int) -> str:
+        return f"{self.recipe.name}, {self.protocol}, seed {seed}"
+
+    def facts(self, seed: int) -> dict[str, Any]:
+        """Return what each result says beside its scores; a training says date and environment itself."""
+        return {
+            "name": self.name(seed),
+            "recipe": self.recipe.name,
+            "protocol": self.protocol,
+            "seed": seed,
+            "departures": list(self.departures),
+            "environment": environment(),
+            "date": date.today().isoformat(),
+            "command": self.command,
+        }
 
 
 def run(
@@ -160,9 +180,8 @@ def run(
     recipe = find(name)
     if protocol is not None and protocol not in PROTOCOLS:
         raise GtzanKerasError(f"protocol={protocol!r}: expected one of {', '.join(PROTOCOLS)}")
-    for field, value in (("seeds", seeds), ("max_epochs", 1 if max_epochs is None else max_epochs)):
-        if value < 1:
-            raise GtzanKerasError(f"{field}={value}: expected a whole number >= 1")
+    if seeds < 1:
+        raise GtzanKerasError(f"seeds={seeds}: expected a whole number >= 1")
     wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
     wanted = [protocol_of(recipe, one) for one in wanted]
     if recipe.members:
@@ -218,8 +237,8 @@ def _changed(
     if settings is not None and max_epochs is not None and max_epochs < settings.epochs:
         differences.append(f"at most {max_epochs} epochs in place of {settings.epochs}")
         settings = replace(settings, epochs=max_epochs)
-    if second is not None and max_epochs is not None and max_epochs < second.epochs:
-        second = replace(second, epochs=max_epochs)
+    if second is not None and max_epochs is not None:
+        second = replace(second, epochs=min(max_epochs, second.epochs))
     return replace(recipe, settings=settings, fine_tune=second), differences
 
 
@@ -240,15 +259,10 @@ def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
 
 def _run_seed(one: Experiment, seed: int, target: Path, verbose: int) -> None:
     """Make the result of one seed, unless there is one."""
-    if (target / RESULT).is_file():
-        logger.info("%s: already complete", target)
-        return
-    if one.inputs.table is None:
-        result, tracks, history = _train(one, seed, target, verbose)
-    else:
-        result, tracks, history = _cross_validate(one, seed)
-    facts = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": seed, "key": one.key}
-    write_result(target, {**result, **facts, "departures": list(one.departures)}, tracks, history)
+    if not (target / RESULT).is_file():
+        made = _train(one, seed, target, verbose) if one.inputs.table is None else _cross_validate(one, seed)
+        result, tracks, history = made
+        write_result(target, {**one.facts(seed), **result, "key": one.key}, tracks, history)
 
 
 def _splits(one: Experiment, seed: int) -> list[Split]:
@@ -259,14 +273,10 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
     if name == "random":
         name = "5 folds" if recipe.split == "random rows" else "70/15/15" if stops_early else "80/20"
     if name in SEGMENT_SPLITS:
-        from gtzan_keras.training.cross_validate import random_segments
-
         assert inputs.store is not None
         shares, count = SEGMENT_SPLITS[name]
         return [random_segments(inputs.store, shares, seed, count, recipe.without)]
     if name == "random rows":
-        from gtzan_keras.training.cross_validate import row_folds
-
         assert inputs.table is not None
         return row_folds(inputs.table, FOLDS, seed)
     if name in PRESETS:
@@ -287,34 +297,24 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
 
 def _train(one: Experiment, seed: int, target: Path, verbose: int) -> Result:
     """Train once, or once a fold, and pool the folds' test tracks."""
-    from gtzan_keras.training.evaluate import run_result
-
     parts = _splits(one, seed)
+    if len(parts) == 1:
+        return _trained(one, seed, parts[0], target, verbose)
     results, tables, histories = [], [], []
     for number, split in enumerate(parts, start=1):
-        folder = target if len(parts) == 1 else target / f"fold{number}"
-        name = _name(one, seed) + (f", fold {number}" if len(parts) > 1 else "")
-        made, seconds = _trained(one, seed, split, folder, name, verbose)
-        result, tracks = run_result(made)
-        result["outcome"]["seconds"] = round(seconds, 1)
+        result, table, history = _trained(one, seed, split, target / f"fold{number}", verbose)
         results.append(result)
-        tables.append(tracks.assign(fold=number))
-        histories.append(made.history.assign(fold=number))
-    if len(parts) == 1:
-        return results[0], tables[0], made.history
+        tables.append(table.assign(fold=number))
+        histories.append(history.assign(fold=number))
     tracks = pd.concat(tables, ignore_index=True)
-    return _pooled(results, tracks, _name(one, seed)), tracks, pd.concat(histories, ignore_index=True)
+    return _pooled(results, tracks), tracks, pd.concat(histories, ignore_index=True)
 
 
 def _trained(
-    one: Experiment, seed: int, split: Split, folder: Path, name: str, verbose: int
-) -> tuple[Run, float]:
-    """Search where the recipe says so, train, and fine-tune; return the run and what all took [s]."""
+    one: Experiment, seed: int, split: Split, folder: Path, verbose: int
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Search where the recipe says so, train, fine-tune, and score; the seconds are those of all."""
     import keras
-
-    from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
-    from gtzan_keras.training.fine_tune import fine_tune
-    from gtzan_keras.training.fit import train
 
     recipe, store, settings = one.recipe, one.inputs.store, one.settings(seed)
     assert store is not None
@@ -326,26 +326,34 @@ def _trained(
         return _built(one, store, {**arguments, **changed})
 
     if recipe.grid:
-        arguments, settings, seconds = _searched(one, build, store, split, settings, folder, verbose)
-    facts = {
-        "data": one.inputs.name,
-        "builder": recipe.builder,
-        "arguments": arguments,
-        "command": one.command,
+        search = folder / "search"
+        table = grid_search(build, store, split, recipe.grid, settings, out=search, verbose=verbose)
+        of_build, of_training = divided({name: table[name].iloc[0] for name in recipe.grid})
+        arguments, settings = {**arguments, **of_build}, replace(settings, **of_training)
+        seconds = float(table["seconds"].sum())
+    facts = {"data": one.inputs.name, "builder": recipe.builder, "arguments": arguments}
+    options: dict[str, Any] = {
+        "out": folder,
+        "name": one.name(seed),
+        "facts": {**facts, "command": one.command},
+        "resume": True,
+        "verbose": verbose,
     }
-    options: dict[str, Any] = {"out": folder, "resume": True, "facts": facts, "verbose": verbose}
     if recipe.kfold:
         group: Literal["artist"] | None = None if one.protocol in ("published", "random") else "artist"
-        made = train_kfold_then_full(build, store, split, settings, k=recipe.kfold, group=group, **options)
+        run = train_kfold_then_full(build, store, split, settings, k=recipe.kfold, group=group, **options)
+        seconds += run.facts["kfold"]["seconds"]
     else:
-        made = train(build(), store, split, settings, name=name, **options)
+        run = train(build(), store, split, settings, **options)
     if second := recipe.fine_tune:
         settings = replace(settings, learning_rate=second.learning_rate, epochs=second.epochs)
-        made = fine_tune(made, second.trainable_from, settings, resume=True, verbose=verbose)
-    return made, seconds + made.outcome.seconds + made.facts.get("kfold", {}).get("seconds", 0.0)
+        run = fine_tune(run, second.trainable_from, settings, resume=True, verbose=verbose)
+    result, tracks = run_result(run)
+    result["outcome"]["seconds"] = round(seconds + run.outcome.seconds, 1)
+    return result, tracks, run.history
 
 
-def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> keras.Model:
+def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> Any:
     """Build the recipe's model for a store, with the weights that were asked for."""
     from gtzan_keras import models
 
@@ -358,59 +366,37 @@ def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> keras.M
     return getattr(models, recipe.builder)(shape, len(store.genres), name=recipe.builder, **arguments)
 
 
-def _searched(
-    one: Experiment,
-    build: Any,
-    store: Any,
-    split: Split,
-    settings: TrainingSettings,
-    folder: Path,
-    verbose: int,
-) -> tuple[dict[str, Any], TrainingSettings, float]:
-    """Return arguments and settings with the best values of the recipe's grid, and the search's seconds."""
-    from gtzan_keras.training.search import divided, grid_search
-
-    grid = one.recipe.grid
-    table = grid_search(build, store, split, grid, settings, out=folder / "search", verbose=verbose)
-    best = {name: table[name].iloc[0] for name in grid}
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in best.items()}
-    of_build, of_training = divided(plain)
-    arguments = {**one.recipe.arguments, **of_build}
-    return arguments, replace(settings, **of_training), float(table["seconds"].sum())
-
-
-def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame, name: str) -> dict[str, Any]:
+def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[str, Any]:
     """Return the folds' results as one: their test tracks are one test part."""
-    from gtzan_keras.training.evaluate import score_tracks
-
     first = results[0]
-    missing = {track_id for result in results for track_id in result["split"]["missing"]}
-    # A fold's name, sizes, epochs and seconds are its own.
     sizes = ("name", "train", "validation", "test")
     folds = [
-        {**{key: result["split"][key] for key in sizes}, "outcome": result["outcome"]} for result in results
+        {**{field: result["split"][field] for field in sizes}, "outcome": result["outcome"]}
+        for result in results
     ]
-    scores = score_tracks(tracks, first["data"]["genres"])
     parts = [result["scores"]["test"] for result in results]
+    highest = _ceiling([part.get("ceiling", 1.0) for part in parts], [part["count"] for part in parts])
     return {
-        **{key: value for key, value in first.items() if key != "first_stage"},
-        "name": name,
+        **{field: value for field, value in first.items() if field != "first_stage"},
         "outcome": {"seconds": round(sum(result["outcome"]["seconds"] for result in results), 1)},
         "split": {
             "name": _folds_name([fold["name"] for fold in folds]),
             "leaky": first["split"]["leaky"],
-            "missing": sorted(missing),
+            "missing": sorted({track_id for result in results for track_id in result["split"]["missing"]}),
         },
         "folds": folds,
-        "scores": {"validation": None, "test": scores | _ceiling(parts)},
+        "scores": {"validation": None, "test": score_tracks(tracks, first["data"]["genres"]) | highest},
     }
 
 
-def _ceiling(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _ceiling(highest: Sequence[float], counts: Sequence[int]) -> dict[str, float]:
     """Return the mean of several test parts' ceilings, where one is below 1."""
-    highest = [part.get("ceiling", 1.0) for part in parts]
-    mean = float(np.average(highest, weights=[part["count"] for part in parts]))
+    mean = float(np.average(highest, weights=counts))
     return {"ceiling": mean} if mean < 1 else {}
+
+
+def _folds_name(names: Sequence[str]) -> str:
+    return f"{names[0].split(' fold ')[0]} folds ({len(names)})"
 
 
 # --- models of features ----------------------------------------------------------------------------
@@ -418,23 +404,17 @@ def _ceiling(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _cross_validate(one: Experiment, seed: int) -> Result:
     """Train a model of hand-crafted features on each of a seed's folds."""
-    from gtzan_keras.training.evaluate import score_tracks
-    from gtzan_keras.training.run import environment
-
     recipe, facts, parts = one.recipe, one.inputs.tracks, _splits(one, seed)
     begin = time.perf_counter()
     found = _predictions(one, seed, parts)
     seconds = round(time.perf_counter() - begin, 1)
     tracks = _track_table(found, facts)
-    counts = tracks["fold"].value_counts().sort_index()
-    highest = [
-        {"ceiling": splits.ceiling(split, facts), "count": count}
-        for split, count in zip(parts, counts, strict=True)
-    ]
+    counts = tracks["fold"].value_counts().sort_index().tolist()
+    highest = _ceiling([splits.ceiling(split, facts) for split in parts], counts)
+    names = [split.name for split in parts]
     folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
     single = len(folds) == 1
     result = {
-        "name": _name(one, seed),
         "data": {
             "name": one.inputs.name,
             "tracks": int(facts["genre"].isin(found.genres).sum()),
@@ -442,7 +422,7 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
         },
         "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
         "split": {
-            "name": folds[0]["name"] if single else _folds_name([fold["name"] for fold in folds]),
+            "name": names[0] if single else _folds_name(names),
             "leaky": found.leaky,
             **({"train": folds[0]["train"], "test": folds[0]["test"]} if single else {}),
             "missing": list(found.missing),
@@ -453,12 +433,9 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
             "arguments": {**recipe.arguments, "inputs": recipe.inputs},
             "parameters": None,
         },
-        "settings": {} if recipe.settings is None else one.settings(seed).to_dict(),
+        "settings": one.settings(seed).to_dict() if recipe.settings else {},
         "outcome": {"seconds": seconds},
-        "environment": environment(),
-        "date": date.today().isoformat(),
-        "command": one.command,
-        "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | _ceiling(highest)},
+        "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | highest},
     }
     return result, tracks, None
 
@@ -466,8 +443,6 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
 def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossValidation:
     """Cross-validate the recipe's model, classical or a network, on a seed's folds."""
     from gtzan_keras import models
-    from gtzan_keras.training.classical import classical
-    from gtzan_keras.training.cross_validate import INPUTS, cross_validate
 
     recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
     assert table is not None
@@ -486,7 +461,7 @@ def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossVal
         build,
         table,
         parts,
-        TrainingSettings(seed=seed) if is_classical else one.settings(seed),
+        one.settings(seed),
         columns=columns,
         threshold=None if is_classical else threshold,
         exclude_genres=recipe.without,
@@ -501,9 +476,7 @@ def _track_table(found: CrossValidation, facts: pd.DataFrame) -> pd.DataFrame:
     if len(found.rows) > len(tracks):
         right = found.rows.assign(right=found.rows["genre"] == found.rows["predicted"])
         counted = right.groupby(["fold", "track_id"])["right"].agg(["size", "sum"])  # in found.tracks' order
-        tracks = tracks.assign(
-            segments=counted["size"].to_numpy(), segments_right=counted["sum"].to_numpy(int)
-        )
+        tracks[["segments", "segments_right"]] = counted.to_numpy(int)
     return tracks
 
 
@@ -512,71 +485,51 @@ def _track_table(found: CrossValidation, facts: pd.DataFrame) -> pd.DataFrame:
 
 def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str) -> Path:
     """Average the probabilities of finished runs."""
-    from gtzan_keras.training.compare import ensemble
-    from gtzan_keras.training.run import environment
-
-    folders = {
-        member: [out / member / protocol / f"seed{seed}" for seed in range(seeds)]
-        for member in recipe.members
-    }
-    every = [folder for each in folders.values() for folder in each]
-    if absent := [folder for folder in every if not (folder / RESULT).is_file()]:
-        member = next(member for member, each in folders.items() if absent[0] in each)
-        raise GtzanKerasError(
-            f"recipe {recipe.name}: {', '.join(map(str, absent))} missing; run "
-            f"`gtzan-keras run {member} --split {protocol} --seeds {seeds}` first"
-        )
-    pairs = {folder: read_result(folder) for folder in every}
-    for each in folders.values():
-        _check_members([pairs[folder][0] for folder in each], each)
+    pairs: dict[Path, tuple[dict[str, Any], pd.DataFrame]] = {}
+    for member in recipe.members:
+        folders = [out / member / protocol / f"seed{seed}" for seed in range(seeds)]
+        if absent := [str(folder) for folder in folders if not (folder / RESULT).is_file()]:
+            raise GtzanKerasError(
+                f"recipe {recipe.name}: {', '.join(absent)} missing; run "
+                f"`gtzan-keras run {member} --split {protocol} --seeds {seeds}` first"
+            )
+        found = {folder: read_result(folder) for folder in folders}
+        _check_members({folder: result for folder, (result, _) in found.items()})
+        pairs |= found
+    results = [result for result, _ in pairs.values()]
+    words = [word for result in results for word in result.get("departures", [])]
+    one = Experiment(recipe, Inputs(), protocol, None, tuple(dict.fromkeys(words)), command)
     scores, tracks = ensemble(list(pairs.values()))
-    target, first = out / recipe.name / protocol / "seed0", pairs[every[0]][0]
-    words = [word for result, _ in pairs.values() for word in result.get("departures", [])]
+    target = out / recipe.name / protocol / "seed0"
     result = {
+        **one.facts(seed=0),
         "name": f"{recipe.name}, {protocol}",
-        "recipe": recipe.name,
-        "protocol": protocol,
-        "seed": 0,
-        "departures": list(dict.fromkeys(words)),
-        **{field: first[field] for field in ("data", "split")},
+        **{field: results[0][field] for field in ("data", "split")},
         "spec": None,
         "model": {
             "builder": "ensemble",
             "arguments": {"members": list(recipe.members), "seeds": seeds},
             "parameters": None,
         },
-        "members": [Path(os.path.relpath(folder, target)).as_posix() for folder in every],
+        "members": [Path(os.path.relpath(folder, target)).as_posix() for folder in pairs],
         "settings": {},
         "outcome": {"seconds": 0.0},
-        "environment": environment(),
-        "date": date.today().isoformat(),
-        "command": command,
         "scores": {"validation": None, "test": scores},
     }
     write_result(target, result, tracks)
     return target.parent
 
 
-def _check_members(results: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> None:
+def _check_members(results: Mapping[Path, Mapping[str, Any]]) -> None:
     """Refuse seeds of one recipe that differ in more than the seed."""
-
-    def experiment(result: Mapping[str, Any]) -> dict[str, Any]:
-        settings = {name: value for name, value in result["settings"].items() if name != "seed"}
-        fields = ("key", "departures", "model", "spec")
-        return {"settings": settings, **{field: result.get(field) for field in fields}}
-
-    for result, folder in zip(results, folders, strict=True):
-        first, other = experiment(results[0]), experiment(result)
-        if differ := [field for field in first if first[field] != other[field]]:
-            raise GtzanKerasError(
-                f"{folders[0]} and {folder} differ in {', '.join(differ)}; an ensemble needs runs that "
-                "differ in the seed alone, run them again"
-            )
-
-
-def _name(one: Experiment, seed: int) -> str:
-    return f"{one.recipe.name}, {one.protocol}, seed {seed}"
-
-
-def _folds_name(names: Sequence[str]) -> str:
-    return f"{names[0].split(' fold ')[0]} folds ({len(names)})"
+    (first, expected), *others = results.items()
+    for folder, result in others:
+        for field in ("key", "departures", "model", "settings"):
+            one, other = expected.get(field), result.get(field)
+            if field == "settings":
+                one, other = ({**settings, "seed": 0} for settings in (expected[field], result[field]))
+            if one != other:
+                raise GtzanKerasError(
+                    f"{first} and {folder} differ in {field}; an ensemble needs runs that differ in the "
+                    "seed alone, run them again"
+                )

@@ -365,7 +365,7 @@ def test_a_store_of_another_spec_or_kind_is_not_overwritten(
         embed(tracks, store.path, network, jobs=1)
     with pytest.raises(GtzanKerasError, match="made with spec 'tiny'"):
         embed(tracks, make_store(["rock.00000"]).path, network, jobs=1)
-    with pytest.raises(GtzanKerasError, match="not an HDF5 file"):
+    with pytest.raises(GtzanKerasError, match="cannot be opened as HDF5"):
         embed(tracks, tracks["path"][0], network, jobs=1)
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, StoreWriter, pack
+from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.catalogue import describe, facts
 from gtzan_keras.tracks.splits import Split, folds
@@ -295,7 +295,7 @@ VALIDATION = ("disco.00000", "metal.00000", "rock.00000")
 def make_run(folder: Path, split: Split, segments: int) -> Run:
     """An untrained model on tracks of up to so many segments; jazz.00054 was left out."""
     random = np.random.default_rng(0)
-    with StoreWriter(folder / "x.h5", SPEC, describe(GENRE_OF)) as writer:
+    with write_store(folder / "x.h5", SPEC, describe(GENRE_OF)) as writer:
         for number, track_id in enumerate(describe(GENRE_OF)["track_id"]):
             images = random.integers(256, size=(1 + number % segments, *SPEC.shape), dtype=np.uint8)
             broken = track_id == "jazz.00054"

@@ -21,7 +21,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
 from gtzan_keras.store.augmentation import Augmentation
-from gtzan_keras.store.base import Sample, StoreWriter, pack
+from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
@@ -364,7 +364,7 @@ def test_a_leak_that_is_meant_is_trained_on_and_remembered(copies: SpectrogramSt
 def test_tracks_that_the_store_left_out_are_dropped(tmp_path: Path) -> None:
     ids = ["jazz.00054", "metal.00000", "metal.00001", "pop.00000", "rock.00000"]
     broken = ("jazz.00054", "pop.00000")
-    with StoreWriter(tmp_path / "x.h5", SPEC, describe({i: i.split(".")[0] for i in ids})) as writer:
+    with write_store(tmp_path / "x.h5", SPEC, describe({i: i.split(".")[0] for i in ids})) as writer:
         for track_id in ids:
             chunks = () if track_id in broken else pack([np.zeros(SPEC.shape, np.uint8)])
             writer.append(Sample(track_id, chunks, refused="no sound" if track_id in broken else ""))

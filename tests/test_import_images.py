@@ -15,7 +15,7 @@ from PIL import Image
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel, mel_image
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, StoreWriter, pack
+from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.import_images import import_images, resize
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
@@ -206,7 +206,7 @@ def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: P
 
 def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:
     tracks = describe({"rock.00000": "rock", "jazz.00054": "jazz"})
-    with StoreWriter(tmp_path / "a.h5", GREY, tracks) as writer:
+    with write_store(tmp_path / "a.h5", GREY, tracks) as writer:
         image = np.zeros((20, 30, 1), np.uint8)
         writer.append(Sample("rock.00000", pack([image, image]), md5="abc"))
         writer.append(Sample("jazz.00054", (), refused="not audio"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pickle
 import shutil
@@ -18,23 +19,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 import gtzan_keras
-from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec
+from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, StoreWriter, pack
+from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
-from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import describe, facts
+from gtzan_keras.tracks.catalogue import describe
 
 SPEC = SpectrogramSpec(name="small", n_mels=6, height=6, width=10, db_range=70.0)
 COLOUR = SpectrogramSpec(name="colour", height=6, width=10, channels=3, colour_map="viridis")
 IDS = ["rock.00001", "blues.00003", "blues.00003", "pop.00000"]
 GENRES = ["rock", "blues", "blues", "pop"]
-
-MakeStore = Callable[..., SpectrogramStore]
 
 
 def pixels(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
@@ -50,47 +47,18 @@ def store(tmp_path: Path) -> Iterator[SpectrogramStore]:
 # ---- the file
 
 
-@pytest.mark.parametrize("spec", [SPEC, COLOUR], ids=lambda spec: spec.name)
-def test_h5py_alone_reads_the_spectrograms(tmp_path: Path, spec: SpectrogramSpec) -> None:
-    SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(spec=spec), IDS, spec)
-    with h5py.File(tmp_path / "x.h5") as file:
-        np.testing.assert_array_equal(file["spectrograms"][:], pixels(spec=spec))
-
-
-def test_spectrograms_are_uint8_deflated_and_chunked_by_sample(store: SpectrogramStore) -> None:
+def test_h5py_alone_reads_everything(store: SpectrogramStore) -> None:
     with h5py.File(store.path) as file:
-        images = file["spectrograms"]
-        assert (images.dtype, images.shape) == (np.uint8, (4, 6, 10, 1))
-        assert (images.chunks, images.compression) == ((1, 6, 10, 1), "gzip")
-
-
-def test_track_genre_and_segment_have_a_row_a_sample(store: SpectrogramStore) -> None:
-    with h5py.File(store.path) as file:
+        np.testing.assert_array_equal(file["spectrograms"][:], pixels())
+        assert (file["spectrograms"].chunks, file["spectrograms"].compression) == ((1, 6, 10, 1), "gzip")
         assert file["track_id"].asstr()[:].tolist() == IDS
         assert file["genre"].asstr()[:].tolist() == GENRES
         assert file["segment"][:].tolist() == [0, 0, 1, 0]
-
-
-def test_attributes_hold_spec_db_range_genres_and_version(store: SpectrogramStore) -> None:
-    with h5py.File(store.path) as file:
         attributes = dict(file.attrs)
     assert SpectrogramSpec.from_dict(json.loads(attributes["spec"])) == SPEC
     assert attributes["db_range"] == 70.0
     assert json.loads(attributes["genres"]) == ["blues", "pop", "rock"]
     assert attributes["gtzan_keras_version"] == gtzan_keras.__version__
-
-
-def test_spectrograms_are_compressed(tmp_path: Path) -> None:
-    images = np.zeros((50, *SPECTROGRAM_SPECS["zhang-128"].shape), np.uint8)
-    ids = [f"rock.{number:05d}" for number in range(50)]
-    made = SpectrogramStore.from_arrays(tmp_path / "x.h5", images, ids, SPECTROGRAM_SPECS["zhang-128"])
-    assert made.path.stat().st_size < images.nbytes / 10
-
-
-def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.h5", "b.h5"):
-        SpectrogramStore.from_arrays(tmp_path / name, pixels(), IDS, SPEC)
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_genres_are_in_gtzans_order_or_sorted_with_a_stranger_among_them(tmp_path: Path) -> None:
@@ -106,18 +74,12 @@ def test_tracks_are_the_catalogues_table(store: SpectrogramStore) -> None:
     assert store.tracks.to_dict("list") == expected.to_dict("list")
 
 
-def test_tracks_names_known_copies(make_store: MakeStore) -> None:
-    tracks = make_store(["metal.00058", "rock.00016"]).tracks.set_index("track_id")
-    assert tracks["duplicates"].to_dict() == {"metal.00058": ("rock.00016",), "rock.00016": ("metal.00058",)}
-
-
 def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
     ids = ["jazz/a", "jazz/b", "pop/c"]
-    with StoreWriter(
-        tmp_path / "x.h5", SPEC, describe(dict(zip(ids, ["jazz", "jazz", "pop"], strict=True)))
-    ) as w:
+    tracks = describe({track_id: track_id.split("/")[0] for track_id in ids})
+    with write_store(tmp_path / "x.h5", SPEC, tracks) as writer:
         for track_id, md5 in zip(ids, ["11", "22", "11"], strict=True):
-            w.append(Sample(track_id, pack(pixels(1)), md5=md5))
+            writer.append(Sample(track_id, pack(pixels(1)), md5=md5))
     duplicates = open_store(tmp_path / "x.h5").tracks.set_index("track_id")["duplicates"]
     assert duplicates.to_dict() == {"jazz/a": ("pop/c",), "jazz/b": (), "pop/c": ("jazz/a",)}
 
@@ -126,18 +88,7 @@ def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows",
-    [
-        [2, 0, 3],
-        [1, 1],
-        [-1],
-        [],
-        slice(1, 3),
-        slice(None, None, -1),
-        slice(None),
-        np.array([True, False] * 2),
-    ],
-    ids=str,
+    "rows", [[2, 0, 3], [1, 1], [-1], [], slice(1, 3), slice(None), np.array([True, False] * 2)], ids=str
 )
 def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, rows: Any) -> None:
     np.testing.assert_array_equal(store.read(rows), pixels()[rows])
@@ -171,6 +122,8 @@ def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore
     np.testing.assert_allclose(images, pixels()[[0, 3]] / 255, rtol=1e-6)
     assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
     assert pickle.loads(pickle.dumps(less)).checksum == less.checksum != store.checksum
+    with pytest.raises(GtzanKerasError, match=r"1 track\(s\) .* not in this store.*blues.00003"):
+        less.rows(["blues.00003", "pop.00000"])
     less.close()
     np.testing.assert_array_equal(store.read(), pixels())
 
@@ -179,7 +132,7 @@ def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Pat
     tracks = describe(
         {"metal.00058": "metal", "rock.00016": "rock", "rock.00017": "rock", "pop.00000": "pop"}
     )
-    with StoreWriter(tmp_path / "x.h5", SPEC, tracks) as writer:
+    with write_store(tmp_path / "x.h5", SPEC, tracks) as writer:
         for track_id in ("metal.00058", "rock.00016", "pop.00000"):
             writer.append(Sample(track_id, pack(pixels(1))))
         writer.append(Sample("rock.00017", (), refused="broken"))
@@ -187,13 +140,6 @@ def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Pat
         less = store.without(["rock"])
         assert (list(store.refused), less.refused) == (["rock.00017"], {})
         assert less.tracks.set_index("track_id").loc["metal.00058", "duplicates"] == ()
-
-
-def test_a_track_of_a_genre_that_is_left_out_is_not_there(store: SpectrogramStore) -> None:
-    with pytest.raises(
-        GtzanKerasError, match=r"1 track\(s\) of the split are not in this store.*blues.00003"
-    ):
-        store.without(["blues"]).rows(["blues.00003", "pop.00000"])
 
 
 @pytest.mark.parametrize("genres", [["polka"], ["blues", "pop"]])
@@ -242,37 +188,21 @@ def test_many_threads_read_one_store(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-2000:]
 
 
-def test_len_and_shape_count_samples(store: SpectrogramStore) -> None:
-    assert (len(store), store.shape) == (4, (4, 6, 10, 1))
-
-
 def test_checksum_follows_contents_and_not_the_file(tmp_path: Path, store: SpectrogramStore) -> None:
-    def made(name: str, images: np.ndarray, ids: list[str] = IDS, spec: SpectrogramSpec = SPEC) -> str:
-        return SpectrogramStore.from_arrays(tmp_path / name, images, ids, spec).checksum
+    def made(name: str, **changes: Any) -> str:
+        arguments = {"samples": pixels(), "track_ids": IDS, "spec": SPEC, **changes}
+        return SpectrogramStore.from_arrays(tmp_path / name, **arguments).checksum
 
     other = pixels()
     other[3, 0, 0, 0] ^= 1
-    assert made("same.h5", pixels()) == store.checksum
-    genres = ["blues", "pop", "rock"]
+    assert made("same.h5") == store.checksum
     changed = [
-        SpectrogramStore.from_arrays(
-            tmp_path / "genre.h5", pixels(), IDS, SPEC, [genres[0], *genres[1:2] * 2, genres[2]]
-        ).checksum,
-        made("pixel.h5", other),
-        made("track.h5", pixels(), [*IDS[:3], "pop.00001"]),
-        made("spec.h5", pixels(), spec=SpectrogramSpec(name="small", n_mels=6, height=6, width=10)),
+        made("genre.h5", genres=["pop", *GENRES[1:]]),
+        made("pixel.h5", samples=other),
+        made("track.h5", track_ids=[*IDS[:3], "pop.00001"]),
+        made("spec.h5", spec=dataclasses.replace(SPEC, db_range=80.0)),
     ]
     assert len({store.checksum, *changed}) == 5
-
-
-@settings(max_examples=25, deadline=None)
-@given(images=hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(6), st.just(10))))
-def test_any_images_come_back_as_they_were(
-    tmp_path_factory: pytest.TempPathFactory, images: np.ndarray
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.h5"
-    with SpectrogramStore.from_arrays(path, images, IDS[:1] * len(images), SPEC) as made:
-        np.testing.assert_array_equal(made.read(), images[..., None])
 
 
 # ---- from arrays
@@ -308,16 +238,11 @@ def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
     assert most <= 3
 
 
-def a_generator_that_breaks() -> Iterator[np.ndarray]:
-    yield pixels()[0]
-    raise RuntimeError("the source broke")
-
-
 @pytest.mark.parametrize(
     ("images", "arguments", "message"),
     [
-        (pixels(3), {}, "4 track ids, but fewer images"),
-        (pixels(5), {}, "more images than the 4 track ids"),
+        (pixels(3), {}, "4 track ids, but not as many samples"),
+        (pixels(5), {}, "4 track ids, but not as many samples"),
         (pixels(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
         (pixels() * 1.0, {}, r"image of rock.00001 is float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
         (pixels()[:, :5], {}, r"image of .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
@@ -337,27 +262,23 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_store_survives_a_failed_replacement(tmp_path: Path, store: SpectrogramStore) -> None:
+def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(
+    tmp_path: Path, store: SpectrogramStore
+) -> None:
+    def breaks() -> Iterator[np.ndarray]:
+        yield pixels()[0]
+        raise RuntimeError("the source broke")
+
+    store.close()
     before = store.path.read_bytes()
     with pytest.raises(RuntimeError, match="the source broke"):
-        SpectrogramStore.from_arrays(store.path, a_generator_that_breaks(), IDS, SPEC)
-    assert store.path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [store.path]
-
-
-def test_an_existing_store_is_replaced(store: SpectrogramStore) -> None:
-    other = 255 - pixels()
-    store.close()
-    with SpectrogramStore.from_arrays(store.path, other, IDS, SPEC) as made:
-        np.testing.assert_array_equal(made.read(), other)
-
-
-def test_a_failure_in_the_last_step_leaves_nothing(tmp_path: Path) -> None:
-    table = describe({"rock.00001": "rock"})
-    table["path"] = [object()]  # no JSON
-    with pytest.raises(TypeError), StoreWriter(tmp_path / "x.h5", SPEC, table) as writer:
+        SpectrogramStore.from_arrays(store.path, breaks(), IDS, SPEC)
+    table = describe({"rock.00001": "rock"}).assign(path=[object()])  # no JSON: the last step fails
+    with pytest.raises(TypeError), write_store(store.path, SPEC, table) as writer:
         writer.append(Sample("rock.00001", pack(pixels(1))))
-    assert list(tmp_path.iterdir()) == []
+    assert (list(tmp_path.iterdir()), store.path.read_bytes()) == ([store.path], before)
+    with SpectrogramStore.from_arrays(store.path, 255 - pixels(), IDS, SPEC) as made:
+        np.testing.assert_array_equal(made.read(), 255 - pixels())
 
 
 def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -393,20 +314,16 @@ def test_a_repacked_store_gives_the_same_numbers(
         assert repacked.sample("blues.00003") == store.sample("blues.00003")
 
 
-def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match=r"x\.h5: no such store.*gtzan-keras preprocess"):
-        open_store(tmp_path / "x.h5")
-    with pytest.raises(GtzanKerasError, match="a folder, not a store"):
-        open_store(tmp_path)
-
-
-def test_a_file_that_is_not_hdf5_or_is_cut_short_is_refused(tmp_path: Path, store: SpectrogramStore) -> None:
+def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, store: SpectrogramStore) -> None:
+    for path in (tmp_path / "x.h5", tmp_path):
+        with pytest.raises(GtzanKerasError, match="no such store; make one with `gtzan-keras preprocess`"):
+            open_store(path)
     (tmp_path / "x.h5").write_text("hello")
-    with pytest.raises(GtzanKerasError, match=r"x\.h5: not an HDF5 file"):
+    with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be opened as HDF5.*signature"):
         open_store(tmp_path / "x.h5")
     store.close()
     store.path.write_bytes(store.path.read_bytes()[:-100])
-    with pytest.raises(GtzanKerasError, match=r"small\.h5: cannot be opened.*truncated"):
+    with pytest.raises(GtzanKerasError, match=r"small\.h5: cannot be opened as HDF5.*truncated"):
         open_store(store.path)
 
 
@@ -434,10 +351,6 @@ def resized(file: h5py.File, count: int) -> None:
     file["spectrograms"].resize(count, axis=0)
 
 
-def without(file: h5py.File, name: str) -> None:
-    del file[name]
-
-
 def changed_spec(file: h5py.File, **fields: object) -> None:
     file.attrs["spec"] = json.dumps({**SPEC.to_dict(), **fields})
 
@@ -456,11 +369,11 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
         (lambda file: changed_spec(file, height=10**6, width=10**6), "a damaged store"),
         (lambda file: changed_spec(file, hue=3), "unknown field"),
         (lambda file: resized(file, 10**12), "a damaged store"),
-        (lambda file: file["spectrograms"].resize(3, axis=0), r"track_id has shape \(4,\); expected 3 rows"),
-        (lambda file: without(file, "segment"), "segment is missing"),
-        (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing, or its data"),
-        (lambda file: link_outside(file, "tracks"), "tracks is missing, or its data is in another file"),
-        (lambda file: store_outside(file, "segment"), "segment is missing, or its data is in another file"),
+        (lambda file: file["spectrograms"].resize(3, axis=0), "has not one row a sample"),
+        (lambda file: file.pop("segment"), "segment is missing"),
+        (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing, in another file"),
+        (lambda file: link_outside(file, "tracks"), "tracks is missing, in another file"),
+        (lambda file: store_outside(file, "segment"), "segment is missing, in another file"),
     ],
 )  # fmt: skip
 def test_a_malformed_store_is_one_error_and_the_file_is_closed(
@@ -476,9 +389,7 @@ def test_a_malformed_store_is_one_error_and_the_file_is_closed(
 
 
 # Not at random: a length that claims 4 GB is an error too, but only after ten seconds in HDF5.
-@settings(
-    max_examples=100, derandomize=True, deadline=None, suppress_health_check=["function_scoped_fixture"]
-)
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=["function_scoped_fixture"])
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
 def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
     store: SpectrogramStore, tmp_path: Path, place: float, value: int
@@ -500,44 +411,6 @@ def test_a_store_that_another_process_writes_is_said_to_be_locked(store: Spectro
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
-        with pytest.raises(GtzanKerasError, match=r"cannot be locked.*HDF5_USE_FILE_LOCKING=FALSE"):
+        with pytest.raises(GtzanKerasError, match=r"another process.*HDF5_USE_FILE_LOCKING=FALSE"):
             open_store(store.path)
         process.communicate("")
-
-
-# ---- real spectrograms
-
-
-@pytest.fixture(scope="module")
-def gtzan(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SpectrogramStore:
-    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
-        return SpectrogramStore.from_arrays(
-            tmp_path_factory.mktemp("gtzan") / "gtzan.h5",
-            (mel[::-1] for mel in file["mel"]),
-            list(file["track_id"].asstr()),
-            SPECTROGRAM_SPECS["librosa-128x387"],
-        )
-
-
-def test_the_999_real_spectrograms_have_the_lowest_band_at_the_bottom(
-    gtzan: SpectrogramStore, real_data: Path
-) -> None:
-    rows = [998, 0, 500]
-    with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
-        low_to_high = np.stack([file["mel"][row] for row in rows])
-    assert gtzan.shape == (999, 128, 387, 1)
-    np.testing.assert_array_equal(gtzan.read(rows)[..., 0], low_to_high[:, ::-1])
-
-
-def test_the_fault_filtered_split_of_the_real_spectrograms_is_442_197_290(gtzan: SpectrogramStore) -> None:
-    split = splits.fault_filtered(gtzan.tracks)
-    assert {part: len(gtzan.rows(ids)) for part, ids in split.parts().items()} == {
-        "train": 442,
-        "validation": 197,
-        "test": 290,
-    }
-
-
-def test_the_real_spectrograms_have_gtzans_facts(gtzan: SpectrogramStore) -> None:
-    assert set(facts().index) - set(gtzan.track_id) == {"jazz.00054"}
-    assert np.unique(gtzan.genre, return_counts=True)[1].tolist() == [100] * 5 + [99] + [100] * 4

@@ -24,7 +24,6 @@ from gtzan_keras.store.embeddings import (
     HUB_HANDLE,
     EmbeddingSpec,
     EmbeddingsStore,
-    EmbeddingsWriter,
     embedded,
 )
 from gtzan_keras.store.open import open_store
@@ -167,7 +166,7 @@ def embed(
                 else:
                     yield embedded(sound.track_id, next(outputs), wanted, sound.md5)
 
-    return make_store(tracks, path, wanted, compute, jobs, progress, EmbeddingsWriter)
+    return make_store(tracks, path, wanted, compute, jobs, progress)
 
 
 def embed_images(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,22 +74,21 @@ class Augmentation:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.time_shift, bool):
-            raise GtzanKerasError(f"augmentation: time_shift={self.time_shift!r}: expected True or False")
-        for field in ("crop", "band_shift", "masks"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise GtzanKerasError(f"augmentation: {field}={value!r}: expected a whole number >= 0")
-        for field, expected, highest in (
-            ("time_stretch", "0 <= time_stretch < 1", math.nextafter(1, 0)),
-            ("tone", "0 <= tone < 1", math.nextafter(1, 0)),
-            ("noise", "a number >= 0", math.inf),
-            ("mask_share", "0 <= mask_share <= 1", 1.0),
-            ("mixup", "a number >= 0", math.inf),
+        below_one, finite = math.nextafter(1, 0), sys.float_info.max
+        for field, kind, highest, expected in (
+            ("time_shift", bool, True, "True or False"),
+            ("crop", int, finite, "a whole number >= 0"),
+            ("band_shift", int, finite, "a whole number >= 0"),
+            ("masks", int, finite, "a whole number >= 0"),
+            ("time_stretch", int | float, below_one, "0 <= time_stretch < 1"),
+            ("tone", int | float, below_one, "0 <= tone < 1"),
+            ("noise", int | float, finite, "a number >= 0"),
+            ("mask_share", int | float, 1, "0 <= mask_share <= 1"),
+            ("mixup", int | float, finite, "a number >= 0"),
         ):
             value = getattr(self, field)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not 0 <= value <= highest or math.isinf(value):
+            right_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            if not right_kind or not 0 <= value <= highest:
                 raise GtzanKerasError(f"augmentation: {field}={value!r}: expected {expected}")
 
     def __call__(

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,7 +29,7 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.files import replace
+from gtzan_keras.store.files import replacing
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names, segment_id
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from gtzan_keras.store.batches import Batches
     from gtzan_keras.store.embeddings import EmbeddingSpec
 
-__all__ = ["Sample", "Store", "StoreWriter", "pack"]
+__all__ = ["Sample", "Store", "StoreWriter", "pack", "write_store"]
 
 _FORMAT = 1
 _DEFLATE_LEVEL = 1  # level 4 takes half as long again for under 1 % less
@@ -86,9 +89,8 @@ class Store:
     spec_type: ClassVar[type[SpectrogramSpec | EmbeddingSpec]]
     spec: SpectrogramSpec | EmbeddingSpec
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._left_out: frozenset[str] = frozenset()
+    def __init__(self, path: str | os.PathLike[str], left_out: frozenset[str] = frozenset()) -> None:
+        self.path, self._left_out = Path(path), left_out
         self._file = open_hdf5(self.path)
         try:
             self._read_head()
@@ -101,7 +103,7 @@ class Store:
             ) from error
 
     def _read_head(self) -> None:
-        """Read and check everything except the samples."""
+        """Read and check everything except the samples; forget the genres that are left out."""
         attributes = self._file.attrs
         if "gtzan_keras_format" not in attributes:
             raise GtzanKerasError(
@@ -118,50 +120,52 @@ class Store:
                 f"{self.path}: a store, but not one of {self.dataset}; open it with open_store()"
             )
         self.spec = self.spec_type.from_dict(json.loads(attributes["spec"]))
-        self.genres: list[str] = json.loads(attributes["genres"])
-        self._images = self._dataset(self.dataset)
-        count, size = self._images.shape[0], self.path.stat().st_size
-        sample_bytes = int(np.prod(self.spec.shape, dtype=object)) * self.dtype.itemsize
+        self._images = images = self._dataset(self.dataset)
+        size = self.path.stat().st_size
         if (
-            self._images.shape[1:] != self.spec.shape
-            or self._images.dtype.newbyteorder("=") != self.dtype
-            or not count <= size  # every sample has at least its row numbers in the file
-            or sample_bytes > _LARGEST_SAMPLE
+            images.shape[1:] != self.spec.shape
+            or images.dtype.newbyteorder("=") != self.dtype
+            or len(images) > size  # every sample has at least its row numbers in the file
+            or math.prod(self.spec.shape) * self.dtype.itemsize > _LARGEST_SAMPLE
         ):
-            found = f"{self._images.dtype} {self._images.shape} in a file of {size} bytes"
             raise ValueError(
-                f"{self.dataset} is {found}; expected {self.dtype} (samples, *{self.spec.shape})"
+                f"{self.dataset} is {images.dtype} {images.shape} in a file of {size} bytes; expected "
+                f"{self.dtype} (samples, *{self.spec.shape})"
             )
-        self._rows = np.arange(count)
-        self.track_id: npt.NDArray[np.object_] = self._column("track_id").asstr()[:]
-        self.genre: npt.NDArray[np.object_] = self._column("genre").asstr()[:]
-        self.segment: npt.NDArray[np.int32] = self._column("segment")[:]
-        if strangers := sorted(set(self.genre) - set(self.genres)):
-            raise ValueError(f"genre {strangers[0]!r} is not one of {self.genres}")
+        genres: list[str] = json.loads(attributes["genres"])
+        genre, track_id = (self._dataset(name).asstr()[:] for name in ("genre", "track_id"))
         table = json.loads(self._dataset("tracks").asstr()[()])
-        self._table = pd.DataFrame(table["rows"], columns=COLUMNS)
-        if strangers := sorted(set(self.track_id) - set(self._table["track_id"])):
+        tracks = pd.DataFrame(table["rows"], columns=COLUMNS)
+        if strangers := sorted(set(genre) - set(genres)):
+            raise ValueError(f"genre {strangers[0]!r} is not one of {genres}")
+        if strangers := sorted(set(track_id) - set(tracks["track_id"])):
             raise ValueError(f"track {strangers[0]!r} is not in the table of tracks")
-        self._refused: dict[str, str] = dict(table["refused"])
-        self._md5: dict[str, str] = dict(table["md5"])
+
+        self._rows = np.flatnonzero([name not in self._left_out for name in genre])
+        self.genres = [name for name in genres if name not in self._left_out]
+        self.genre: npt.NDArray[np.object_] = genre[self._rows]
+        self.track_id: npt.NDArray[np.object_] = track_id[self._rows]
+        self.segment: npt.NDArray[np.int32] = self._dataset("segment")[:][self._rows]
+        self._table = tracks[~tracks["genre"].isin(self._left_out)].reset_index(drop=True)
+        present = set(self._table["track_id"])
+        self.refused: dict[str, str] = {
+            name: why for name, why in table["refused"].items() if name in present
+        }
+        """Ids of the tracks that could not be read, with the reason."""
+        self.source_md5: dict[str, str] = {name: md5 for name, md5 in table["md5"].items() if name in present}
+        """MD5 of each source file by track id, "" if it could not be read; empty for stores of arrays."""
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        """Return a dataset whose data is in this file; no other file is ever read."""
+        """Return a dataset, which must have its data in this file and, except the table, one row a sample."""
         import h5py
 
         links = self._file.id.links
         if has(self._file, name) and links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
             found = self._file[name]
-            if isinstance(found, h5py.Dataset) and not found.is_virtual and not found.external:
+            rows = found.shape[:1] if name in (self.dataset, "tracks") else self._images.shape[:1]
+            if not found.is_virtual and not found.external and found.shape[:1] == rows:
                 return found
-        raise ValueError(f"{name} is missing, or its data is in another file")
-
-    def _column(self, name: str) -> h5py.Dataset:
-        """Return a dataset with one row a sample."""
-        column = self._dataset(name)
-        if column.shape[:1] != self._images.shape[:1]:
-            raise ValueError(f"{name} has shape {column.shape}; expected {len(self._images)} rows")
-        return column
+        raise ValueError(f"{name} is missing, in another file, or has not one row a sample")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -177,17 +181,76 @@ class Store:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._reopen, (self.path, self._left_out)  # an open file cannot be pickled; its name can
+        return type(self), (self.path, self._left_out)  # an open file cannot be pickled; its name can
 
     @classmethod
-    def _reopen(cls, path: Path, left_out: frozenset[str]) -> Self:
-        store = cls(path)
-        kept = np.array([genre not in left_out for genre in store.genre], dtype=bool)
-        columns = (store._rows, store.track_id, store.genre, store.segment)
-        store._rows, store.track_id, store.genre, store.segment = (column[kept] for column in columns)
-        store.genres = [genre for genre in store.genres if genre not in left_out]
-        store._left_out = left_out
-        return store
+    def from_arrays(
+        cls,
+        path: str | os.PathLike[str],
+        samples: Iterable[npt.NDArray[Any]],
+        track_ids: Sequence[str],
+        spec: SpectrogramSpec | EmbeddingSpec,
+        genres: Sequence[str] | None = None,
+    ) -> Self:
+        """Make a store from existing arrays.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to write; an existing one is replaced.
+        samples : iterable of np.ndarray
+            An array, an HDF5 dataset or a generator, read one track at a time. Spectrograms are
+            [shape=(height, width) or (height, width, channels), dtype=uint8], the lowest band in the bottom
+            row. Embeddings are [shape=(patches, size)], one array a track, with any number of patches.
+        track_ids : sequence of str
+            One a sample. The samples of a track must be adjacent, in order of segment.
+        spec : SpectrogramSpec or EmbeddingSpec
+            How the samples were made.
+        genres : sequence of str, optional
+            One a sample; from GTZAN's facts by default.
+
+        Returns
+        -------
+        SpectrogramStore or EmbeddingsStore
+
+        Raises
+        ------
+        GtzanKerasError
+            There is no sample, counts, shapes or types do not agree, a number is not finite, a genre is not
+            known, or a track's samples are not adjacent or differ in genre.
+
+        Examples
+        --------
+        The 999 spectrograms of GTZAN in this project's spec, whose file has the bands low to high::
+
+            with h5py.File("gtzan_mel_128x387.h5") as file:
+                SpectrogramStore.from_arrays(
+                    "gtzan.h5",
+                    (mel[::-1] for mel in file["mel"]),
+                    list(file["track_id"].asstr()),
+                    SPECTROGRAM_SPECS["librosa-128x387"],
+                )
+        """
+        ids = [str(track_id) for track_id in track_ids]
+        counts = Counter(ids)
+        for track_id, adjacent in zip(ids, counts.elements(), strict=True):
+            if track_id != adjacent:
+                raise GtzanKerasError(f"the samples of {adjacent} are not adjacent; sort samples by track")
+        source = iter(samples)
+        with write_store(path, spec, _table_of(path, ids, genres)) as writer:
+            for track_id, count in counts.items():
+                if arrays := [np.asarray(array) for array in islice(source, count)]:
+                    writer.append(cls._packed(track_id, arrays, spec))
+            if len(writer.rows) < len(ids) or next(source, None) is not None:
+                raise GtzanKerasError(
+                    f"{path}: {len(ids)} track ids, but not as many samples; expected one each"
+                )
+        return cls(path)
+
+    @staticmethod
+    def _packed(track_id: str, arrays: list[npt.NDArray[Any]], spec: Any) -> Sample:
+        """Check and pack the arrays of one track."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close the file."""
@@ -233,7 +296,7 @@ class Store:
                 f"{self.path} without {', '.join(sorted(left_out))}: its genres are "
                 f"{', '.join(self.genres)}, of which at least two must be left"
             )
-        return self._reopen(self.path, self._left_out | left_out)
+        return type(self)(self.path, self._left_out | left_out)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -246,29 +309,16 @@ class Store:
 
         Tracks whose files have the same MD5 are in each other's ``duplicates``, known copies or not.
         """
-        table = self._table[~self._table["genre"].isin(self._left_out)].reset_index(drop=True)
-        present = set(table["track_id"])
+        present = set(self._table["track_id"])
         copies: dict[str, set[str]] = {}
-        for track_id, checksum in self._md5.items():
-            copies.setdefault(checksum, set()).add(track_id)
-        copies.pop("", None)
-        table["duplicates"] = [
-            tuple(sorted(({*known, *copies.get(self._md5.get(track_id, ""), ())} & present) - {track_id}))
-            for track_id, known in zip(table["track_id"], table["duplicates"], strict=True)
+        for track_id, md5 in self.source_md5.items():
+            if md5:
+                copies.setdefault(md5, set()).add(track_id)
+        duplicates: Any = [
+            tuple(sorted(copies.get(self.source_md5.get(name, ""), set()).union(known) & present - {name}))
+            for name, known in zip(self._table["track_id"], self._table["duplicates"], strict=True)
         ]
-        return table
-
-    @property
-    def refused(self) -> dict[str, str]:
-        """Ids of the tracks that could not be read, with the reason."""
-        present = set(self.tracks["track_id"])
-        return {track_id: why for track_id, why in self._refused.items() if track_id in present}
-
-    @property
-    def source_md5(self) -> dict[str, str]:
-        """MD5 of each source file by track id, "" if it could not be read; empty for stores of arrays."""
-        present = set(self.tracks["track_id"])
-        return {track_id: md5 for track_id, md5 in self._md5.items() if track_id in present}
+        return self._table.assign(duplicates=duplicates)
 
     def made_from(self, tracks: pd.DataFrame) -> bool:
         """Whether this is the table of tracks that the store was made from."""
@@ -379,58 +429,27 @@ class Store:
             return samples
         return np.multiply(samples, np.float32(1 / 255), dtype=np.float32)
 
-    def batches(
-        self,
-        track_ids: Sequence[str],
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-        **options: Any,
-    ) -> Batches:
-        """Return batches for ``fit``, ``evaluate`` and ``predict``; see `gtzan_keras.store.batches.Batches`.
+    def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
+        """Return the samples of tracks and their labels for ``fit``, ``evaluate`` and ``predict``.
 
-        Parameters
-        ----------
-        track_ids : sequence of str
-            Whose samples; in the order of the store unless shuffled.
-        batch_size : int > 0
-            The last batch may be smaller.
-        shuffle : bool
-            A new order each epoch, the same for the same seed.
-        seed : int
-            For the order, and for everything that `options` draw at random.
-        options
-            ``in_memory``, ``augmentation``, ``workers``: passed on.
-
-        Returns
-        -------
-        keras.utils.PyDataset
-            Of ``(samples, labels)``: float32 (batch, ...) and one-hot float32 (batch, genres).
+        Parameters and errors are those of `gtzan_keras.store.batches.Batches`.
         """
         from gtzan_keras.store.batches import Batches
 
-        return Batches(self, track_ids, batch_size, shuffle=shuffle, seed=seed, **options)
+        return Batches(self, track_ids, batch_size, **options)
 
     def sample(self, track_id: str) -> Sample:
         """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
-        md5 = self._md5.get(track_id, "")
-        if track_id in self._refused:
-            return Sample(track_id, md5=md5, refused=self._refused[track_id])
-        rows = self._rows_of[track_id]
-        if self._as_written:
-            start = [0] * len(self.spec.shape)
-            chunks = [self._images.id.read_direct_chunk((int(self._rows[row]), *start))[1] for row in rows]
-            return Sample(track_id, tuple(chunks), md5)
-        return Sample(track_id, pack(self.read(rows)), md5)
-
-    @cached_property
-    def _as_written(self) -> bool:
-        """Whether the samples are packed as `pack` packs them; other tools may have repacked the file."""
-        images = self._images
-        others = images.shuffle or images.fletcher32 or images.scaleoffset is not None
-        one_a_chunk = images.chunks == (1, *self.spec.shape)
-        filters = images.id.get_create_plist().get_nfilters()
-        return bool(one_a_chunk and filters == 1 and images.compression == "gzip" and not others)
+        md5 = self.source_md5.get(track_id, "")
+        if track_id in self.refused:
+            return Sample(track_id, md5=md5, refused=self.refused[track_id])
+        rows, images = self._rows_of[track_id], self._images
+        only_deflated = images.compression == "gzip" and images.id.get_create_plist().get_nfilters() == 1
+        if not only_deflated or images.chunks != (1, *self.spec.shape):  # another tool repacked the file
+            return Sample(track_id, pack(self.read(rows)), md5)
+        start = [0] * len(self.spec.shape)
+        chunks = (images.id.read_direct_chunk((int(self._rows[row]), *start))[1] for row in rows)
+        return Sample(track_id, tuple(chunks), md5)
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -438,21 +457,17 @@ def open_hdf5(path: Path) -> h5py.File:
     import h5py
 
     if not path.is_file():
-        kind = "a folder, not a store" if path.is_dir() else "no such store"
-        raise GtzanKerasError(f"{path}: {kind}; make one with `gtzan-keras preprocess`")
+        raise GtzanKerasError(f"{path}: no such store; make one with `gtzan-keras preprocess`")
     try:
         return h5py.File(path, "r")
     except OSError as error:
+        advice = "expected a store that `gtzan-keras preprocess` made; make it again, or check permissions"
         if "lock file" in str(error):
             advice = (
-                "cannot be locked; another process is writing it, or the file system has no locks: wait for "
-                "that process, or set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+                "another process is writing it, or the file system has no locks: wait for that process, or "
+                "set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
             )
-        elif "signature" in str(error):
-            advice = "not an HDF5 file; expected a store, as `gtzan-keras preprocess` makes"
-        else:
-            advice = "cannot be opened; check its permissions, or make it again"
-        raise GtzanKerasError(f"{path}: {advice} ({error})") from error
+        raise GtzanKerasError(f"{path}: cannot be opened as HDF5 ({error}); {advice}") from error
 
 
 def has(file: h5py.File, name: str) -> bool:
@@ -460,21 +475,12 @@ def has(file: h5py.File, name: str) -> bool:
     return bool(file.id.links.exists(name.encode()))
 
 
-def refuse_duplicates(ids: Sequence[str]) -> None:
-    """Refuse a table in which a track has several rows."""
-    if twice := [track_id for track_id, count in Counter(ids).items() if count > 1]:
-        raise GtzanKerasError(
-            f"track_id {twice[0]!r} is duplicated in the table of tracks; expected one row a track"
-        )
-
-
-def table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str] | None) -> pd.DataFrame:
+def _table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str] | None) -> pd.DataFrame:
     """Make the table of tracks for samples that come as arrays; genres from GTZAN's facts if not given."""
     if not ids:
         raise GtzanKerasError(f"{path}: no track ids; a store holds at least one sample")
     if genres is None:
-        strangers = [track_id for track_id in ids if track_id not in facts().index]
-        if strangers:
+        if strangers := [track_id for track_id in ids if track_id not in facts().index]:
             raise GtzanKerasError(
                 f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
             )
@@ -490,48 +496,57 @@ def table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str]
     return describe(genre_of)
 
 
-class StoreWriter:
-    """Write a store of spectrograms, under a temporary name until it is complete.
+@contextmanager
+def write_store(
+    path: str | os.PathLike[str], spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
+) -> Iterator[StoreWriter]:
+    """Write a store; the file at `path` is replaced at the end, and left as it is if an error occurs.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file; replaced when the ``with`` block ends well, unchanged when it does not.
+        The file to write.
     spec : SpectrogramSpec or EmbeddingSpec
         What the samples are.
     tracks : pd.DataFrame
         The table of tracks to store.
+
+    Yields
+    ------
+    StoreWriter
+        Takes one `Sample` a track.
     """
+    import h5py
 
-    dataset, dtype = "spectrograms", "uint8"
+    check_columns(tracks, COLUMNS)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        writer = StoreWriter(file, spec, tracks)
+        yield writer
+        writer.finish()
 
-    def __init__(
-        self, path: str | os.PathLike[str], spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
-    ) -> None:
-        check_columns(tracks, COLUMNS)
-        self.path, self.spec, self.tracks = Path(path), spec, tracks
-        self.temporary = self.path.with_name(self.path.name + ".writing")
+
+class StoreWriter:
+    """Writes the samples of a store; made by `write_store`."""
+
+    def __init__(self, file: h5py.File, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame) -> None:
+        self.file, self.spec, self.tracks = file, spec, tracks
         self.refused: dict[str, str] = {}
         self.md5: dict[str, str] = {}
-        self._genre_of = dict(zip(tracks["track_id"], tracks["genre"], strict=True))
-        self.rows: list[tuple[str, str, int]] = []
-
-    def __enter__(self) -> Self:
-        import h5py
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: list[tuple[str, int]] = []
+        """Track and segment of each sample."""
+        self._patches: list[int] = []
+        name, dtype = ("spectrograms", "uint8") if len(spec.shape) == 3 else ("embeddings", "float32")
         # No times in the file: the same contents give the same bytes.
-        self._file = h5py.File(self.temporary, "w")
-        self._images = self._file.create_dataset(
-            self.dataset,
-            shape=(0, *self.spec.shape),
-            maxshape=(None, *self.spec.shape),
-            chunks=(1, *self.spec.shape),
-            dtype=self.dtype,
+        self._images = file.create_dataset(
+            name,
+            shape=(0, *spec.shape),
+            maxshape=(None, *spec.shape),
+            chunks=(1, *spec.shape),
+            dtype=dtype,
             compression="gzip",
             compression_opts=_DEFLATE_LEVEL,
         )
-        return self
 
     def append(self, sample: Sample) -> None:
         """Add one track's samples, or note that it was refused."""
@@ -544,32 +559,24 @@ class StoreWriter:
         self._images.resize(first + len(sample.chunks), axis=0)
         for segment, chunk in enumerate(sample.chunks):
             self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
-            self.rows.append((sample.track_id, self._genre_of[sample.track_id], segment))
+            self.rows.append((sample.track_id, segment))
+        self._patches.append(sample.patches)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._file:
-                if kind is None:
-                    self._finish()
-            if kind is None:
-                replace(self.temporary, self.path)
-        finally:
-            self.temporary.unlink(missing_ok=True)  # absent when all went well
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Write everything except the samples."""
         import h5py
 
         text = h5py.string_dtype()
-        for column, name in enumerate(("track_id", "genre")):
-            self._file.create_dataset(name, data=[row[column] for row in self.rows], dtype=text)
-        self._file.create_dataset("segment", data=np.array([row[2] for row in self.rows], np.int32))
-        table = {
-            "rows": _plain_rows(self.tracks),
-            "refused": self.refused,
-            "md5": self.md5,
-        }
-        self._file.create_dataset("tracks", data=json.dumps(table), dtype=text)
-        self._file.attrs.update(
+        genre_of = dict(zip(self.tracks["track_id"], self.tracks["genre"], strict=True))
+        for name, values in (
+            ("track_id", [track_id for track_id, _ in self.rows]),
+            ("genre", [genre_of[track_id] for track_id, _ in self.rows]),
+        ):
+            self.file.create_dataset(name, data=values, dtype=text)
+        self.file.create_dataset("segment", data=np.array([number for _, number in self.rows], np.int32))
+        table = {"rows": _plain_rows(self.tracks), "refused": self.refused, "md5": self.md5}
+        self.file.create_dataset("tracks", data=json.dumps(table), dtype=text)
+        self.file.attrs.update(
             {
                 "gtzan_keras_format": _FORMAT,
                 "gtzan_keras_version": gtzan_keras.__version__,
@@ -579,6 +586,9 @@ class StoreWriter:
                 "genres": json.dumps(genre_names(self.tracks["genre"])),
             }
         )
+        if not isinstance(self.spec, SpectrogramSpec):
+            mask = np.arange(self.spec.patches) < np.array(self._patches, dtype=int)[:, None]
+            self.file.create_dataset("mask", data=mask)
 
 
 def _plain_rows(tracks: pd.DataFrame) -> list[list[Any]]:

@@ -88,8 +88,7 @@ class Batches(keras.utils.PyDataset):
         self.rows = store.rows(track_ids)
         if not len(self.rows):
             raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} tracks asked for")
-        codes = {genre: code for code, genre in enumerate(store.genres)}
-        self.labels = np.array([codes[genre] for genre in store.genre[self.rows]])
+        self.labels = np.array([store.genres.index(genre) for genre in store.genre[self.rows]])
         if in_memory is None:
             size = len(self.rows) * int(np.prod(store.spec.shape)) * store.dtype.itemsize
             in_memory = size <= IN_MEMORY_BYTES
@@ -102,20 +101,15 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.rows) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        places, labels = self.places(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        labels = self._one_hot[self.labels[places]]
         samples = self.store.read(self.rows[places]) if self.held is None else self.held[places]
         images = self.store.as_input(samples)
         if self.augmentation is None:
             return images, labels
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        return self.augmentation(images, labels, random)
-
-    def places(self, index: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return the positions of a batch's samples in `rows`, `labels` and `held`, and one-hot labels."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
-        places = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return places, self._one_hot[self.labels[places]]
+        return self.augmentation(images, labels, np.random.default_rng((self.seed, self.epoch, index)))
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from gtzan_keras.audio.spectrogram import Spec
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, Store, StoreWriter, pack, refuse_duplicates, table_of
+from gtzan_keras.store.base import Sample, Store, pack
 
 __all__ = ["HUB_HANDLE", "EmbeddingSpec", "EmbeddingsStore"]
 
@@ -73,41 +71,12 @@ class EmbeddingSpec(Spec):
         return self.patches, self.size
 
 
-class EmbeddingsWriter(StoreWriter):
-    """Write a store of embeddings, with the mask of what is not padding."""
-
-    dataset, dtype = "embeddings", "float32"
-
-    def __init__(self, path: str | os.PathLike[str], spec: EmbeddingSpec, tracks: pd.DataFrame) -> None:
-        super().__init__(path, spec, tracks)
-        self._patches: list[int] = []
-
-    def append(self, sample: Sample) -> None:
-        """Add one track, or note that it was refused."""
-        super().append(sample)
-        if not sample.refused:
-            self._patches.append(sample.patches)
-
-    def _finish(self) -> None:
-        super()._finish()
-        mask = np.arange(self.spec.shape[0]) < np.array(self._patches, dtype=int)[:, None]
-        self._file.create_dataset("mask", data=mask)
-
-
 class EmbeddingsStore(Store):
     """A complete store of embeddings, open for reading. Make one with `embed` or `from_arrays`.
 
     It works wherever a `SpectrogramStore` does: `train`, `evaluate`, `load_run`.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The HDF5 file.
-
-    Raises
-    ------
-    GtzanKerasError
-        The file is missing, locked, damaged, not a store of embeddings, or made by a later version.
+    Parameters and errors are those of `gtzan_keras.store.base.Store`.
 
     Examples
     --------
@@ -121,70 +90,27 @@ class EmbeddingsStore(Store):
     ((2, 4, 8), [3, 4])
     """
 
-    dataset, dtype, spec_type = EmbeddingsWriter.dataset, np.dtype(EmbeddingsWriter.dtype), EmbeddingSpec
+    dataset, dtype, spec_type = "embeddings", np.dtype("float32"), EmbeddingSpec
     spec: EmbeddingSpec
 
     def _read_head(self) -> None:
         super()._read_head()
-        self._mask: npt.NDArray[np.bool_] = self._column("mask")[:].reshape(len(self), self.spec.patches)
-
-    @property
-    def mask(self) -> npt.NDArray[np.bool_]:
+        mask = self._dataset("mask")[:].reshape(-1, self.spec.patches)
+        self.mask: npt.NDArray[np.bool_] = mask[self._rows]
         """True where a patch is not padding (samples, patches)."""
-        return self._mask[self._rows]
 
     def sample(self, track_id: str) -> Sample:
         """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
         found = super().sample(track_id)
-        return (
-            found if found.refused else replace(found, patches=int(self.mask[self._rows_of[track_id]].sum()))
-        )
+        if found.refused:
+            return found
+        return replace(found, patches=int(self.mask[self._rows_of[track_id]].sum()))
 
-    @classmethod
-    def from_arrays(
-        cls,
-        path: str | os.PathLike[str],
-        embeddings: Iterable[npt.NDArray[np.floating]],
-        track_ids: Sequence[str],
-        spec: EmbeddingSpec,
-        genres: Sequence[str] | None = None,
-    ) -> EmbeddingsStore:
-        """Make a store from existing embeddings.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The file to write; an existing one is replaced.
-        embeddings : iterable of np.ndarray [shape=(patches, size)]
-            One a track, with any number of patches; read one at a time.
-        track_ids : sequence of str
-            One a track.
-        spec : EmbeddingSpec
-            How they were made.
-        genres : sequence of str, optional
-            One a track; from GTZAN's facts by default.
-
-        Returns
-        -------
-        EmbeddingsStore
-
-        Raises
-        ------
-        GtzanKerasError
-            Counts or shapes do not agree, a number is not finite, a genre is not known, or a track
-            is duplicated.
-        """
-        ids = [str(track_id) for track_id in track_ids]
-        refuse_duplicates(ids)
-        with EmbeddingsWriter(path, spec, table_of(path, ids, genres)) as writer:
-            source = iter(embeddings)
-            for track_id, track in zip(ids, source, strict=False):
-                writer.append(embedded(track_id, np.asarray(track), spec))
-            if len(writer.rows) < len(ids) or next(source, None) is not None:
-                raise GtzanKerasError(
-                    f"{path}: {len(ids)} track ids, but not as many embeddings; expected one each"
-                )
-        return cls(path)
+    @staticmethod
+    def _packed(track_id: str, arrays: list[npt.NDArray[Any]], spec: Any) -> Sample:
+        if len(arrays) > 1:
+            raise GtzanKerasError(f"track_id {track_id!r} is duplicated; expected one array a track")
+        return embedded(track_id, arrays[0], spec)
 
 
 def embedded(

@@ -12,18 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError
 from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLUMNS, extract
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import refuse_duplicates
 from gtzan_keras.store.files import write_json
-from gtzan_keras.store.parts import Parts, Task, in_processes, tasks_of
-from gtzan_keras.tracks.catalogue import check_columns, check_jobs, load_track, row_name
+from gtzan_keras.store.parts import Parts, Task, in_processes, none_read, tasks_of
+from gtzan_keras.tracks.catalogue import load_track, row_name
 
 __all__ = ["feature_table", "load_feature_table"]
 
 logger = logging.getLogger(__name__)
+
+_Results = dict[str, list[list[float]] | str]
+"""By track: the features of its segments, or why there are none."""
 
 
 def feature_table(
@@ -84,47 +87,37 @@ def feature_table(
     >>> table["filename"].tolist(), list(table.attrs["refused"])
     (['jazz/one#0.wav', 'jazz/one#1.wav'], ['jazz/two'])
     """
-    check_columns(tracks, ["track_id", "genre", "path"])
-    check_jobs(jobs)
-    refuse_duplicates(list(tracks["track_id"]))
+    tasks = tasks_of(tracks, ["track_id", "genre", "path"], jobs)
     if segment is not None and not MINIMUM_SECONDS <= segment < math.inf:
         raise GtzanKerasError(
             f"segment={segment!r}: expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
         )
-    target = None if path is None else Path(path)
-    if target is not None and target.is_dir():
-        raise GtzanKerasError(f"{target} is a folder; name the CSV file to write")
-
-    from tqdm import tqdm
-
-    tasks = tasks_of(tracks)
+    if path is not None and Path(path).is_dir():
+        raise GtzanKerasError(f"{path} is a folder; name the CSV file to write")
+    rows_of = functools.partial(_extract_file, segment=segment)
     with tqdm(total=len(tasks), desc="features", unit="track", disable=None if progress else True) as bar:
 
-        def compute(some: list[Task]) -> dict[str, list[list[float]] | str]:
-            done = {}
-            rows_of = functools.partial(_extract_file, segment=segment)
+        def compute(some: list[Task]) -> _Results:
+            results = {}
             for task, result in zip(some, in_processes(rows_of, some, jobs), strict=True):
-                done[task.track_id] = result
+                results[task.track_id] = result
                 bar.update()
-            return done
+            return results
 
-        if target is None:
-            return _assemble(tracks, segment, compute(tasks))
-        with Parts(target) as parts:
-            results: dict[str, list[list[float]] | str] = {}
-
-            def write(part: Path, some: list[Task]) -> None:
-                write_json(part, compute(some))
-
-            for part, _ in parts.make(["features", segment], tasks, jobs, write):
-                results |= json.loads(part.read_text("utf-8"))
-            try:
+        if path is None:
+            table = _assemble(tracks, segment, compute(tasks))
+        else:
+            with Parts(Path(path)) as parts:
+                results: _Results = {}
+                for part, _ in parts.make(
+                    ["features", segment], tasks, jobs, lambda part, some: write_json(part, compute(some))
+                ):
+                    results |= json.loads(part.read_text("utf-8"))
                 table = _assemble(tracks, segment, results)
-            except GtzanKerasError:
-                parts.clear()
-                raise
-            with parts.joined() as whole:
-                table.to_csv(whole, index=False)
+                if len(table):
+                    table.to_csv(parts.whole, index=False)
+    if table.empty:
+        raise none_read(len(tracks), table.attrs["refused"])
     return table
 
 
@@ -215,9 +208,7 @@ def _extract_file(track_id: str, file: str, md5: str, segment: float | None) -> 
     return [list(extract(piece, FEATURE_RATE).values()) for piece in pieces]
 
 
-def _assemble(
-    tracks: pd.DataFrame, segment: float | None, results: dict[str, list[list[float]] | str]
-) -> pd.DataFrame:
+def _assemble(tracks: pd.DataFrame, segment: float | None, results: _Results) -> pd.DataFrame:
     """Return the table, in the order of the tracks."""
     refused = {track_id: reason for track_id, reason in results.items() if isinstance(reason, str)}
     for track_id, reason in refused.items():
@@ -228,9 +219,6 @@ def _assemble(
         for number, features in enumerate([] if isinstance(found, str) else found):
             name = row_name(track_id, Path(file).suffix, None if segment is None else number)
             rows.append([name, *features, genre])
-    if not rows:
-        reasons = "; ".join(f"{track_id}: {reason}" for track_id, reason in list(refused.items())[:3])
-        raise GtzanKerasError(f"not one of {len(tracks)} tracks could be read ({reasons})")
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     table.attrs["refused"] = refused
     return table

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, Store, StoreWriter, pack
+from gtzan_keras.store.base import Sample, Store, pack, write_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
-from gtzan_keras.tracks.catalogue import genre_names, genre_of_folder, track_id_of
+from gtzan_keras.tracks.catalogue import describe, genre_of_folder, track_id_of
 
 __all__ = ["import_images", "resize"]
 
@@ -74,33 +75,22 @@ def import_images(
         channels=channels,
         from_audio=False,
     )
-    files = [
-        file
-        for file in sorted(folder.glob("*/*"))
+    by_id: dict[str, Path] = {}
+    for file in sorted(folder.glob("*/*")):
         # Not macOS's ``._`` files, nor a notebook's checkpoints.
-        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.parent.name[0] != "."
-    ]
-    if not files:
+        if file.suffix.lower() in _SUFFIXES and file.name[0] != "." and file.parent.name[0] != ".":
+            track_id = track_id_of(file.parent.name, file.name)
+            if (other := by_id.setdefault(track_id, file)) != file:
+                raise GtzanKerasError(f"{other} and {file} are both track {track_id}; remove one")
+    if not by_id:
         raise GtzanKerasError(
             f"{folder}: no images in genre folders; expected for example {folder}/blues/blues00000.png"
         )
-    by_id: dict[str, Path] = {}
-    for file in files:
-        track_id = track_id_of(file.parent.name, file.name)
-        other = by_id.setdefault(track_id, file)
-        if other != file:
-            raise GtzanKerasError(f"{other} and {file} are both track {track_id}; remove one")
-    genre = {track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()}
-    order = genre_names(genre.values())
-    ids = sorted(by_id, key=lambda track_id: (order.index(genre[track_id]), track_id))
-
-    from tqdm import tqdm
-
-    def images() -> Iterator[npt.NDArray[np.uint8]]:
-        for track_id in tqdm(ids, desc=spec.name, unit="image", disable=None):
-            yield _read(by_id[track_id], spec)
-
-    return SpectrogramStore.from_arrays(path, images(), ids, spec, [genre[i] for i in ids])
+    tracks = describe({track_id: genre_of_folder(file.parent.name) for track_id, file in by_id.items()})
+    with write_store(path, spec, tracks) as writer:
+        for track_id in tqdm(tracks["track_id"], desc=spec.name, unit="image", disable=None):
+            writer.append(Sample(track_id, pack([_read(by_id[track_id], spec)])))
+    return SpectrogramStore(path)
 
 
 def resize(
@@ -166,9 +156,6 @@ def resize(
         colour_map=colour_map or store.spec.colour_map,
     )
 
-    from PIL import Image
-    from tqdm import tqdm
-
     def sized(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         bands = [
             np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
@@ -176,22 +163,16 @@ def resize(
         ]
         return np.stack(bands, axis=-1) if colour_map is None else coloured(bands[0], colour_map)
 
-    def samples() -> Iterator[Sample]:
-        md5, refused = store.source_md5, store.refused
-        ids = [*dict.fromkeys(store.track_id), *refused]
+    ids = [*dict.fromkeys(store.track_id), *store.refused]
+    with write_store(path, spec, store.tracks) as writer:
         for track_id in tqdm(ids, desc=spec.name, unit="track", disable=None):
             chunks = pack(map(sized, store.read(store.rows([track_id]))))
-            yield Sample(track_id, chunks, md5.get(track_id, ""), refused.get(track_id, ""))
-
-    with StoreWriter(path, spec, store.tracks) as writer:
-        for sample in samples():
-            writer.append(sample)
+            md5, refused = store.source_md5.get(track_id, ""), store.refused.get(track_id, "")
+            writer.append(Sample(track_id, chunks, md5, refused))
     return SpectrogramStore(path)
 
 
 def _read(file: Path, spec: SpectrogramSpec) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
     try:
         with Image.open(file) as opened:
             paper = Image.new("RGBA", opened.size, "white")

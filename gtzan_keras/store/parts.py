@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,9 +15,9 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replace
-from gtzan_keras.tracks.catalogue import file_md5
+from gtzan_keras.tracks.catalogue import check_columns, check_jobs, file_md5
 
-__all__ = ["Parts", "Task", "hashed", "in_processes", "tasks_of"]
+__all__ = ["Parts", "Task", "hashed", "in_processes", "none_read", "tasks_of"]
 
 _TRACKS = 128
 _TRACKS_A_WORKER = 32  # all wait for the last track of a part, which costs under 2 %
@@ -28,22 +28,33 @@ class Task(NamedTuple):
 
     track_id: str
     file: str
-    md5: str | None = None
-    """Of the file; "" when it cannot be read, None when it was not asked for."""
+    md5: str = ""
+    """Of the file; "" when it cannot be read, or is not known yet."""
 
 
-def tasks_of(tracks: pd.DataFrame) -> list[Task]:
-    """Return one task a row of a table of tracks."""
-    return [Task(*pair) for pair in zip(tracks["track_id"], tracks["path"], strict=True)]
+def tasks_of(tracks: pd.DataFrame, columns: Sequence[str], jobs: int) -> list[Task]:
+    """Check a table of tracks, which must have `columns`, and `jobs`; return one task a row."""
+    check_columns(tracks, columns)
+    check_jobs(jobs)
+    ids = tracks["track_id"]
+    if twice := ids[ids.duplicated()].tolist():
+        raise GtzanKerasError(
+            f"track_id {twice[0]!r} is duplicated in the table of tracks; expected one row a track"
+        )
+    return [Task(*pair) for pair in zip(ids, tracks["path"], strict=True)]
+
+
+def none_read(count: int, refused: Mapping[str, str]) -> GtzanKerasError:
+    """Return the error that says why no track could be read."""
+    reasons = "; ".join(f"{track_id}: {reason}" for track_id, reason in list(refused.items())[:3])
+    return GtzanKerasError(f"not one of {count} tracks could be read ({reasons})")
 
 
 def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
-    """Return the tasks with the MD5 of their files; a file whose MD5 is known is not read again."""
+    """Return the tasks with the MD5 of their files."""
     import joblib
 
     def with_md5(task: Task) -> Task:
-        if task.md5 is not None:
-            return task
         try:
             return task._replace(md5=file_md5(task.file))
         except OSError:
@@ -66,7 +77,8 @@ class Parts:
 
     A part holds some hundred tracks and is a complete file; its name is a checksum of the settings, the
     tracks and the contents of their files. A job that was interrupted finds its finished parts again; a
-    file that changed makes its part anew. When the ``with`` block ends well, the folder is deleted.
+    file that changed makes its part anew. When the ``with`` block ends well, `whole` becomes the output
+    and the folder is deleted.
 
     Parameters
     ----------
@@ -82,6 +94,8 @@ class Parts:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder = path.with_name(path.name + ".parts")
+        self.whole = self.folder / "whole"
+        """Where to write the output; nothing is replaced if nothing is there."""
         self.reused = 0
         """Tracks of parts that an earlier run had finished."""
 
@@ -96,18 +110,23 @@ class Parts:
             raise GtzanKerasError(
                 f"{self.path}: another process is making this file; wait for it, or choose another name"
             ) from None
+        self.whole.unlink(missing_ok=True)  # of a run that was killed
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.clear()
-        # Some systems refuse to delete an open file, others let nobody else lock a deleted one.
-        with contextlib.suppress(OSError):
-            (self.folder / "lock").unlink()
-        self._lock.release()
-        with contextlib.suppress(OSError):  # finished parts are kept, or another process was quick
-            (self.folder / "lock").unlink(missing_ok=True)
-            self.folder.rmdir()
+        try:
+            if kind is None:
+                if self.whole.exists():
+                    replace(self.whole, self.path)
+                self.clear()
+        finally:
+            # Some systems refuse to delete an open file, others let nobody else lock a deleted one.
+            with contextlib.suppress(OSError):
+                (self.folder / "lock").unlink()
+            self._lock.release()
+            with contextlib.suppress(OSError):  # finished parts are kept, or another process was quick
+                (self.folder / "lock").unlink(missing_ok=True)
+                self.folder.rmdir()
 
     def clear(self) -> None:
         """Delete the parts."""
@@ -144,10 +163,3 @@ class Parts:
             else:
                 write(part, some)
             yield part, some
-
-    @contextlib.contextmanager
-    def joined(self) -> Iterator[Path]:
-        """Yield a path for the whole output; at the end it replaces the output."""
-        whole = self.folder / "whole"
-        yield whole
-        replace(whole, self.path)

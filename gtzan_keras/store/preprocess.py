@@ -7,20 +7,22 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image, segments
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.base import Sample, Store, StoreWriter, pack, refuse_duplicates
+from gtzan_keras.store.base import Sample, Store, pack, write_store
 from gtzan_keras.store.embeddings import EmbeddingSpec
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.parts import Parts, Task, hashed, in_processes, tasks_of
-from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, check_jobs, load_track
+from gtzan_keras.store.parts import Parts, Task, hashed, in_processes, none_read, tasks_of
+from gtzan_keras.tracks.catalogue import COLUMNS, load_track
 
 __all__ = ["PreprocessReport", "make_store", "preprocess"]
 
@@ -148,57 +150,39 @@ def make_store(
     compute: Callable[[list[Task]], Iterable[Sample]],
     jobs: int,
     progress: bool,
-    writer: type[StoreWriter] = StoreWriter,
 ) -> PreprocessReport:
     """Make a store part by part, of what `compute` yields for tracks, one `Sample` each in order.
 
     An earlier store at `path` is kept as far as its tracks are unchanged. See `preprocess`.
     """
-    from tqdm import tqdm
+    path, begin, tasks = Path(path), time.perf_counter(), tasks_of(tracks, COLUMNS, jobs)
+    # The earlier store is closed before it is replaced, which Windows demands.
+    with Parts(path) as parts, _earlier(path, spec, tracks) as earlier:
+        kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
+        to_do = [task for task in tasks if task.track_id not in kept]
+        if earlier is not None and not to_do and earlier.made_from(tracks):
+            return _report(path, earlier.refused, len(earlier), len(tasks), len(tasks), begin)
+        disable = None if progress else True
+        with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=disable) as bar:
 
-    check_columns(tracks, COLUMNS)
-    check_jobs(jobs)
-    refuse_duplicates(list(tracks["track_id"]))
-    path, begin = Path(path), time.perf_counter()
-    tasks = tasks_of(tracks)
-    with Parts(path) as parts:
-        earlier = _earlier(path, spec, tracks)
-        try:
-            kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
-            to_do = [task for task in tasks if task.track_id not in kept]
-            if earlier is not None and not to_do and earlier.made_from(tracks):
-                return _report(path, earlier.refused, len(earlier), len(tasks), len(tasks), begin)
-            with tqdm(
-                total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True
-            ) as bar:
+            def write(part: Path, some: list[Task]) -> None:
+                ids = [task.track_id for task in some]
+                with write_store(part, spec, tracks[tracks["track_id"].isin(ids)]) as out:
+                    for sample in compute(some):
+                        out.append(sample)
+                        bar.update()
 
-                def write(part: Path, some: list[Task]) -> None:
-                    ids = {task.track_id for task in some}
-                    with writer(part, spec, tracks[tracks["track_id"].isin(ids)]) as out:
-                        for sample in compute(some):
-                            out.append(sample)
-                            bar.update()
-
-                made = list(parts.make(spec.to_dict(), to_do, jobs, write))
-            with parts.joined() as whole:
-                with writer(whole, spec, tracks) as out:
-                    fresh = (sample for part, some in made for sample in _samples(part, some))
-                    for task in tasks:
-                        if earlier is not None and task.track_id in kept:
-                            out.append(earlier.sample(task.track_id))
-                        else:
-                            out.append(next(fresh))
-                    if not out.rows:
-                        parts.clear()
-                        reasons = "; ".join(f"{t}: {r}" for t, r in list(out.refused.items())[:3])
-                        raise GtzanKerasError(
-                            f"{path}: not one of {len(tasks)} tracks could be read ({reasons})"
-                        )
-                if earlier is not None:
-                    earlier.close()
-        finally:
-            if earlier is not None:
-                earlier.close()
+            made = list(parts.make(spec.to_dict(), to_do, jobs, write))
+        with write_store(parts.whole, spec, tracks) as out:
+            fresh = (sample for part, some in made for sample in _samples(part, some))
+            for task in tasks:
+                if earlier is not None and task.track_id in kept:
+                    out.append(earlier.sample(task.track_id))
+                else:
+                    out.append(next(fresh))
+            if not out.rows:
+                parts.clear()
+                raise none_read(len(tasks), out.refused)
     return _report(path, out.refused, len(out.rows), len(tasks), len(kept) + parts.reused, begin)
 
 
@@ -219,24 +203,23 @@ def _samples(part: Path, tasks: list[Task]) -> Iterator[Sample]:
             yield store.sample(task.track_id)
 
 
-def _earlier(path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame) -> Store | None:
-    """Return the complete store at `path`; refuse one that is not a part of what is to be made."""
+@contextmanager
+def _earlier(
+    path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
+) -> Iterator[Store | None]:
+    """Open the complete store at `path`; refuse one that is not a part of what is to be made."""
     if not path.exists():
-        return None
-    store = open_store(path)
-    others = sorted(set(store.track_id) - set(tracks["track_id"]))
-    if store.spec == spec and not others:
-        return store
-    store.close()
-    if store.spec != spec:
-        raise GtzanKerasError(
-            f"{path} was made with spec {store.spec.name!r}, not {spec.name!r} "
-            f"({spec.difference(store.spec)}); choose another file name, or delete it"
-        )
-    raise GtzanKerasError(
-        f"{path} holds {len(others)} track(s) that are not among these, e.g. {', '.join(others[:3])}; "
-        "choose another file name, or delete it"
-    )
+        yield None
+        return
+    with open_store(path) as store:
+        others = sorted(set(store.track_id) - set(tracks["track_id"]))
+        problem = f"holds {len(others)} track(s) that are not among these, e.g. {', '.join(others[:3])}"
+        if store.spec != spec:
+            difference = spec.difference(store.spec)
+            problem = f"was made with spec {store.spec.name!r}, not {spec.name!r} ({difference})"
+        if others or store.spec != spec:
+            raise GtzanKerasError(f"{path} {problem}; choose another file name, or delete it")
+        yield store
 
 
 def _unchanged(store: Store, tasks: list[Task], jobs: int) -> set[str]:

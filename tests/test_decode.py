@@ -103,13 +103,12 @@ def test_every_format_keeps_pitch_level_and_length(tmp_path, suffix):
 
 
 @every_format
-@pytest.mark.parametrize("wanted", [RATE, 16000])
-def test_whole_files_and_streams_give_the_same_samples(tmp_path, suffix, wanted):
-    samples = 0.1 * np.random.default_rng(0).normal(size=(round(21.3 * RATE), 2))
+def test_whole_files_and_streams_give_the_same_samples(tmp_path, suffix):
+    samples = 0.1 * np.random.default_rng(0).normal(size=(round(10.3 * RATE), 2))
     path = write(tmp_path / f"a{suffix}", samples)
-    blocks = list(stream_audio(path, wanted))
+    blocks = list(stream_audio(path, 16000))
     assert len(blocks) > 2
-    np.testing.assert_array_equal(np.concatenate(blocks), load_audio(path, wanted))
+    np.testing.assert_array_equal(np.concatenate(blocks), load_audio(path, 16000))
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
@@ -132,22 +131,8 @@ def test_every_sample_format_is_scaled_to_within_1(tmp_path, subtype):
     assert np.abs(audio - square).max() < 0.02  # u-law has the widest steps
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_channels_are_averaged(tmp_path, suffix):
-    levels = np.array([0.5, -0.25, 0.125, 0.25])
-    path = write(tmp_path / f"a{suffix}", np.tile(levels, (RATE * 2, 1)))
-    np.testing.assert_allclose(load_audio(path, RATE), np.full(RATE * 2, levels.mean()), atol=1e-4)
-
-
-def test_the_result_is_contiguous_and_writable(tmp_path, noise):
-    audio = load_audio(write(tmp_path / "a.wav", noise), RATE)
-    assert audio.flags.c_contiguous
-    audio *= 0.5
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:audioread")  # librosa imports it
-@pytest.mark.parametrize("native", [RATE, 16000, 44100, 48000])
-@pytest.mark.parametrize("wanted", [RATE, 16000])
+@pytest.mark.parametrize(("native", "wanted"), [(RATE, RATE), (44100, RATE), (16000, RATE), (48000, 16000)])
 def test_resampling_equals_librosas(tmp_path, noise, native, wanted):
     path = write(tmp_path / "a.wav", noise, native)
     ours, theirs = load_audio(path, wanted), librosa_load(path, sr=wanted)
@@ -162,39 +147,20 @@ def test_real_tracks_are_all_read(real_data):
         assert len(load_audio(path, RATE)) >= 29.9 * RATE
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:audioread")  # librosa imports it
-def test_a_real_track_is_read_as_librosa_reads_it(real_data):
-    path = sorted((real_data / "gtzan_mini" / "reggae").iterdir())[0]
-    for rate in (22050, 44100):
-        np.testing.assert_allclose(load_audio(path, rate), librosa_load(path, sr=rate), atol=1e-6)
-
-
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".wv"])
-@pytest.mark.parametrize(("offset", "duration"), [(0.0, 1.25), (1.3, None), (1.1, 1.7), (1.5, 60.0)], ids=str)
-def test_offset_and_duration_cut_out_a_part(tmp_path, suffix, offset, duration):
-    rate = 44100
-    path = write(tmp_path / f"a{suffix}", 0.1 * np.random.default_rng(0).normal(size=(3 * rate, 2)), rate)
-    first = round(offset * rate)
-    last = None if duration is None else first + round(duration * rate)
-    part = load_audio(path, rate, duration=duration, offset=offset)
-    np.testing.assert_array_equal(part, load_audio(path, rate)[first:last])
+@pytest.mark.parametrize("duration", [0.25, 1.25, 60.0])
+def test_duration_cuts_off_the_rest(tmp_path, noise, suffix, duration):
+    path, rate = write(tmp_path / f"a{suffix}", noise), 44100 if suffix == ".wv" else RATE
+    part, whole = (load_audio(path, rate, length) for length in (duration, None))
+    np.testing.assert_array_equal(part, whole[: round(duration * rate)])
 
 
-def test_offset_and_duration_are_seconds_of_the_file_when_it_is_resampled(tmp_path):
+def test_duration_is_seconds_of_the_file_when_it_is_resampled(tmp_path):
     ramp = np.linspace(0, 0.9, 3 * 44100)
     path = write(tmp_path / "a.wav", ramp, 44100, subtype="FLOAT")
-    part = load_audio(path, RATE, duration=1.5, offset=1.0)
+    part = load_audio(path, RATE, duration=1.5)
     assert len(part) == round(1.5 * RATE)
-    np.testing.assert_allclose(part[200:-200], ramp[44100 : round(2.5 * 44100) : 2][200:-200], atol=1e-3)
-
-
-def test_less_than_a_second_may_be_asked_for(tmp_path, noise):
-    path = write(tmp_path / "a.wav", noise)
-    assert len(load_audio(path, RATE, duration=0.25, offset=1.0)) == round(0.25 * RATE)
-
-
-def test_a_file_of_just_a_second_is_long_enough(tmp_path):
-    assert len(load_audio(write(tmp_path / "a.wav", np.zeros(RATE)), RATE)) == RATE
+    np.testing.assert_allclose(part[200:-200], ramp[: round(1.5 * 44100) : 2][200:-200], atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])
@@ -262,26 +228,27 @@ def test_words_in_a_tag_do_not_set_the_rate(tmp_path, noise):
     np.testing.assert_allclose(load_audio(tagged, RATE), load_audio(path, RATE), atol=1e-6)
 
 
-def with_rate(path: Path, rate: int) -> Path:
+@pytest.mark.parametrize(
+    ("rate", "reason"),
+    [
+        (0, "no plausible sample rate"),
+        (999, "999 Hz and 2 channels are not"),
+        (2**31 - 1, "2147483647 Hz and 2"),
+    ],
+)
+def test_an_implausible_rate_is_refused(tmp_path, noise, rate, reason):
+    path = write(tmp_path / "a.wav", noise)
     content = bytearray(path.read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
     path.write_bytes(content)
-    return path
-
-
-@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
-def test_an_implausible_rate_is_refused(tmp_path, noise, rate):
-    path = with_rate(write(tmp_path / "a.wav", noise), rate)
-    assert refusal(path) == f"sample rate {rate} Hz is not plausible; expected 1000 to 768000"
-
-
-def test_a_rate_of_0_is_refused(tmp_path, noise):
-    assert "no plausible sample rate" in refusal(with_rate(write(tmp_path / "a.wav", noise), 0))
+    assert reason in refusal(path)
 
 
 def test_an_implausible_number_of_channels_is_refused(tmp_path):
-    path = write(tmp_path / "a.wav", np.zeros((RATE * 2, 100)))
-    assert refusal(path) == "100 channels are not plausible; expected 1 to 64"
+    reason = refusal(write(tmp_path / "a.wav", np.zeros((RATE * 2, 100))))
+    assert reason == (
+        "22050 Hz and 100 channels are not plausible; expected 1000 to 768000 Hz and 1 to 64 channels"
+    )
 
 
 @pytest.mark.parametrize(
@@ -366,20 +333,14 @@ def test_a_header_that_claims_hundreds_of_gigabytes_is_refused(tmp_path, noise):
     content = bytearray(path.read_bytes())
     content[21:26] = bytes([content[21] | 0x0F]) + b"\xff" * 4
     path.write_bytes(content)
-    assert refusal(path).startswith("damaged: ends at 3.00 s; its header declares ")
+    assert refusal(path).startswith("damaged: ")
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(0, RATE), (0.5, 8000), (0.5, 96000)])
 def test_less_than_a_second_is_refused_at_any_sample_rate(tmp_path, seconds, rate):
     reason = refusal(write(tmp_path / "a.wav", np.zeros(round(seconds * rate)), rate))
     assert reason == f"too short: {seconds:.2f} s of sound, at least 1 s needed"
-
-
-def test_an_offset_that_leaves_too_little_is_named(tmp_path, noise):
-    path = write(tmp_path / "a.wav", noise)
-    assert refusal(path, offset=2.5) == "too short: 0.50 s of sound after 2.5 s, at least 1 s needed"
-    assert refusal(path, offset=40) == "too short: 0.00 s of sound after 40 s, at least 1 s needed"
-    assert refusal(path, offset=3, duration=0.1).endswith("after 3 s, at least 0.1 s needed")
+    assert len(load_audio(write(tmp_path / "b.wav", np.zeros(rate), rate), RATE)) == RATE
 
 
 @pytest.mark.parametrize(
@@ -409,10 +370,8 @@ def test_what_may_not_be_read_is_refused(tmp_path, noise, locked):
     ("arguments", "message"),
     [
         ({"sample_rate": 0}, "sample_rate is 0; expected a number of Hz above 0"),
-        ({"duration": 0}, "duration is 0; expected seconds above 0, or None for everything"),
+        ({"duration": 0}, "duration is 0; expected seconds above 0, or None for all"),
         ({"duration": float("nan")}, "duration is nan"),
-        ({"offset": -0.5}, "offset is -0.5; expected seconds, at least 0"),
-        ({"offset": float("inf")}, "offset is inf"),
     ],
     ids=str,
 )
@@ -445,7 +404,7 @@ EDITS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
 }
 
 
-@settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.integers(0, 7),
     edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), PLACES, BYTES), min_size=1, max_size=4),

@@ -243,7 +243,7 @@ def test_an_array_needs_a_rate_and_a_file_takes_none(model):
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.zeros((2, 50_000)), "would be 50000 channels; expected .n, channels.: transpose"),
+        (np.zeros((2, 50_000)), "samples are float64 of shape .2, 50000.; expected floating-point"),
         (np.zeros(50_000, "int16"), "samples are int16 of shape .50000,.; expected floating-point"),
         (np.zeros((9, 9, 9)), "of shape .9, 9, 9.; expected"),
         (np.zeros(50_000), "silent: no sample reaches"),

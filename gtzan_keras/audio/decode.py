@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import re
@@ -97,10 +96,7 @@ class AudioError(GtzanKerasError):
 
 
 def load_audio(
-    path: str | os.PathLike[str],
-    sample_rate: int,
-    duration: float | None = None,
-    offset: float = 0.0,
+    path: str | os.PathLike[str], sample_rate: int, duration: float | None = None
 ) -> npt.NDArray[np.float32]:
     """Read a sound file as mono float32 at a given sample rate.
 
@@ -116,8 +112,6 @@ def load_audio(
     duration : float > 0 [seconds], optional
         Read at most this much; everything by default. A file that ends earlier gives less. It may be
         less than `MINIMUM_SECONDS`.
-    offset : float >= 0 [seconds]
-        Where to start.
 
     Returns
     -------
@@ -148,17 +142,14 @@ def load_audio(
     (44100,)
     """
     _check_rate("load_audio", sample_rate)
-    if duration is not None and not 0 < duration < math.inf:
+    seconds = math.inf if duration is None else duration
+    if not seconds > 0:
         raise GtzanKerasError(
-            f"load_audio: duration is {duration}; expected seconds above 0, or None for everything"
+            f"load_audio: duration is {duration}; expected seconds above 0, or None for all"
         )
-    if not 0 <= offset < math.inf:
-        raise GtzanKerasError(f"load_audio: offset is {offset}; expected seconds, at least 0")
     path, magic = _file(path)
-    end = math.inf if duration is None else offset + duration
-    blocks = _part(_decode(path, magic, min(end, _WHOLE_SECONDS)), offset, duration)
-    needed = MINIMUM_SECONDS if duration is None else min(duration, MINIMUM_SECONDS)
-    rates, pieces = zip(*_checked(blocks, path, needed, offset), strict=True)
+    blocks = _beginning(_decode(path, magic, min(seconds, _WHOLE_SECONDS)), seconds)
+    rates, pieces = zip(*_checked(blocks, path, min(seconds, MINIMUM_SECONDS)), strict=True)
     native_rate, samples = rates[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     if native_rate != sample_rate:
         import soxr  # at once: the same numbers as in a stream, in less time
@@ -242,15 +233,11 @@ def stream_array(
     """
     _check_rate("stream_array", sample_rate)
     _check_rate("stream_array", native_rate)
-    if samples.ndim not in (1, 2) or not np.issubdtype(samples.dtype, np.floating):
+    channels_last = samples.ndim == 2 and samples.shape[1] <= max(samples.shape[0], 1)
+    if not (samples.ndim == 1 or channels_last) or not np.issubdtype(samples.dtype, np.floating):
         raise GtzanKerasError(
             f"{name}: samples are {samples.dtype} of shape {samples.shape}; expected floating-point numbers "
-            "within -1..1 of shape (n,) or (n, channels); divide 16-bit integers by 32768"
-        )
-    if samples.ndim == 2 and samples.shape[1] > max(samples.shape[0], 1):
-        raise GtzanKerasError(
-            f"{name}: samples of shape {samples.shape} would be {samples.shape[1]} channels; expected (n, "
-            "channels): transpose the array"
+            "within -1..1 of shape (n,) or (n, channels): transpose it, or divide 16-bit integers by 32768"
         )
     step = round(_STREAM_SECONDS * native_rate)
     blocks = (samples[start : start + step] for start in range(0, max(1, len(samples)), step))
@@ -287,22 +274,19 @@ def _mono(samples: npt.NDArray[np.float32], axis: int = 1) -> Audio:
         return samples.mean(axis=axis)
 
 
-def _part(
-    blocks: Iterable[tuple[int, Audio]], offset: float, duration: float | None
-) -> Iterator[tuple[int, Audio]]:
-    """Cut a part given in seconds out of blocks with their native rate."""
+def _beginning(blocks: Iterable[tuple[int, Audio]], seconds: float) -> Iterator[tuple[int, Audio]]:
+    """Pass blocks with their native rate on until there are so many seconds."""
     position = 0
     for rate, block in blocks:
-        first = round(offset * rate)
-        last = None if duration is None else first + round(duration * rate)
-        yield rate, block[max(0, first - position) : None if last is None else max(0, last - position)]
-        position += len(block)
-        if last is not None and position >= last:
+        wanted = round(min(seconds * rate, 2**62)) - position
+        yield rate, block[:wanted]
+        if wanted <= len(block):
             return
+        position += len(block)
 
 
 def _checked(
-    blocks: Iterable[tuple[int, Audio]], path: Path, needed: float = MINIMUM_SECONDS, offset: float = 0.0
+    blocks: Iterable[tuple[int, Audio]], path: Path, needed: float = MINIMUM_SECONDS
 ) -> Iterator[tuple[int, Audio]]:
     """Pass blocks on; refuse samples that are not finite, and too few."""
     frames = 0
@@ -312,8 +296,8 @@ def _checked(
         frames += len(block)
         yield native_rate, block
     if frames < max(1, round(needed * native_rate)):
-        found = f"{frames / native_rate:.2f} s of sound" + (f" after {offset:g} s" if offset else "")
-        raise AudioError(path, f"too short: {found}, at least {needed:g} s needed")
+        found = frames / native_rate
+        raise AudioError(path, f"too short: {found:.2f} s of sound, at least {needed:g} s needed")
 
 
 def _stream(blocks: Iterable[tuple[int, Audio]], sample_rate: int, path: Path) -> Iterator[Audio]:
@@ -337,7 +321,7 @@ def _decode(path: Path, magic: bytes, seconds: float) -> Iterator[tuple[int, Aud
     if magic in _SOUNDFILE_MAGIC:
         try:
             # soundfile encodes text itself, and not names that are not UTF-8.
-            opened = _sequential()(os.fsencode(path) if os.name == "posix" else path)
+            opened = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
         except TypeError:  # "*.raw", which soundfile never opens by content
             pass
         except soundfile.LibsndfileError as error:
@@ -346,21 +330,10 @@ def _decode(path: Path, magic: bytes, seconds: float) -> Iterator[tuple[int, Aud
                 reason = "no plausible sample rate or number of channels in its header"
         else:
             with opened:
-                yield from _decode_with_soundfile(opened, path, seconds)
-            return
+                if opened.frames < 2**62:  # else it is FLAC without a length, and soundfile fails to seek
+                    yield from _decode_with_soundfile(opened, path, seconds)
+                    return
     yield from _join(_decode_with_av(path, reason), seconds)
-
-
-@functools.cache
-def _sequential() -> Any:
-    """Return a `SoundFile` that does not seek after each read: FLAC without a length cannot."""
-    import soundfile
-
-    class Sequential(soundfile.SoundFile):
-        def seekable(self) -> bool:
-            return False
-
-    return Sequential
 
 
 def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tuple[int, Audio]]:
@@ -377,13 +350,12 @@ def _decode_with_soundfile(file: Any, path: Path, seconds: float) -> Iterator[tu
         try:
             block = file.read(wanted, dtype="float32")
         except LibsndfileError as error:
-            raise _damaged(path, file.tell() / rate, error.error_string) from error
+            raise _damaged(path, max(0, file.tell()) / rate, error.error_string) from error
         position += len(block)
         yield rate, _mono(block)
-        if len(block) < wanted and frames < 2**62:  # larger: not known
-            _check_length(path, position / rate, frames / rate)
         if len(block) < wanted or position >= frames:
-            return
+            break
+    _check_length(path, position / rate, frames / rate)
 
 
 def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
@@ -491,11 +463,13 @@ def _last_page_is_whole(path: Path) -> bool:
 
 
 def _check_format(path: Path, rate: int, channels: int) -> None:
-    lowest, highest = _RATES
-    if not lowest <= rate <= highest:
-        raise AudioError(path, f"sample rate {rate} Hz is not plausible; expected {lowest} to {highest}")
-    if not 1 <= channels <= _MAXIMUM_CHANNELS:
-        raise AudioError(path, f"{channels} channels are not plausible; expected 1 to {_MAXIMUM_CHANNELS}")
+    (lowest, highest), most = _RATES, _MAXIMUM_CHANNELS
+    if not (lowest <= rate <= highest and 1 <= channels <= most):
+        raise AudioError(
+            path,
+            f"{rate} Hz and {channels} channels are not plausible; "
+            f"expected {lowest} to {highest} Hz and 1 to {most} channels",
+        )
 
 
 def _check_length(path: Path, seconds: float, declared: float | None) -> None:

@@ -125,7 +125,7 @@ def near_duplicates(
             for first, second, correlation, shift in _matches(structures, threshold, least)
         ],
         columns=["first", "second", "correlation", "shift"],
-    )
+    ).astype({"correlation": np.float32, "shift": float})
     # Rounding must not decide on the order of exact copies.
     table["place"] = -table["correlation"].round(5)
     return table.sort_values(["place", "first", "second"], ignore_index=True).drop(columns="place")

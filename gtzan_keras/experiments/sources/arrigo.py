@@ -34,14 +34,6 @@ TABLE = {
 
 _SOURCE = 'Arrigo, "Using CNN Networks for Music Genre Classification", 2025, Table 2, model'
 _TEST_TRACKS = {"700-100-200": (200, 7), "800-100-100": (100, 8)}
-_SETTINGS = TrainingSettings(
-    batch_size=8,
-    epochs=2000,
-    monitor="val_macro_precision",
-    learning_rate=1e-4,
-    patience=15,
-    plateau_patience=2000,  # the source states no schedule: the rate stays
-)
 
 
 @dataclass(frozen=True)
@@ -61,85 +53,69 @@ class _Row:
         **changed: Any,
     ) -> "_Row":
         """Return the row that changes this one; arguments and settings are merged into this one's."""
-        base = self.recipe
+        base, choices = self.recipe, {**self.ours, **(ours or {})}
         assert base.settings is not None
-        return _row(
-            number,
-            {**self.ours, **(ours or {})},
-            **{field: getattr(base, field) for field in ("data", "builder", "split", "pretrained", "kfold")}
-            | {"title": title, "base": base.name}
-            | {"arguments": {**base.arguments, **(arguments or {})}}
-            | {"settings": replace(base.settings, **(settings or {}))}
-            | changed,
+        validation, test, accuracy = TABLE[number]
+        tracks, points = _TEST_TRACKS[changed.get("split", base.split)]
+        recipe = replace(
+            base,
+            name=f"arrigo/{number:02}",
+            title=title,
+            source=f"{_SOURCE} {number}",
+            base=base.name,
+            published=(
+                Published(test, "macro_precision"),
+                Published(accuracy),
+                Published(validation, "macro_precision", "validation"),
+            ),
+            ours=tuple(choice for choice in choices.values() if choice),
+            note=f"The published figure is of {tracks} test tracks, so it is known to about {points} points "
+            "either way; the split is random, artists are on both sides.",
+            arguments={**base.arguments, **(arguments or {})},
+            settings=replace(base.settings, **(settings or {})),
+            **changed,
         )
+        return _Row(recipe, choices)
 
 
-def _row(number: int, ours: Mapping[str, str], *, split: str, **fields: Any) -> _Row:
-    validation, test, accuracy = TABLE[number]
-    tracks, points = _TEST_TRACKS[split]
-    recipe = Recipe(
-        name=f"arrigo/{number:02}",
-        source=f"{_SOURCE} {number}",
-        split=split,
-        published=(
-            Published(test, "macro_precision"),
-            Published(accuracy),
-            Published(validation, "macro_precision", "validation"),
+_START = _Row(
+    Recipe(
+        name="",
+        title="",
+        source="",
+        data="arrigo-v1",
+        builder="",
+        split="700-100-200",
+        settings=TrainingSettings(
+            batch_size=8,
+            epochs=2000,
+            monitor="val_macro_precision",
+            learning_rate=1e-4,
+            patience=15,
+            plateau_patience=2000,  # the source states no schedule: the rate stays
         ),
-        ours=tuple(choice for choice in ours.values() if choice),
-        note=f"The published figure is of {tracks} test tracks, so it is known to about {points} points "
-        "either way; the split is random, artists are on both sides.",
-        **fields,
-    )
-    return _Row(recipe, ours)
-
-
+    ),
+    {},
+)
 _NO_BASE = {"base": "the row names no base"}
 
-_01 = _row(
-    1,
-    {"cnn": "kernels of 3, no dropout, 2x2 pooling", "input": "input rescaled to -2..2"},
-    title="vanilla CNN",
-    data="arrigo-v1",
-    builder="cnn",
-    arguments=dict(CNN_ARGUMENTS["arrigo"]),
-    split="700-100-200",
-    settings=replace(_SETTINGS, patience=100),
-)
-_02 = _row(
-    2,
-    {"head": "head 256-64, as model 4's", "dropout": "dropout 0.3", "neck": "DropBlock 0.1 in the neck"}
-    | {"scales": "three scales pooled"},
-    title="YOLOv4 from its blocks",
-    data="arrigo-v1",
-    builder="yolov4",
-    arguments={"head": (256, 64), "dropout": 0.3, "dropblock": 0.1},
-    split="700-100-200",
-    settings=_SETTINGS,
-)
+_01 = _START.then(1, "vanilla CNN",
+                  {"cnn": "kernels of 3, no dropout, 2x2 pooling", "input": "input rescaled to -2..2"},
+                  builder="cnn", arguments=CNN_ARGUMENTS["arrigo"], settings={"patience": 100})  # fmt: skip
+_02 = _START.then(2, "YOLOv4 from its blocks",
+                  {"head": "head 256-64, as model 4's", "dropout": "dropout 0.3",
+                   "neck": "DropBlock 0.1 in the neck", "scales": "three scales pooled"},
+                  builder="yolov4", arguments={"head": (256, 64), "dropout": 0.3, "dropblock": 0.1})  # fmt: skip
 _03 = _02.then(3, "YOLOv4, more epochs and dropout",
                {"dropout": "dropout 0.4", "patience": "more epochs: patience 30"},
                arguments={"dropout": 0.4}, settings={"patience": 30})  # fmt: skip
-_04 = _row(
-    4,
-    {"size": "size s", "grey": "grey spectrograms as three equal channels", "dropout": "dropout 0.4"}
-    | {"patience": "Adam, patience 15 as for model 2"},
-    title="YOLOv8, head 256-64",
-    data="arrigo-v1",
-    builder="yolov8",
-    arguments={
-        "size": "s",
-        "pooling": "avg",
-        "head": (256, 64),
-        "norm": None,
-        "dropout": (0.4, 0.0),
-        "dropout_before_pooling": 0.0,
-        "dropout_before_output": 0.4,
-    },
-    split="700-100-200",
-    settings=_SETTINGS,
-    pretrained="coco",
-)
+_04 = _START.then(4, "YOLOv8, head 256-64",
+                  {"size": "size s", "grey": "grey spectrograms as three equal channels",
+                   "dropout": "dropout 0.4", "patience": "Adam, patience 15 as for model 2"},
+                  builder="yolov8", pretrained="coco",
+                  arguments={"size": "s", "pooling": "avg", "head": (256, 64), "norm": None,
+                             "dropout": (0.4, 0.0), "dropout_before_pooling": 0.0,
+                             "dropout_before_output": 0.4})  # fmt: skip
 _05 = _04.then(5, "YOLOv8, less dropout", {"dropout": "dropout 0.3"},
                arguments={"dropout": (0.3, 0.0), "dropout_before_output": 0.0})  # fmt: skip
 _06 = _04.then(6, "YOLOv8, head 256-128-64", {"dropout": "dropout 0.4 after the first two layers"},

@@ -33,13 +33,13 @@ __all__ = ["Inputs", "departures", "digest_of_weights", "find_inputs"]
 class Inputs:
     """A recipe's data, opened: a store, a table of features, or both.
 
-    ``departure`` says in words where a frozen network, or what it was run on, is not the recipe's.
+    ``spec`` is that of the store that was given or made from audio, also where a table was made of it.
     """
 
     store: Store | None = None
     table: pd.DataFrame | None = None
     name: str = ""
-    departure: str = ""
+    spec: Any = None
 
     @property
     def tracks(self) -> pd.DataFrame:
@@ -99,11 +99,14 @@ def find_inputs(
             raise GtzanKerasError(
                 f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or {wanted}"
             )
-    if recipe.data in EMBEDDINGS:
-        return _frozen(recipe.data, store, stores, weights)
-    if not any(kind in FEATURES for kind in recipe.kinds):
-        return Inputs(store, None, data_name(store.tracks))
-    return Inputs(None if recipe.data in FEATURES else store, table, name)
+    spec: Any = getattr(store, "spec", None)
+    if recipe.data in EMBEDDINGS and len(spec.shape) == 3:
+        store = _image_embeddings(store, stores, weights)
+    if recipe.data in EMBEDDINGS and recipe.settings is None:  # a classical model
+        return Inputs(None, _embedding_table(store), data_name(store.tracks), spec)
+    if FEATURES.keys().isdisjoint(recipe.kinds):
+        return Inputs(store, None, data_name(store.tracks), spec)
+    return Inputs(None if recipe.data in FEATURES else store, table, name, spec)
 
 
 def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
@@ -164,22 +167,14 @@ def _vggish(weights: str | None) -> Any:
     return vggish(None if weights == "none" else weights)
 
 
-def _frozen(kind: str, store: Any, stores: Path, weights: str | None) -> Inputs:
-    """Return a frozen network's output as a table: a row a track, the mean over its patches."""
-    departure = ""
-    if len(store.spec.shape) == 2 and kind not in store.spec.source:
-        departure = f"embeddings of {store.spec.source} in place of {kind}"
-    if len(store.spec.shape) == 3:
-        if store.spec.name != EMBEDDINGS[kind]:
-            departure = f"spectrograms of {store.spec.name} in place of {EMBEDDINGS[kind]}"
-        store = _image_embeddings(store, stores, weights)
-    numbers = np.stack(
-        [patches[mask].mean(axis=0) for patches, mask in zip(store.read(), store.mask, strict=True)]
-    )
+def _embedding_table(store: Any) -> pd.DataFrame:
+    """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
+    patches = zip(store.read(), store.mask, strict=True)
+    numbers = np.stack([patch[mask].mean(axis=0) for patch, mask in patches])
     table = pd.DataFrame(numbers, columns=[f"e{number}" for number in range(numbers.shape[1])])
     table.insert(0, "filename", [row_name(track_id, ".wav") for track_id in store.track_id])
     table.insert(1, "label", store.genre)
-    return Inputs(None, table, data_name(store.tracks), departure)
+    return table
 
 
 def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
@@ -215,8 +210,7 @@ def digest_of_weights(weights: str | None) -> str:
 
 def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]:
     """Return in words where data and weights are not those of the recipe."""
-    found = [inputs.departure] if inputs.departure else []
-    store: Any = inputs.store
+    found, spec = [], inputs.spec
     for kind in recipe.kinds:
         if kind in FEATURES:
             assert inputs.table is not None
@@ -224,10 +218,12 @@ def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]
             rows = inputs.table.get("length", pd.Series([wanted * 22050])).median() / 22050
             if abs(rows - wanted) > 1:
                 found.append(f"features of {rows:.3g} s in place of {wanted:g} s")
-        elif kind == VGGISH and HUB_HANDLE not in store.spec.source:
-            found.append(f"embeddings of {store.spec.source} in place of {HUB_HANDLE}")
-        elif kind not in (VGGISH, *EMBEDDINGS) and store.spec.name != kind:
-            found.append(f"spectrograms of {store.spec.name} in place of {kind}")
+        elif len(spec.shape) == 2:
+            network = HUB_HANDLE if kind == VGGISH else kind
+            if network not in spec.source.split():
+                found.append(f"embeddings of {spec.source} in place of {network}")
+        elif spec.name != (EMBEDDINGS.get(kind) or kind):
+            found.append(f"spectrograms of {spec.name} in place of {EMBEDDINGS.get(kind) or kind}")
     if recipe.pretrained and VGGISH not in recipe.kinds and weights is not None:
         started = "random weights" if weights == "none" else f"weights of {Path(weights).name}"
         found.append(f"{started} in place of pretrained ones ({recipe.pretrained})")

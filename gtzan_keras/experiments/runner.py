@@ -396,7 +396,7 @@ def _ceiling(highest: Sequence[float], counts: Sequence[int]) -> dict[str, float
 
 
 def _folds_name(names: Sequence[str]) -> str:
-    return f"{names[0].split(' fold ')[0]} folds ({len(names)})"
+    return f"{names[0].split(' fold ')[0]} folds ({len(names)})" if len(names) > 1 else names[0]
 
 
 # --- models of features ----------------------------------------------------------------------------
@@ -413,7 +413,6 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
     highest = _ceiling([splits.ceiling(split, facts) for split in parts], counts)
     names = [split.name for split in parts]
     folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
-    single = len(folds) == 1
     result = {
         "data": {
             "name": one.inputs.name,
@@ -422,12 +421,11 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
         },
         "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
         "split": {
-            "name": names[0] if single else _folds_name(names),
+            "name": _folds_name(names),
             "leaky": found.leaky,
-            **({"train": folds[0]["train"], "test": folds[0]["test"]} if single else {}),
             "missing": list(found.missing),
         },
-        **({} if single else {"folds": folds}),
+        "folds": folds,
         "model": {
             "builder": recipe.builder,
             "arguments": {**recipe.arguments, "inputs": recipe.inputs},

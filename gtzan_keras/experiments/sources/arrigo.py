@@ -105,7 +105,8 @@ _01 = _START.then(1, "vanilla CNN",
 _02 = _START.then(2, "YOLOv4 from its blocks",
                   {"head": "head 256-64, as model 4's", "dropout": "dropout 0.3",
                    "neck": "DropBlock 0.1 in the neck", "scales": "three scales pooled"},
-                  builder="yolov4", arguments={"head": (256, 64), "dropout": 0.3, "dropblock": 0.1})  # fmt: skip
+                  builder="yolov4",
+                  arguments={"head": (256, 64), "dropout": 0.3, "dropblock": 0.1})  # fmt: skip
 _03 = _02.then(3, "YOLOv4, more epochs and dropout",
                {"dropout": "dropout 0.4", "patience": "more epochs: patience 30"},
                arguments={"dropout": 0.4}, settings={"patience": 30})  # fmt: skip

@@ -85,11 +85,13 @@ def changes(recipe: Recipe) -> list[str]:
 def _facts(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe's fields by name, with those of its arguments, settings, ... one by one."""
     found: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(recipe).items():
+    for name, value in vars(recipe).items():
+        if dataclasses.is_dataclass(value):
+            value = vars(value)
         if name == "fine_tune" and value:
             value = {f"fine_tune {inner}": of_stage for inner, of_stage in value.items()}
         if name not in _DESCRIBE:
-            found |= value if isinstance(value, dict) else {name: value}
+            found |= value if isinstance(value, Mapping) else {name: value}
     return found
 
 
@@ -99,4 +101,6 @@ def in_words(value: Any) -> str:
         return "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {in_words(inner)}" for key, inner in value.items())
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return (", " if isinstance(value[0], str) else "-").join(map(str, value))
+    return str(value)

@@ -91,6 +91,20 @@ class Augmentation:
             if not right_kind or not 0 <= value <= highest:
                 raise GtzanKerasError(f"augmentation: {field}={value!r}: expected {expected}")
 
+    def __str__(self) -> str:
+        """Return the changes in words, as recipes and pages list them."""
+        parts = {
+            f"segments of {self.crop} columns": self.crop,
+            "time shift": self.time_shift,
+            f"up to {self.time_stretch:.0%} faster or slower": self.time_stretch,
+            f"up to {self.band_shift} bands up or down": self.band_shift,
+            f"tone changed by up to {self.tone:.0%}": self.tone,
+            f"noise of {self.noise:g}": self.noise,
+            f"{self.masks} masks": self.masks,
+            f"mixup {self.mixup:g}": self.mixup,
+        }
+        return ", ".join(words for words, value in parts.items() if value) or "none"
+
     def __call__(
         self,
         images: npt.NDArray[np.float32],

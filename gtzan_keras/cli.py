@@ -10,13 +10,17 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtzan_keras.errors import GtzanKerasError
+
+if TYPE_CHECKING:
+    from gtzan_keras.experiments import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Folder = Annotated[Path, typer.Argument(help="Folder with genre folders in it.")]
+NewStore = Annotated[Path, typer.Argument(help="HDF5 file to write.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
+Without = Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")]
+Arguments = Annotated[str, typer.Option(help="Of the builder, as JSON: '{\"dropout\": 0.3}'.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,7 +73,7 @@ def main() -> None:
 
 @app.command()
 def tracks(
-    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    folder: Folder,
     verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
     near_duplicates: Annotated[
         bool, typer.Option("--near-duplicates", help="Look for one recording in two files that differ.")
@@ -73,17 +81,14 @@ def tracks(
     jobs: Jobs = -1,
 ) -> None:
     """List the tracks in a folder by genre, and with --verify their faults."""
-    from rich.table import Table
-
     from gtzan_keras.tracks import catalogue
     from gtzan_keras.tracks.verify import verify as verify_tracks
 
     found = catalogue.load_tracks(folder)
     if verify:
         found = verify_tracks(found, jobs=jobs)
-    table = Table(title=f"{folder}: {catalogue.data_name(found)}")
-    for column in ("genre", "tracks", "artists", "train", "valid", "test", "faults"):
-        table.add_column(column, justify="left" if column == "genre" else "right")
+    columns = ("tracks", "artists", "train", "valid", "test", "faults")
+    table = _table("genre", *columns, title=f"{folder}: {catalogue.data_name(found)}", numbers=columns)
     faulty = ~found["status"].isin(["", "ok"])
     for genre in [*catalogue.genre_names(found["genre"]), "all"]:
         rows = found if genre == "all" else found[found["genre"] == genre]
@@ -140,8 +145,8 @@ def demo(
 
 @app.command()
 def preprocess(
-    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
-    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    folder: Folder,
+    store: NewStore,
     spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
 ) -> None:
@@ -158,8 +163,8 @@ def preprocess(
 
 @app.command()
 def embed(
-    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
-    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    folder: Folder,
+    store: NewStore,
     source: Annotated[
         str,
         typer.Option(
@@ -191,7 +196,7 @@ def embed(
 @app.command()
 def import_images(
     folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<image>.png in it.")],
-    store: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    store: NewStore,
     height: Annotated[int, typer.Option(help="Pixels.")] = 224,
     width: Annotated[int, typer.Option(help="Pixels.")] = 224,
     channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
@@ -206,7 +211,7 @@ def import_images(
 @app.command()
 def resize(
     store: Annotated[Path, typer.Argument(help="Store of spectrograms.")],
-    out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    out: NewStore,
     height: Annotated[int, typer.Option(help="Pixels.")],
     width: Annotated[int, typer.Option(help="Pixels.")],
     colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
@@ -221,7 +226,7 @@ def resize(
 
 @app.command()
 def features(
-    folder: Annotated[Path, typer.Argument(help="Folder with genre folders in it.")],
+    folder: Folder,
     out: Annotated[Path, typer.Argument(help="CSV file to write.")],
     segment: Annotated[
         float | None, typer.Option(help="Cut tracks into segments of this many seconds.")
@@ -245,7 +250,7 @@ def cross_validate(
         str, typer.Option(help="rows (leaky), stratified, artist or fault-filtered.")
     ] = "stratified",
     seed: Annotated[int, typer.Option(help="Of the folds and of the model.")] = 0,
-    without: Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")] = "",
+    without: Without = "",
 ) -> None:
     """Cross-validate a model of hand-crafted features and print its scores; `run` keeps results."""
     if model == "feature-cnn":
@@ -258,7 +263,7 @@ def cross_validate(
     from gtzan_keras.training.cross_validate import cross_validate as validate
 
     features = load_feature_table(table)
-    tracks, left_out = tracks_of(features), [genre for genre in without.split(",") if genre]
+    tracks, left_out = tracks_of(features), _genres(without)
     folds = {
         "rows": lambda: row_folds(features, seed=seed),
         "stratified": lambda: splits.folds(tracks, seed=seed),
@@ -295,49 +300,30 @@ def train(
     model: Annotated[
         str, typer.Option(help="cnn, cnn-arrigo, dense, vgg16, yolov8, vggish-classifier, ...")
     ] = "cnn",
-    arguments: Annotated[str, typer.Option(help="Further arguments of the builder, as JSON.")] = "{}",
+    arguments: Arguments = "{}",
     split: Annotated[
         str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
     ] = "70/15/15",
-    without: Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")] = "",
+    without: Without = "",
     epochs: Annotated[int, typer.Option(help="Upper limit.")] = 50,
     batch_size: Annotated[int, typer.Option(help="Samples per step.")] = 32,
-    optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
     learning_rate: Annotated[float, typer.Option(help="Initial rate.")] = 1e-4,
-    weight_decay: Annotated[float, typer.Option(help="Of adamw.")] = 1e-4,
-    schedule: Annotated[str, typer.Option(help="plateau, cosine or step.")] = "plateau",
-    ema: Annotated[float | None, typer.Option(help="Average the weights with this momentum.")] = None,
-    monitor: Annotated[str, typer.Option(help="What selects the best epoch.")] = "val_loss",
-    patience: Annotated[int, typer.Option(help="Epochs without improvement before training stops.")] = 10,
-    class_weights: Annotated[bool, typer.Option("--class-weights", help="Balance the genres.")] = False,
+    settings: Annotated[
+        str, typer.Option(help='Further TrainingSettings, as JSON: \'{"optimizer": "adamw", "ema": 0.99}\'.')
+    ] = "{}",
     augment: Annotated[
         bool,
         typer.Option("--augment", help="Augment training spectrograms: shifts, stretch, masks, mixup."),
     ] = False,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of weights, batches and split.")] = 0,
-    data_name: Annotated[str | None, typer.Option(help="Name of the data in the report.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
     from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
     from gtzan_keras.training.settings import TrainingSettings
 
-    settings = TrainingSettings(
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,  # type: ignore[arg-type]  # TrainingSettings itself refuses other words
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        schedule=schedule,  # type: ignore[arg-type]
-        ema=ema,
-        monitor=monitor,
-        patience=patience,
-        class_weights=class_weights,
-        augmentation=STRONG_AUGMENTATION if augment else None,
-        seed=seed,
-        precision=precision,  # type: ignore[arg-type]
-    )
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    chosen = TrainingSettings.from_dict({**given, **_json("--settings", settings)})
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise GtzanKerasError("--tensorboard needs TensorBoard; pip install 'gtzan-keras[tensorboard]'")
     _import_tensorflow()
@@ -346,7 +332,7 @@ def train(
     from gtzan_keras.report.page import report_run
     from gtzan_keras.store.open import open_store
     from gtzan_keras.tracks import splits
-    from gtzan_keras.tracks.catalogue import data_name as name_of
+    from gtzan_keras.tracks.catalogue import data_name
     from gtzan_keras.training.evaluate import evaluate
     from gtzan_keras.training.fit import train as fit
 
@@ -356,23 +342,22 @@ def train(
         if split == "fault-filtered"
         else splits.stratified(opened.tracks, split, seed)
     )
-    if without:
-        left_out = [genre for genre in without.split(",") if genre]
+    if left_out := _genres(without):
         parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
-    if augment and opened.shape[-1] == 3:  # `tone` changes levels, which colours do not have
-        settings = dataclasses.replace(
-            settings, augmentation=dataclasses.replace(STRONG_AUGMENTATION, tone=0.0)
-        )
+    if augment:  # `tone` changes levels, which colours do not have
+        tone = 0.0 if opened.shape[-1] == 3 else STRONG_AUGMENTATION.tone
+        augmentation = dataclasses.replace(STRONG_AUGMENTATION, tone=tone)
+        chosen = dataclasses.replace(chosen, augmentation=augmentation)
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
     run = fit(
         built,
         opened,
         parts,
-        settings,
+        chosen,
         out=out,
         callbacks=[keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else [],
         facts={
-            "data": data_name or name_of(opened.tracks),
+            "data": data_name(opened.tracks),
             "builder": built.name,
             "arguments": keywords,
             "command": shlex.join(["gtzan-keras", *sys.argv[1:]]),
@@ -387,16 +372,13 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Show all of this one.")] = None,
 ) -> None:
     """List the published experiments that can be run, or show one."""
-    from rich.console import Console
-    from rich.table import Table
-
     from gtzan_keras.experiments import RECIPES, find
 
-    console = Console(highlight=False)
+    console = _console()
     if name is not None:
         recipe = find(name)
-        console.print(f"[bold]{recipe.name}[/bold]: {recipe.title}")
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        console.print(f"{recipe.name}: {recipe.title}", style="bold")
+        table = _table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
         for key, value in _recipe_facts(recipe):
             table.add_row(key, value)
         console.print(table)
@@ -410,35 +392,26 @@ def recipes(
     print("Published: accuracy, or macro precision (mP). `gtzan-keras recipes NAME` shows all of a recipe.")
 
 
-def _recipe_facts(recipe: Any) -> list[tuple[str, str]]:
-    """Return what `recipes NAME` shows, without empty lines."""
-    from dataclasses import asdict
-
+def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return what `recipes NAME` shows of each field that is not empty."""
     from gtzan_keras.experiments import changes
     from gtzan_keras.experiments.catalogue import in_words
 
-    settings = {} if recipe.settings is None else asdict(recipe.settings)
-    facts = [
-        ("source", recipe.source),
-        ("data", recipe.data),
-        ("features", recipe.inputs),
-        ("model", recipe.builder),
-        *((f"  {key}", in_words(value)) for key, value in recipe.arguments.items()),
-        ("split", f"{recipe.split} (leaky)" if recipe.leaky else recipe.split),
-        ("without", ", ".join(recipe.without)),
-        ("training", " " if settings else ""),
-        *((f"  {key}", in_words(value)) for key, value in settings.items() if key != "seed"),
-        ("then", in_words(asdict(recipe.fine_tune)) if recipe.fine_tune else ""),
-        ("grid", ", ".join(f"{key} {values}" for key, values in recipe.grid.items())),
-        ("folds that choose the epochs", str(recipe.kfold or "")),
-        ("averages", ", ".join(recipe.members)),
-        ("starts from", recipe.pretrained),
-        *(("published", str(figure)) for figure in recipe.published),
-        *((f"from {recipe.base}", change) for change in changes(recipe)),
-        *(("ours", choice) for choice in recipe.ours),
-        ("note", recipe.note),
-    ]
-    return [(key, value) for key, value in facts if value]
+    rows: list[tuple[str, str]] = []
+    for field in dataclasses.fields(recipe):
+        value, key = getattr(recipe, field.name), field.name.replace("_", " ")
+        if not value or key in ("name", "title"):
+            continue
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = {inner.name: getattr(value, inner.name) for inner in dataclasses.fields(value)}
+        if isinstance(value, Mapping):
+            rows += [(key, ""), *((f"  {name}", in_words(inner)) for name, inner in value.items())]
+        elif key == "base":
+            rows += [(f"from {value}", change) for change in changes(recipe)]
+        else:
+            each = value if key in ("published", "ours", "members") else [value]
+            rows += [(key, in_words(one)) for one in each]
+    return rows
 
 
 @app.command()
@@ -457,9 +430,7 @@ def run(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 1,
     max_epochs: Annotated[int | None, typer.Option(help="Upper limit of epochs.")] = None,
-    arguments: Annotated[
-        str, typer.Option(help='Of the builder, in place of the recipe\'s, as JSON: \'{"size": "xs"}\'.')
-    ] = "{}",
+    arguments: Arguments = "{}",
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
@@ -472,20 +443,19 @@ def run(
 ) -> None:
     """Run a published experiment, and show its figures with the published ones."""
     _import_tensorflow()
-    from rich.console import Console
-
     from gtzan_keras.experiments import find
     from gtzan_keras.experiments import run as run_recipe
-    from gtzan_keras.report.leaderboard import check_folder, report_all
+    from gtzan_keras.report.leaderboard import check_folder, report_all, results_table
 
+    recipe = find(name)
     check_folder(out)  # before hours of training
-    folders = run_recipe(
+    run_recipe(
         name,
         data or (),
         protocol=split,
         seeds=seeds,
         max_epochs=max_epochs,
-        arguments=_keywords(arguments),
+        arguments=_json("--arguments", arguments),
         out=out,
         stores=stores,
         weights=weights,
@@ -493,47 +463,15 @@ def run(
         jobs=jobs,
         command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
     )
-    console, recipe = Console(highlight=False), find(name)
-    table, remarks = _figures(recipe, folders)
+    table = _table("", "figure (95 % intervals)", title=f"{recipe.name}: {recipe.title}", show_lines=True)
+    figures = results_table(out / recipe.name, [recipe.name]).loc[recipe.name]
+    for column, figure in figures.items():
+        table.add_row(column if column == "published" else f"{column}, ours", figure)
+    console = _console()
     console.print(table)
-    for remark in [*remarks, *([recipe.note] if recipe.note else [])]:
-        console.print(remark, markup=False)
+    if recipe.note:
+        console.print(recipe.note)
     print(report_all(out, only=recipe.name).resolve())
-
-
-def _figures(recipe: Any, folders: list[Path]) -> tuple[Any, list[str]]:
-    """Return the published figures and ours as a table, and what is to be said about ours."""
-    from rich.table import Table
-
-    from gtzan_keras.experiments import PROTOCOLS
-    from gtzan_keras.training.compare import across_seeds
-    from gtzan_keras.training.results import read_result
-
-    def shown(score: Any) -> str:
-        return f"{score['value']:.1%} ({score['low']:.1%} to {score['high']:.1%})"
-
-    table, remarks = Table(title=f"{recipe.name}: {recipe.title}"), []
-    for column in ("", "accuracy", "macro precision"):
-        table.add_column(column)
-    for figure in recipe.published:
-        if figure.metric != "loss":
-            text = f"{figure.kind} {figure.value:.1%}".strip()
-            cells = {"accuracy": (text, ""), "macro_precision": ("", text)}[figure.metric]
-            table.add_row(f"published, {figure.part}", *cells)
-    for folder in folders:
-        seeds = [read_result(path.parent) for path in sorted(folder.glob("seed*/result.json"))]
-        found, first = across_seeds(seeds), seeds[0][0]
-        label = PROTOCOLS[first["protocol"]] + (" (leaky)" if first["split"]["leaky"] else "")
-        by_artist = found["by_artist"]
-        scores = [(by_artist or found)[name] for name in ("accuracy", "macro_precision")]
-        table.add_row(f"ours, {label}" + (" *" if first["departures"] else ""), *map(shown, scores))
-        table.add_row(f"  {first['split']['name']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}", "", "")
-        units = f"{by_artist['count']} artists" if by_artist else f"{found['tracks']} tracks"
-        remarks.append(f"{label}: 95 % intervals over {units}")
-        remarks += [f"* {label}: {words}" for words in first["departures"]]
-        if part := found["segments"]:
-            remarks.append(f"{label}, by segment: {shown(part)}")
-    return table, remarks
 
 
 @app.command()
@@ -575,18 +513,14 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another run's, tested on the same tracks.")],
 ) -> None:
     """Compare two runs on their test tracks: differences with intervals, and McNemar's test."""
-    from rich.console import Console
-    from rich.table import Table
-
     from gtzan_keras.training.compare import compare as compared
     from gtzan_keras.training.compare import in_words
 
     found = compared(first, second)
     artists = found["by_artist"]
-    table = Table(title=f"{found['count']} test tracks, 95 % intervals of the difference")
-    table.add_column("score")
-    for column in ("first", "second", "difference", *(["over artists"] if artists else []), "over tracks"):
-        table.add_column(column, justify="right")
+    columns = ("first", "second", "difference", *(["over artists"] if artists else []), "over tracks")
+    title = f"{found['count']} test tracks, 95 % intervals of the difference"
+    table = _table("score", *columns, title=title, numbers=columns)
     for name, score in found["scores"].items():
         spans = [*([artists[name]] if artists else []), score["difference"]]
         table.add_row(
@@ -596,16 +530,16 @@ def compare(
             f"{100 * score['difference']['value']:+.1f}",
             *(f"{100 * span['low']:+.1f} to {100 * span['high']:+.1f}" for span in spans),
         )
-    console = Console(highlight=False)
+    console = _console()
     for key in ("first", "second"):
-        console.print(f"{key}: {found[key]['name']}{' (leaky)' if found[key]['leaky'] else ''}", markup=False)
+        console.print(f"{key}: {found[key]['name']}{' (leaky)' if found[key]['leaky'] else ''}")
     console.print(table)
     right = found["right"]
     console.print(
         f"right: both {right['both']}, only the first {right['only_first']}, only the second "
         f"{right['only_second']}, neither {right['neither']}; exact McNemar p = {found['p_value']:.2g}"
     )
-    console.print(in_words(found), markup=False)
+    console.print(in_words(found))
 
 
 @app.command()
@@ -666,17 +600,11 @@ def predict(
         shares = [(genre, f"{share:.0%}") for genre, share in result.top()]
         tops = ", ".join(f"{genre} {share}" for genre, share in shares if share != "0%")
         note = f" ({'; '.join(notes)})" if notes else ""
-        tqdm.write(f"{_short(path)}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)
+        tqdm.write(f"{path}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
     if bad:
         raise typer.Exit(1)
-
-
-def _short(path: Path, length: int = 60) -> str:
-    """Return a path for a line of output: relative where that is possible, its middle left out if long."""
-    text = os.fspath(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    return text if len(text) <= length else f"{text[:12]}...{text[len(text) - length + 15 :]}"
 
 
 def _console() -> Any:
@@ -686,24 +614,33 @@ def _console() -> Any:
     return Console(markup=False, emoji=False, highlight=False)
 
 
+def _table(*columns: str, numbers: Sequence[str] = (), **options: Any) -> Any:
+    """Return an empty table with these columns, those of numbers aligned to the right."""
+    from rich.table import Table
+
+    table = Table(**options)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table
+
+
+def _genres(without: str) -> list[str]:
+    return [genre for genre in without.split(",") if genre]
+
+
 @app.command()
 def weights() -> None:
     """List the pretrained weights that can be downloaded, and those that are here."""
-    from rich.console import Console
-    from rich.table import Table
-
     from gtzan_keras.models.weights import PRETRAINED, weights_folder
 
-    table = Table()
-    for column in ("name", "source", "licence", "MB", "here"):
-        table.add_column(column, justify="right" if column == "MB" else "left")
+    table = _table("name", "source", "licence", "MB", "here", numbers=["MB"])
     for entry in PRETRAINED:
         size = "varies" if entry.megabytes is None else f"{entry.megabytes:g}"
         here = ("yes" if entry.is_here else "no") if entry.path else "kept there"
         table.add_row(entry.name, entry.source, entry.licence, size, here)
-    console = Console()
+    console = _console()
     console.print(table)
-    console.print(f"Converted weights are kept in {weights_folder()}.", highlight=False, markup=False)
+    console.print(f"Converted weights are kept in {weights_folder()}.")
 
 
 def _import_tensorflow() -> None:
@@ -718,18 +655,17 @@ def _import_tensorflow() -> None:
         os.close(stderr)
 
 
-def _keywords(arguments: str) -> dict[str, Any]:
-    """``--arguments``: the keyword arguments of a builder."""
+def _json(option: str, text: str) -> dict[str, Any]:
+    """Return the names and values that an option was given as JSON."""
     try:
-        keywords = json.loads(arguments)
-        if not isinstance(keywords, dict):
+        values = json.loads(text)
+        if not isinstance(values, dict):
             raise ValueError("it is no object")
     except ValueError as error:  # JSON's own errors are of this kind
         raise GtzanKerasError(
-            f"--arguments is {arguments!r}, not JSON names and values ({error}); for example "
-            "'{\"dropout\": 0.3}'"
+            f"{option} is {text!r}, not JSON names and values ({error}); for example '{{\"dropout\": 0.3}}'"
         ) from error
-    return keywords
+    return values
 
 
 def _build(
@@ -740,7 +676,7 @@ def _build(
 
     from gtzan_keras import models
 
-    keywords = _keywords(arguments)
+    keywords = _json("--arguments", arguments)
     builders: dict[str, Any] = {
         "cnn": models.cnn,
         **{f"cnn-{source}": partial(models.cnn, **given) for source, given in models.CNN_ARGUMENTS.items()},

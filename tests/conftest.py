@@ -12,6 +12,7 @@ import pytest
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report.page import Group, find_groups
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -27,6 +28,12 @@ def real_data() -> Path:
     if not (folder / "gtzan_mini").is_dir():
         pytest.skip(f"needs real GTZAN data in {folder} (set GTZAN_KERAS_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def committed() -> list[Group]:
+    """The results in reports/, read once."""
+    return find_groups(ROOT / "reports")
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gtzan_keras.report.leaderboard import report_all
+from gtzan_keras.report.two_splits import two_splits
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no `chromium`: the pages are not tried in a browser")
@@ -19,19 +20,21 @@ REPORTS = Path(__file__).resolve().parent.parent / "reports"
 SHOWN = (
     "zhang/cnn/fault-filtered/seed0", "zhang/cnn/published/seed0", "baseline/knn/artist/seed0",
     "baseline/knn/published/seed0", "uncu/scratch-cnn/published/seed0", "arrigo/01/published/seed0",
-    "malvezzi/vgg16-frozen/fault-filtered/seed0",
+    "malvezzi/vgg16-frozen/fault-filtered/seed0", "baseline/thumbnail-cnn/random/seed0",
+    "baseline/thumbnail-cnn/fault-filtered/seed0",
 )  # fmt: skip
 WIDTHS = (400, 1000, 1600)
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The addresses of the leaderboard and of one recipe's page."""
+    """The addresses of the leaderboard, of one recipe's page, and of the page of `make report`."""
     root = tmp_path_factory.mktemp("reports")
     for name in SHOWN:
         shutil.copytree(REPORTS / name, root / name)
     page = report_all(root, only="zhang/cnn")
-    return [(root / "index.html").as_uri(), page.as_uri()]
+    two = two_splits(root, ["baseline/thumbnail-cnn"])
+    return [(root / "index.html").as_uri(), page.as_uri(), two.as_uri()]
 
 
 @pytest.fixture(scope="module")
@@ -193,19 +196,37 @@ def test_the_chart_can_be_read_in_light_and_dark(pages: list[str], opened: Any, 
     assert min(contrasts) >= 4.5  # of text, as WCAG 2 asks
 
 
-def test_figures_of_a_page_keep_a_light_ground_in_dark_mode(pages: list[str], opened: Any) -> None:
-    page = opened(pages[1], 1000, "dark")
-    cards = page.locator("figure .scroll")
-    grounds = cards.evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
-    assert set(grounds) == {"rgb(255, 255, 255)"}
-    sizes = page.locator("figure img").evaluate_all("all => all.map(one => one.naturalWidth)")
-    assert min(sizes) > 100
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_in_the_figures_of_a_page_can_be_read_in_light_and_dark(
+    pages: list[str], opened: Any, scheme: str
+) -> None:
+    for address in pages[1:]:
+        page = opened(address, 1000, scheme)
+        ticks = page.locator("figure svg [id*=axis] [id*=text] > g")
+        contrasts = ticks.evaluate_all(CONTRASTS.replace(").color", ").fill"))
+        assert len(contrasts) > 5
+        assert min(contrasts) >= 4.5
 
 
-def test_a_figure_of_the_leaderboard_leads_to_its_place_and_back(pages: list[str], opened: Any) -> None:
+def test_the_figure_of_two_splits_keeps_its_size_on_a_phone(pages: list[str], opened: Any) -> None:
+    page = opened(pages[2], 400)
+    assert page.locator("figure svg").bounding_box()["width"] > 500  # and scrolls
+
+
+def test_a_figure_of_the_leaderboard_leads_to_its_recipe_in_the_same_file(
+    pages: list[str], opened: Any
+) -> None:
     page = opened(pages[0])
+    assert not page.locator("#zhang-cnn").is_visible()
+    page.locator(".chart li", has_text="zhang/cnn").first.locator(".label a").click()
+    assert page.url == f"{pages[0]}#zhang-cnn"
+    assert page.locator("#zhang-cnn").is_visible()
+
+
+def test_the_copy_beside_the_pages_leads_to_them_and_they_lead_back(pages: list[str], opened: Any) -> None:
+    page = opened(pages[1].replace("zhang-cnn", "index"))
     page.locator(".chart li", has_text="zhang/cnn").first.locator(".label a").click()
     assert page.url == f"{pages[1]}#fault-filtered"
     assert page.locator("#fault-filtered").is_visible()
     page.get_by_role("link", name="All results").click()
-    assert page.url.endswith("/index.html")
+    assert page.url.endswith("/pages/index.html")

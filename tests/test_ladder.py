@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gtzan_keras.report.ladder import ladder, ladder_table
+from gtzan_keras.report.page import Group
 from tests.made_results import answers, put_recipe
 
-REPORTS = Path(__file__).resolve().parent.parent / "reports"
 NAME = "feature-cnn/all"
 
 
@@ -41,7 +41,7 @@ def test_one_split_is_no_ladder(tmp_path: Path) -> None:
     assert ladder(tmp_path) is None
 
 
-def test_the_committed_results_fill_the_ladder() -> None:
-    table = ladder_table(REPORTS)
+def test_the_committed_results_fill_the_ladder(committed: list[Group]) -> None:
+    table = ladder_table("reports", committed)
     assert set(table["split"]) == {"random tracks", "artist-grouped folds", "fault-filtered"}
     assert len(table) >= 17

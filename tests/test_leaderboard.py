@@ -181,5 +181,12 @@ def test_commands_and_other_runs_are_listed(pages):
     assert "a run of my own" in page
 
 
+def test_a_recipe_has_its_part_of_the_page_with_all_metrics_and_commands(pages):
+    part = pages[1].split('id="malvezzi-basic-cnn"')[1].split("</details>")[0]
+    assert part.count("gtzan-keras run zhang --note &#39;&lt;b&gt;&#39;") == 2
+    assert part.index("80.0\u00a0%") < part.index("50.0\u00a0%")
+    assert "of another spec" in part
+
+
 def test_the_page_is_complete_in_itself(pages):
     assert not re.search(r"""(src|<link[^>]*href|@import)[ =\"']*(https?:)?//""", pages[1])

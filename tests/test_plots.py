@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from sklearn.metrics import recall_score
 
 from gtzan_keras.errors import GtzanKerasError
@@ -20,40 +19,6 @@ from gtzan_keras.report import plots
 from gtzan_keras.training.evaluate import calibration
 
 GENRES = list(plots.GENRE_COLOURS)
-
-# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
-VISIONS = {
-    "full": np.eye(3),
-    "protanopia": np.array(
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
-    ),
-    "deuteranopia": np.array(
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
-    ),
-    "tritanopia": np.array(
-        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
-    ),
-}
-
-
-def cielab(colour: str, vision: np.ndarray) -> np.ndarray:
-    rgb = np.array(to_rgb(colour))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [
-            [0.4124564, 0.3575761, 0.1804375],
-            [0.2126729, 0.7151522, 0.0721750],
-            [0.0193339, 0.1191920, 0.9503041],
-        ]
-    )
-    xyz = to_xyz @ np.clip(vision @ linear, 0, 1) / [0.95047, 1.0, 1.08883]
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
-
-
-def closest_pair(colours: list[str], vision: np.ndarray) -> float:
-    points = [cielab(colour, vision) for colour in colours]
-    return min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(points, 2))
 
 
 def drawn(figure: Any) -> Any:
@@ -67,13 +32,6 @@ def texts(ax: Any) -> list[str]:
 
 
 # --- colours ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("vision", VISIONS)
-def test_genres_are_told_apart_with_any_colour_vision(vision: str) -> None:
-    ten = list(plots.genre_colours(GENRES).values())
-    assert closest_pair(ten, VISIONS[vision]) > 15  # CIE76; 2.3 is just noticeable
-    assert closest_pair([*ten, *plots.OTHER_COLOURS], VISIONS[vision]) > 10
 
 
 def test_a_genre_keeps_its_colour_whatever_the_other_genres() -> None:
@@ -146,34 +104,10 @@ def test_history_of_folds_is_their_mean_and_range() -> None:
     assert (band.min(), band.max()) == pytest.approx((2.3 / 12, 3.3))
 
 
-def test_history_names_the_line_of_a_last_epoch_that_was_kept() -> None:
-    figure = plots.history(full_history(), 12, label="last epoch, kept")
-    assert figure.legends[0].get_texts()[-1].get_text() == "last epoch, kept (12)"
-
-
-def test_history_draws_a_run_that_diverged() -> None:
-    table = full_history()
-    table.loc[5:, ["loss", "val_loss"]] = [np.nan, np.inf]
-    drawn(plots.history(table))
-
-
-@pytest.mark.parametrize(
-    ("table", "best_epoch", "message"),
-    [
-        (full_history(), 13, "best_epoch is 13, expected one of the epochs 1 to 12"),
-        (full_history().drop(columns="accuracy"), None, "no column 'accuracy'"),
-        (full_history().iloc[:0], None, "no rows"),
-    ],
-)
-def test_history_refuses_a_wrong_table_or_epoch(table, best_epoch, message) -> None:
-    with pytest.raises(GtzanKerasError, match=message):
-        plots.history(table, best_epoch)
-
-
 # --- confusion matrix ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("genres", [GENRES[:2], GENRES, [f"genre {n}" for n in range(20)]])
+@pytest.mark.parametrize("genres", [GENRES, [f"genre {n}" for n in range(20)]])
 def test_confusion_matrix_writes_each_count_in_its_cell(genres: list[str]) -> None:
     counts = np.random.default_rng(0).integers(0, 100, (len(genres), len(genres)))
     ax = drawn(plots.confusion_matrix(counts, genres)).axes[0]
@@ -192,14 +126,6 @@ def test_confusion_matrix_colours_the_diagonal_by_recall() -> None:
     expected = [*recall_score(truth, predicted, average=None), 0]
     np.testing.assert_allclose(np.diag(mesh.get_array()), expected)
     assert mesh.get_clim() == (0, 1)
-
-
-@pytest.mark.parametrize(
-    "matrix", [np.zeros((2, 3), int), np.zeros(2, int), [[0.5, 0.5], [0, 1]], [[1, -1], [0, 1]]]
-)
-def test_confusion_matrix_refuses_another_shape_and_what_is_not_a_count(matrix: Any) -> None:
-    with pytest.raises(GtzanKerasError, match=r"expected (\(2, 2\)|counts)"):
-        plots.confusion_matrix(matrix, ["a", "b"])
 
 
 # --- class distribution ----------------------------------------------------------------------
@@ -233,13 +159,6 @@ def test_class_distribution_counts_a_track_in_two_parts_once() -> None:
     assert layers(figure) == {"train": [10, 7], "test": [0, 0], "in more than one part": [0, 3]}
 
 
-def test_class_distribution_stacks_its_bars() -> None:
-    every = list(some_tracks()["track_id"])
-    figure = plots.class_distribution(some_tracks(), {"train": every[::2], "validation": every[1::4]})
-    bars = sorted((bar.get_x(), bar.get_width()) for c in figure.axes[0].containers for bar in c[:1])
-    assert bars == [(0, 5), (5, 3), (8, 2)] or bars == [(0, 5), (5, 2), (7, 3)]
-
-
 # --- per class -------------------------------------------------------------------------------
 
 
@@ -266,13 +185,6 @@ def test_per_class_draws_each_score_where_it_belongs() -> None:
     assert [t.get_text() for t in ax.get_yticklabels()] == ["jazz (10)", "rock (7)"]
 
 
-def test_per_class_refuses_scores_in_percent() -> None:
-    report = some_report()
-    report["recall"] *= 100
-    with pytest.raises(GtzanKerasError, match=r"outside 0\.\.1"):
-        plots.per_class(report)
-
-
 # --- examples --------------------------------------------------------------------------------
 
 
@@ -281,7 +193,7 @@ def some_images(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {genre: rng.integers(0, 256, shape).astype(np.uint8) for genre in GENRES}
 
 
-@pytest.mark.parametrize("shape", [(16, 30), (16, 30, 1), (16, 30, 3)])
+@pytest.mark.parametrize("shape", [(16, 30, 1), (16, 30, 3)])
 def test_examples_are_shown_unchanged_in_two_rows_of_five(shape: tuple[int, ...]) -> None:
     images = some_images(shape)
     figure: Any = drawn(plots.spectrogram_examples(images))
@@ -291,29 +203,13 @@ def test_examples_are_shown_unchanged_in_two_rows_of_five(shape: tuple[int, ...]
         np.testing.assert_array_equal(ax.images[0].get_array(), image.squeeze())
 
 
-@pytest.mark.parametrize(
-    ("clip", "segment", "seconds"), [(30.0, None, 30.0), (30.0, 3.0, 3.0), (None, 3.0, 3.0)]
-)
+@pytest.mark.parametrize(("clip", "segment", "seconds"), [(30.0, None, 30.0), (30.0, 3.0, 3.0)])
 def test_examples_are_labelled_from_the_spec(clip: float, segment: float, seconds: float) -> None:
     spec = SimpleNamespace(clip_seconds=clip, segment_seconds=segment, n_mels=128)
     figure = drawn(plots.spectrogram_examples(some_images((224, 224, 3)), spec))
     assert list(figure.axes[0].images[0].get_extent()) == [0, seconds, 0, 128]
     assert figure.get_supxlabel() == "time (s)"
     assert figure.get_supylabel() == "mel band"
-
-
-@pytest.mark.parametrize("count", [1, 3, 7])
-def test_examples_leave_no_empty_panel(count: int) -> None:
-    images = dict(list(some_images((8, 8)).items())[:count])
-    assert len(drawn(plots.spectrogram_examples(images)).axes) == count
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros(4, np.uint8), np.zeros((4, 4, 2), np.uint8)])
-def test_examples_refuse_what_is_no_image(image: np.ndarray) -> None:
-    with pytest.raises(GtzanKerasError, match="spectrogram of 'jazz' is"):
-        plots.spectrogram_examples({"jazz": image})
-    with pytest.raises(GtzanKerasError, match="no spectrogram"):
-        plots.spectrogram_examples({})
 
 
 # --- intervals -------------------------------------------------------------------------------
@@ -337,22 +233,6 @@ def test_intervals_draw_value_and_ends_accuracy_first() -> None:
     ]
     assert [list(np.atleast_1d(line.get_xdata())) for line in ax.lines] == [[0.38, 0.33], [0.1, 0.1]]
     assert figure.legends[0].get_texts()[0].get_text() == "chance 10 %"
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        ({}, "expected some of"),
-        ({"loss": {"value": 0, "low": 0, "high": 0}}, "expected some of"),
-        ({"accuracy": {"value": 0.5, "low": 0.4}}, "low <= high"),
-        ({"accuracy": {"value": 38, "low": 24, "high": 54}}, "low <= high"),
-        ({"accuracy": {"value": 0.5, "low": 0.6, "high": 0.4}}, "low <= high"),
-        ({"accuracy": {"value": float("nan"), "low": 0.1, "high": 0.4}}, "low <= high"),
-    ],
-)
-def test_intervals_refuse_what_is_no_interval(scores: dict, message: str) -> None:
-    with pytest.raises(GtzanKerasError, match=message):
-        plots.metric_intervals(scores)
 
 
 # --- grid search -----------------------------------------------------------------------------
@@ -399,19 +279,6 @@ def test_grid_shows_the_best_of_a_third_value(search):
     assert shown[0] == shown[1]
 
 
-@pytest.mark.parametrize(
-    ("changed", "arguments", "words"),
-    [
-        ({}, ("dropout", "batch_size"), "no column 'batch_size'"),
-        ({}, ("dropout", "dropout"), "x and y are both 'dropout'"),
-        ({"val_loss": np.nan}, ("dropout", "learning_rate"), "'val_loss' has missing"),
-    ],
-)
-def test_grid_refuses_bad_input(search, changed, arguments, words):
-    with pytest.raises(GtzanKerasError, match=words):
-        plots.grid_heat_map(search.assign(**changed), *arguments)
-
-
 # --- all -------------------------------------------------------------------------------------
 
 
@@ -452,17 +319,30 @@ def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interv
     assert f"error {100 * ece:.1f} %" in above.get_title(loc="left")
 
 
-def test_reliability_refuses_what_is_no_calibration() -> None:
-    found = calibration([0.9], [True])
-    with pytest.raises(GtzanKerasError, match="no bin holds a track"):
-        plots.reliability(found | {"bins": found["bins"][:3]})
-    with pytest.raises(GtzanKerasError, match=r"outside 0\.\.1"):
-        plots.reliability(found | {"ece": 12.5})
-
-
 def test_a_spec_that_cuts_frames_off_labels_the_seconds_it_shows():
     from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 
     spec = SPECTROGRAM_SPECS["zhang-128"]
     figure = plots.spectrogram_examples({"rock": np.zeros(spec.shape, np.uint8)}, spec)
     assert figure.axes[0].get_xlim()[1] == pytest.approx(128 * 512 / 22050)
+
+
+# --- wrong input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.history(full_history().drop(columns="accuracy")), "no column 'accuracy'"),
+        (lambda: plots.history(full_history().head(0)), "no rows"),
+        (lambda: plots.confusion_matrix(np.zeros((2, 3), int), ["a", "b"]), r"expected \(2, 2\)"),
+        (lambda: plots.per_class(some_report().assign(recall=80)), r"outside 0\.\.1"),
+        (
+            lambda: plots.metric_intervals({"accuracy": dict.fromkeys(("value", "low", "high"), 38)}),
+            "percent",
+        ),
+    ],
+)
+def test_a_table_without_a_column_and_scores_in_percent_are_refused(draw: Any, message: str) -> None:
+    with pytest.raises(GtzanKerasError, match=message):
+        draw()

@@ -21,8 +21,13 @@ FOLDERS = sorted(path.parent for path in FILES if path.name == "result.json")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.relative_to(REPORTS).as_posix())
-def test_a_committed_result_says_what_its_tracks_give(folder: Path) -> None:
+def test_a_committed_result_says_what_its_tracks_give_and_is_in_its_recipes_folder(folder: Path) -> None:
     result, tracks = read_result(folder)
+    if "recipe" in result:
+        assert result["recipe"] in RECIPES
+        assert result["protocol"] in PROTOCOLS
+        parts = (*result["recipe"].split("/"), result["protocol"], f"seed{result['seed']}")
+        assert folder.relative_to(REPORTS).parts == parts
     scores, truth, predicted = result["scores"]["test"], tracks["genre"], tracks["predicted"]
     assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(truth, predicted), abs=1e-12)
     precision = precision_score(truth, predicted, average="macro", zero_division=0)
@@ -37,16 +42,6 @@ def test_a_committed_result_says_what_its_tracks_give(folder: Path) -> None:
 
 def test_there_are_results() -> None:
     assert len(FOLDERS) > 250
-
-
-def test_a_result_of_a_recipe_is_in_the_folder_of_its_name() -> None:
-    for folder in FOLDERS:
-        result, _ = read_result(folder)
-        if "recipe" in result:
-            assert result["recipe"] in RECIPES
-            assert result["protocol"] in PROTOCOLS
-            parts = (*result["recipe"].split("/"), result["protocol"], f"seed{result['seed']}")
-            assert folder.relative_to(REPORTS).parts == parts
 
 
 def test_only_data_is_kept_and_not_too_much() -> None:

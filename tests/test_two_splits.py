@@ -19,7 +19,7 @@ def test_the_page_has_one_sentence_with_both_accuracies_and_one_figure(tmp_path:
     page = two_splits(tmp_path, [NAME]).read_text("utf-8")
     sentence = page.replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
     assert sentence.index("90.0 %") < sentence.index("60.0 %")
-    assert page.count("<img") == 1
+    assert page.count("<svg") == 1
 
 
 def test_one_split_is_not_enough(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
@@ -41,7 +42,7 @@ in Machado et al. 2009, https://doi.org/10.1109/TVCG.2009.113)."""
 TRAINING, VALIDATION, TEST = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito, "Color Universal Design" (2008)
 WIDTH = 7.0
 """Width of a figure [inches]: the width of the text on a page, and still legible on a phone."""
-INK, GREY, FAINT, GRID = "#333333", "#777777", "#b4bac2", "#d9d9d9"
+INK, GREY, FAINT, GRID, PAPER = "#333333", "#777777", "#b4bac2", "#d9d9d9", "#fdfdfb"
 
 
 def genre_colours(genres: Iterable[str]) -> dict[str, str]:
@@ -107,6 +108,13 @@ def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None
         raise GtzanKerasError(f"{what}: no column {missing[0]!r} among {list(table.columns)}")
     if table.empty:
         raise GtzanKerasError(f"{what}: the table has no rows, expected at least one")
+
+
+def need_shares(values: Any, what: str) -> None:
+    """Refuse scores outside 0..1, such as percent; NaN is a score that is not defined."""
+    numbers = np.asarray(values, dtype=float)
+    if ((numbers < 0) | (numbers > 1)).any():
+        raise GtzanKerasError(f"{what}: a score is outside 0..1, expected shares, not percent")
 
 
 def quiet(ax: Axes, grid: Literal["x", "y"]) -> None:

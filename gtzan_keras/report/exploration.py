@@ -21,14 +21,15 @@ from gtzan_keras.report._style import (
     GREY,
     GRID,
     INK,
+    PAPER,
     TRAINING,
-    VALIDATION,
     WIDTH,
     genre_colours,
     genre_labels,
     heat_map,
     move_legend,
     need_columns,
+    need_shares,
     new_figure,
     quiet,
 )
@@ -141,8 +142,7 @@ def correlation_heatmap(
     Raises
     ------
     GtzanKerasError
-        A column is missing, named twice or contains anything but finite numbers; fewer than two columns or
-        rows; `threshold` is out of range.
+        A column is missing or contains anything but finite numbers; `threshold` is out of range.
 
     See Also
     --------
@@ -162,8 +162,6 @@ def correlation_heatmap(
 
     names = list(NON_MFCC_COLUMNS if columns is None else columns)
     numbers = pd.DataFrame(_numbers(table, names, "correlation_heatmap"), columns=names)
-    if len(names) < 2:
-        raise GtzanKerasError(f"correlation_heatmap: columns are {names}, expected at least two")
     dropped = correlation_filter(numbers, threshold)[1]
     labels = [f"{CROSS} {name}" if name in dropped else name for name in names]
     r = numbers.corr().set_axis(labels).set_axis(labels, axis=1)
@@ -206,8 +204,7 @@ def pca_scatter(table: pd.DataFrame, columns: Sequence[str] | None = None) -> Fi
     Raises
     ------
     GtzanKerasError
-        A column is missing, named twice or contains anything but finite numbers; fewer than two
-        columns or rows; all rows are equal.
+        A column is missing or contains anything but finite numbers.
 
     Examples
     --------
@@ -222,11 +219,6 @@ def pca_scatter(table: pd.DataFrame, columns: Sequence[str] | None = None) -> Fi
     names = list(FEATURE_COLUMNS if columns is None else columns)
     need_columns(table, ("label",), "pca_scatter")
     values = _standardised(_numbers(table, names, "pca_scatter"))
-    if min(values.shape) < 2 or not values.any():
-        raise GtzanKerasError(
-            f"pca_scatter: {len(values)} row(s) of {len(names)} feature(s), expected at least two of each, "
-            "and rows that differ"
-        )
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(values)
 
@@ -262,12 +254,6 @@ def tsne_scatter(
         The large marker is a genre's median. Distances between far points mean nothing, so the axes have
         no scale.
 
-    Raises
-    ------
-    GtzanKerasError
-        `values` is not two-dimensional, does not have one row per genre given, or is not finite;
-        `perplexity` is out of range.
-
     References
     ----------
     L. van der Maaten and G. Hinton, "Visualizing Data using t-SNE", JMLR 9 (2008),
@@ -284,23 +270,10 @@ def tsne_scatter(
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 2 or not array.size or len(array) != len(genres):
-        raise GtzanKerasError(
-            f"tsne_scatter: values have shape {array.shape}, expected ({len(genres)}, features): "
-            f"a row for each of the {len(genres)} genres given"
-        )
-    if not np.isfinite(array).all():
-        raise GtzanKerasError("tsne_scatter: values hold NaN or infinite numbers")
-    if not 0 < perplexity < len(array):
-        raise GtzanKerasError(
-            f"tsne_scatter: perplexity is {perplexity!r}, expected above 0 and below the {len(array)} rows"
-        )
-    array = _standardised(array)
+    array = _standardised(np.asarray(values, dtype=float))
     if array.shape[1] > 50:
         array = PCA(min(50, len(array)), random_state=seed).fit_transform(array)
-    start = "pca" if min(array.shape) > 1 and array.any() else "random"
-    points = TSNE(init=start, perplexity=perplexity, random_state=seed).fit_transform(array)
+    points = TSNE(perplexity=perplexity, random_state=seed).fit_transform(array)
 
     figure, ax = _genre_scatter(points, list(genres))
     ax.set(title=title, xticks=[], yticks=[])
@@ -329,8 +302,7 @@ def genre_similarity(table: pd.DataFrame, columns: Sequence[str], title: str) ->
     Raises
     ------
     GtzanKerasError
-        A column is missing, named twice or contains anything but finite numbers, or there are fewer
-        than two genres.
+        A column is missing or contains anything but finite numbers.
 
     Examples
     --------
@@ -346,8 +318,6 @@ def genre_similarity(table: pd.DataFrame, columns: Sequence[str], title: str) ->
     need_columns(table, ("label",), "genre_similarity")
     values = _standardised(_numbers(table, list(columns), "genre_similarity"))
     genres = genre_names(table["label"])
-    if len(genres) < 2:
-        raise GtzanKerasError(f"genre_similarity: the only genre is {genres[0]!r}, expected at least two")
     means = pd.DataFrame(values).groupby(table["label"].to_numpy()).mean().loc[genres]
     labels = genre_labels(genres)
     similarity = pd.DataFrame(cosine_similarity(means), index=labels, columns=labels)
@@ -381,8 +351,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     Raises
     ------
     GtzanKerasError
-        A column is missing, there is no row, a model has two rows for one split, or a number is outside
-        0..1 or has its interval's ends swapped.
+        A column is missing, there is no row, or a score is outside 0..1.
 
     Examples
     --------
@@ -397,7 +366,8 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     from matplotlib.ticker import PercentFormatter
 
     references = references or {}
-    _check_ladder(scores, references)
+    need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
+    need_shares(scores[["accuracy", "low", "high"]], "leakage_ladder")
     splits, models = list(scores["split"].unique()), list(scores["model"].unique())
     dodge = min(0.08, 0.5 / len(models))  # between intervals that would hide each other
     ends: dict[int, list[tuple[float, float, str, str]]] = {}  # by the last split: x, y, colour, label
@@ -413,7 +383,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
         colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
         ax.errorbar(
             x, rows["accuracy"], [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]],
-            color=colour, marker=MARKERS[place % len(MARKERS)], markeredgecolor="white",
+            color=colour, marker=MARKERS[place % len(MARKERS)], markeredgecolor=PAPER,
             markeredgewidth=0.7, elinewidth=1.2, linewidth=1.6, label=model,
         )  # fmt: skip
         last = int(np.flatnonzero(rows["accuracy"].notna())[-1])
@@ -430,7 +400,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
             ax.annotate(
                 f"{label}  {100 * level:.1f} %", (end, level), (last + 0.36, height), fontsize=9.5,
                 va="center", annotation_clip=False,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
                 arrowprops={
                     "arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4,
                     "relpos": (0, 0.5),
@@ -439,16 +409,14 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     return figure
 
 
-def fold_scores(folds: pd.DataFrame, published: Mapping[str, Sequence[float]] | None = None) -> Figure:
-    """Draw the accuracy of each fold, ours next to the published ones, with their means.
+def fold_scores(folds: pd.DataFrame) -> Figure:
+    """Draw the accuracy of each fold of each model, with their mean.
 
     Parameters
     ----------
     folds : pd.DataFrame
         Columns ``model``, ``fold`` and ``accuracy`` [0..1]; several rows per fold if it was run with
         several seeds.
-    published : mapping of str to sequence of float [0..1], optional
-        Published accuracies of a model's folds, by the model's name in `folds`.
 
     Returns
     -------
@@ -458,60 +426,35 @@ def fold_scores(folds: pd.DataFrame, published: Mapping[str, Sequence[float]] | 
     Raises
     ------
     GtzanKerasError
-        A column is missing, there is no row, a published model is not in `folds` or has no score, or an
-        accuracy is outside 0..1.
+        A column is missing, there is no row, or an accuracy is outside 0..1.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from gtzan_keras.report import plots
     >>> folds = pd.DataFrame({"model": "SVM", "fold": [1, 2], "accuracy": [0.70, 0.74]})
-    >>> figure = plots.fold_scores(folds, {"SVM": [0.69, 0.695]})
-    >>> [label.get_text().splitlines()[1] for label in figure.axes[0].get_yticklabels()]
-    ['ours 72.0 ± 2.8 %', 'published 69.2 ± 0.4 %']
+    >>> figure = plots.fold_scores(folds)
+    >>> figure.axes[0].get_yticklabels()[0].get_text().splitlines()
+    ['SVM', '72.0 ± 2.8 %']
     """
     import seaborn
     from matplotlib.ticker import PercentFormatter
 
-    published = published or {}
     need_columns(folds, ("model", "fold", "accuracy"), "fold_scores")
-    models = list(folds["model"].unique())
-    if unknown := [model for model in published if model not in models]:
-        raise GtzanKerasError(f"fold_scores: published model {unknown[0]!r} is not among ours, {models}")
-    rows = []
-    for model in models:
-        ours = folds.loc[folds["model"] == model, "accuracy"].tolist()
-        for kind, scores in (("ours", ours), ("published", published.get(model))):
-            if scores is None:
-                continue
-            values = np.asarray(scores, dtype=float)
-            if not len(values) or not ((values >= 0) & (values <= 1)).all():
-                raise GtzanKerasError(
-                    f"fold_scores: {model!r}, {kind}: {values.tolist()}, expected within 0..1"
-                )
-            spread = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
-            label = f"{model}\n{kind} {100 * values.mean():.1f}{spread} %"
-            rows += [{"label": label, "kind": kind, "accuracy": value} for value in values]
-    table = pd.DataFrame(rows)
+    need_shares(folds["accuracy"], "fold_scores")
+    scores = folds.groupby("model", sort=False)["accuracy"].agg(["mean", "std"])
+    numbers = (100 * scores).itertuples(name=None)
+    labels = [f"{model}\n{mean:.1f} ± {deviation:.1f} %" for model, mean, deviation in numbers]
 
-    labels = table["label"].nunique()
-    figure = new_figure(WIDTH, 0.9 + 0.55 * labels)
+    figure = new_figure(WIDTH, 0.9 + 0.55 * len(labels))
     ax = figure.subplots()
-    colours = {"ours": TRAINING, "published": VALIDATION}
-    common: dict[str, Any] = {"x": "accuracy", "y": "label", "ax": ax, "legend": False}
+    common: dict[str, Any] = {"x": "accuracy", "y": "model", "ax": ax, "legend": False}
     # a swarm, so that folds with the same score do not hide each other
-    seaborn.swarmplot(table, hue="kind", palette=colours, size=6, warn_thresh=1, **common)
-    seaborn.pointplot(
-        table,
-        color=INK,
-        marker="|",
-        markersize=18,
-        markeredgewidth=2.4,
-        linestyle="none",
-        errorbar=None,
-        **common,
-    )
-    ax.set(xlabel="accuracy of a fold (bar: mean)", ylabel="", ylim=(labels - 0.5, -0.5))
+    seaborn.swarmplot(folds, color=TRAINING, size=6, warn_thresh=1, **common)
+    bar: dict[str, Any] = {"marker": "|", "markersize": 18, "markeredgewidth": 2.4, "linestyle": "none"}
+    seaborn.pointplot(folds, color=INK, errorbar=None, **bar, **common)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="accuracy of a fold (bar: mean)", ylabel="", ylim=(len(labels) - 0.5, -0.5))
     ax.margins(x=0.06)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -522,15 +465,9 @@ def fold_scores(folds: pd.DataFrame, published: Mapping[str, Sequence[float]] | 
 def _numbers(table: pd.DataFrame, columns: Sequence[str], what: str) -> Array:
     """Return the columns as an array (row, column) if they contain nothing but finite numbers."""
     need_columns(table, columns, what)
-    if not columns or len(set(columns)) < len(columns):
-        raise GtzanKerasError(f"{what}: columns are {list(columns)}, expected one or more, each once")
     values = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    if len(bad := np.argwhere(~np.isfinite(values))):
-        row, column = bad[0]
-        found = table[columns[column]].tolist()[row]
-        raise GtzanKerasError(
-            f"{what}: column {columns[column]!r}, row {row}: {found!r}, expected a finite number"
-        )
+    if bad := [name for name, good in zip(columns, np.isfinite(values).all(axis=0), strict=True) if not good]:
+        raise GtzanKerasError(f"{what}: column {bad[0]!r} holds something else than finite numbers")
     return values
 
 
@@ -587,20 +524,3 @@ def _apart(places: Sequence[float], gap: float) -> np.ndarray:
         moved[:-1] -= overlap / 2
         moved[1:] += overlap / 2
     return moved[np.argsort(order)]
-
-
-def _check_ladder(scores: pd.DataFrame, references: Mapping[str, float]) -> None:
-    need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
-    if (twice := scores.duplicated(["model", "split"])).any():
-        model, split = scores.loc[twice, ["model", "split"]].iloc[0]
-        raise GtzanKerasError(f"leakage_ladder: model {model!r} has more than one row for split {split!r}")
-    accuracy, low, high = (scores[name] for name in ("accuracy", "low", "high"))
-    good = accuracy.between(0, 1) & (low >= 0) & (low <= high) & (high <= 1)
-    if not good.all():
-        bad = scores.loc[~good, ["model", "split", "accuracy", "low", "high"]].iloc[0].to_dict()
-        raise GtzanKerasError(
-            f"leakage_ladder: {bad}, expected 0 <= low <= high <= 1, and the accuracy within 0..1"
-        )
-    for name, level in references.items():
-        if not 0 <= level <= 1:
-            raise GtzanKerasError(f"leakage_ladder: reference {name!r} is {level}, expected within 0..1")

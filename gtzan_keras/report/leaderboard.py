@@ -21,13 +21,16 @@ from gtzan_keras.report.page import (
     check_ours,
     find_groups,
     interval,
-    page_path,
+    neighbours,
+    page_name,
     percent,
     render,
     report_run,
+    slug,
     write_page,
     write_pages,
 )
+from gtzan_keras.report.plots import METRICS
 from gtzan_keras.report.published import ON_FAULT_FILTERED, SOURCES, SYSTEM_SOURCES
 from gtzan_keras.tracks.catalogue import GENRES
 from gtzan_keras.training.results import RESULT
@@ -119,6 +122,9 @@ class Row:
 def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:
     """Write ``README.md``, ``index.html`` and ``ladder.svg`` from all results below a folder.
 
+    They are the same whether or not there are pages of single recipes. Where there are, a copy of
+    ``index.html`` that links to them is written as ``pages/index.html``.
+
     Parameters
     ----------
     folder : str or os.PathLike
@@ -156,12 +162,6 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         for text in figure.group.departures:
             notes.setdefault(text, len(notes) + 1)
 
-    def link(group: Group) -> str:
-        """Return the address of a group's page, or "" where there is none."""
-        path = page_path(folder, group)
-        part = f"#{group.protocol}" if group.recipe else ""
-        return quote(path.relative_to(folder).as_posix()) + part if path.is_file() else ""
-
     context: dict[str, Any] = {
         "rows": rows,
         "random": random,
@@ -174,16 +174,33 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "reproduced": published_and_ours(rows),
         "notes": notes,
         "marks": lambda group: sorted((notes[text], text) for text in group.departures),
-        "link": link,
         "usual": USUAL_DATA,
         "groups": ours,
+        "recipes": [
+            (row.recipe, own) for row in rows if (own := [g for g in ours if g.recipe == row.recipe.name])
+        ],
+        "neighbours": neighbours,
+        "known": {group.recipe: f"#{slug(group.recipe)}" for group in ours},
+        "protocols": PROTOCOLS,
+        "metrics": METRICS,
         "runs": [group for group in groups if not group.recipe],
         "title": "Published and measured",
     }
-    return (
+    pages = {path.name for path in (folder / "pages").glob("*.html")}
+
+    def page_of(group: Group) -> str:
+        """Return the address of a group's page, seen from another page; "" where there is none."""
+        name = page_name(folder, group)
+        return quote(name) + (f"#{group.protocol}" if group.recipe else "") if name in pages else ""
+
+    written = (
         write_page(folder / "README.md", render("leaderboard.md.j2", **context)),
-        write_page(folder / "index.html", render("leaderboard.html.j2", **context)),
+        write_page(folder / "index.html", render("leaderboard.html.j2", page_of=lambda group: "", **context)),
     )
+    if pages:
+        page = render("leaderboard.html.j2", page_of=page_of, **context)
+        write_page(folder / "pages" / "index.html", page)
+    return written
 
 
 def check_folder(folder: Path) -> None:
@@ -205,7 +222,7 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     Returns
     -------
     Path
-        The run's page, the recipe's page, or the leaderboard.
+        The run's page, the recipe's page, or the leaderboard with links to all pages.
 
     Raises
     ------
@@ -216,7 +233,7 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     --------
     >>> from gtzan_keras.report.leaderboard import report_all
     >>> report_all("reports")  # doctest: +SKIP
-    PosixPath('reports/index.html')
+    PosixPath('reports/pages/index.html')
     """
     folder = Path(folder)
     if (folder / RESULT).is_file():
@@ -229,8 +246,8 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
         )
     check_folder(folder)
     pages = write_pages(folder, groups, only)
-    index = leaderboard(folder, groups)[1]
-    return pages[only] if only else index
+    leaderboard(folder, groups)
+    return pages[only] if only else folder / "pages" / "index.html"
 
 
 def results_table(

@@ -7,10 +7,10 @@ results; see `gtzan_keras.training.results`.
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +22,10 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments import PROTOCOLS, RECIPES, changes
+from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, changes
+from gtzan_keras.report._style import GREY, GRID, INK, PAPER
 from gtzan_keras.report.published import SOURCES
+from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.files import replacing
 from gtzan_keras.training.results import HISTORY, RESULT, read_result
 
@@ -36,6 +38,12 @@ __all__ = ["Group", "find_groups", "report_run", "write_page", "write_pages"]
 
 MARKER = "Written by gtzan-keras report, which overwrites changes."
 """In every page that we write; a file without it is never replaced."""
+
+PAGE_COLOURS = {
+    "#000000": "currentColor", INK: "currentColor", GREY: "var(--soft)", GRID: "var(--line)",
+    PAPER: "var(--paper)",
+}  # fmt: skip
+"""Colours of our figures that the style of a page defines."""
 
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
@@ -201,18 +209,22 @@ def write_pages(
         by_page.setdefault(group.recipe or str(group.folders[0]), []).append(group)
     chosen = {name: own for name, own in by_page.items() if only is None or name == only}
     return {
-        name: write_page(page_path(folder, own[0]), _page(own, Path(folder), set(by_page)))
+        name: write_page(Path(folder) / "pages" / page_name(folder, own[0]), _page(own, set(by_page)))
         for name, own in tqdm(chosen.items(), desc="pages", disable=None)
     }
 
 
-def page_path(folder: str | os.PathLike[str], group: Group) -> Path:
-    """Return where the page of a group is written."""
-    name = group.recipe or "run " + group.folders[0].relative_to(folder).as_posix()
-    return Path(folder) / "pages" / f"{name.replace('/', '-').replace(' ', '-')}.html"
+def page_name(folder: str | os.PathLike[str], group: Group) -> str:
+    """Return the name of a group's page in the folder of pages."""
+    return slug(group.recipe or "run " + group.folders[0].relative_to(folder).as_posix()) + ".html"
 
 
-def report_run(run: str | os.PathLike[str] | Run, examples: bool = True) -> Path:
+def slug(name: str) -> str:
+    """Return the name of a recipe or run as a file or an anchor has it."""
+    return name.replace("/", "-").replace(" ", "-")
+
+
+def report_run(run: str | os.PathLike[str] | Run) -> Path:
     """Write the page of one run into its folder.
 
     Parameters
@@ -220,8 +232,6 @@ def report_run(run: str | os.PathLike[str] | Run, examples: bool = True) -> Path
     run : Run, or its folder
         One that `gtzan_keras.evaluate` has scored. Of a `Run`, which has a store, the page also shows the
         parts of the split and a spectrogram of each genre.
-    examples : bool
-        Whether to show the spectrograms.
 
     Returns
     -------
@@ -241,12 +251,12 @@ def report_run(run: str | os.PathLike[str] | Run, examples: bool = True) -> Path
     """
     folder = Path(run) if isinstance(run, (str, os.PathLike)) else run.folder
     result, tracks = read_result(folder)
-    extra = {} if isinstance(run, (str, os.PathLike)) else _store_figures(run, examples)
+    extra = {} if isinstance(run, (str, os.PathLike)) else _store_figures(run)
     group = Group("", "", (folder,), (result,), (tracks,))
-    return write_page(folder / "index.html", _page([group], None, set(), extra))
+    return write_page(folder / "index.html", _page([group], None, extra))
 
 
-def _store_figures(run: Run, examples: bool) -> dict[str, Figure]:
+def _store_figures(run: Run) -> dict[str, Figure]:
     from gtzan_keras.audio.spectrogram import SpectrogramSpec
     from gtzan_keras.report import plots
 
@@ -255,43 +265,39 @@ def _store_figures(run: Run, examples: bool) -> dict[str, Figure]:
         part: [sample.partition("#")[0] for sample in ids] for part, ids in run.split.parts().items() if ids
     }
     found = {"class_distribution": plots.class_distribution(store.tracks, parts)}
-    if examples and isinstance(store.spec, SpectrogramSpec):
+    if isinstance(store.spec, SpectrogramSpec):
         rows = {g: int(np.flatnonzero(store.genre == g)[0]) for g in store.genres if g in store.genre}
         images = {genre: store.read([row])[0] for genre, row in rows.items()}
         found["examples"] = plots.spectrogram_examples(images, store.spec)
     return found
 
 
-def _page(
-    groups: Sequence[Group], folder: Path | None, pages: set[str], extra: Mapping[str, Figure] | None = None
-) -> str:
+def _page(groups: Sequence[Group], pages: set[str] | None, extra: Mapping[str, Figure] | None = None) -> str:
     """Return the page of one recipe's groups, or of a single run."""
     from gtzan_keras.report.plots import METRICS, genre_colours
 
     recipe = RECIPES.get(groups[0].recipe)
-    neighbours = []
-    if recipe and recipe.base:
-        neighbours.append(("changes", recipe.base, changes(recipe)))
-    if recipe:
-        neighbours += [("changed by", r.name, changes(r)) for r in RECIPES.values() if r.base == recipe.name]
     return render(
         "page.html.j2",
         recipe=recipe,
         source=SOURCES.get(groups[0].recipe.partition("/")[0]),
         title=f"{recipe.name}: {recipe.title}" if recipe else groups[0].first["name"],
-        groups=[{"group": group, **_section(group, extra or {})} for group in groups],
+        groups=groups,
+        sections=[_section(group, extra or {}) for group in groups],
         protocols=PROTOCOLS,
         metrics=METRICS,
-        neighbours=neighbours,
-        pages=pages,
-        home="../index.html" if folder else None,
+        neighbours=neighbours(recipe) if recipe else [],
+        known={name: quote(slug(name)) + ".html" for name in pages or ()},
+        link=lambda group: f"#{group.protocol}",
+        home=None if pages is None else "index.html",
         colours=genre_colours(groups[0].first["data"]["genres"]),
     )
 
 
-def page_link(name: str) -> str:
-    """Return the address of a recipe's page, seen from another one."""
-    return quote(name.replace("/", "-")) + ".html"
+def neighbours(recipe: Recipe) -> list[tuple[str, str, list[str]]]:
+    """Return the recipe that one changes and those that change it: relation, name, changes."""
+    own = [("changes", recipe.base, changes(recipe))] if recipe.base else []
+    return own + [("changed by", r.name, changes(r)) for r in RECIPES.values() if r.base == recipe.name]
 
 
 def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
@@ -304,7 +310,7 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
     scores, drawn, by_genre, mistakes = group.scores, dict(extra), None, None
     if scores:
         best = {name: group.score(name) for name in plots.METRICS}
-        spans = {k: {"value": s["value"], **_ends(s["artists"] or s["tracks"])} for k, s in best.items()}
+        spans = {name: {**(s["artists"] or s["tracks"]), "value": s["value"]} for name, s in best.items()}
         drawn["intervals"] = plots.metric_intervals(spans, 1 / len(genres))
     if len(tracks):
         by_genre = class_scores(tracks, genres)
@@ -327,17 +333,16 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
     for name, figure in drawn.items():
         if group.leaky and name != "examples":
             figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
+    augmentation = group.first.get("settings", {}).get("augmentation")
     return {
-        "figures": {name: embedded(figure, name) for name, figure in drawn.items()},
+        "group": group,
+        "figures": {name: embedded(figure, group.protocol + name) for name, figure in drawn.items()},
+        "augmentation": Augmentation(**augmentation) if augmentation else None,
         "by_genre": by_genre,
         "mistakes": mistakes,
         "history": histories[0] if len(histories) == 1 else None,
         "last_kept": not group.first.get("settings", {}).get("keep_best", True),
     }
-
-
-def _ends(score: Mapping[str, float]) -> dict[str, float]:
-    return {"low": score["low"], "high": score["high"]}
 
 
 def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
@@ -352,16 +357,19 @@ def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
     return table.sort_values(["times", "probability"], ascending=False).to_dict("records")
 
 
-def embedded(figure: Figure, name: str) -> dict[str, Any]:
-    """Return a figure as an embedded SVG image, with its size in CSS pixels, so the page does not jump."""
+def embedded(figure: Figure, name: str) -> str:
+    """Return a figure as SVG for a page, whose colours it takes, light or dark."""
     import matplotlib as mpl
 
-    buffer = io.BytesIO()
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": name}):  # the same data gives the same file
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"source": source, "width": width, "height": height}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for colour, of_the_page in PAGE_COLOURS.items():
+        svg = svg.replace(colour, of_the_page)
+    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)  # ids are the page's
 
 
 def check_ours(path: Path) -> None:
@@ -393,7 +401,7 @@ def render(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "interval": interval, "plain": plain, "page": page_link}
+    environment.filters |= {"percent": percent, "interval": interval, "plain": plain, "slug": slug}
     return environment.get_template(template).render(marker=MARKER, demo=DEMO_SET, **context)
 
 

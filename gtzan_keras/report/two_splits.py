@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments import PROTOCOLS
 from gtzan_keras.report.leaderboard import measured
 from gtzan_keras.report.page import embedded, render, write_page
 from gtzan_keras.report.plots import leakage_ladder
@@ -41,7 +42,7 @@ def two_splits(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
     PosixPath('reports/local/two-splits.html')
     """
     scores = measured(folder, names)
-    scores = scores[scores["split"].isin(scores["split"].unique()[[0, -1]])]
+    scores = scores[scores["split"].isin([PROTOCOLS["random"], PROTOCOLS["fault-filtered"]])]
     first = scores[scores["model"] == names[0]]
     if len(first) != 2:
         raise GtzanKerasError(

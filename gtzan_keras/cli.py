@@ -403,7 +403,7 @@ def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
         if not value or key in ("name", "title"):
             continue
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = {inner.name: getattr(value, inner.name) for inner in dataclasses.fields(value)}
+            value = vars(value)
         if isinstance(value, Mapping):
             rows += [(key, ""), *((f"  {name}", in_words(inner)) for name, inner in value.items())]
         elif key == "base":

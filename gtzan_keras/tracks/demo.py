@@ -1,7 +1,7 @@
 """The demo set: a synthesised folder in GTZAN's shape, for trying everything out without any data.
 
-Every genre plays drums, bass, chords and a melody from the tables below. Genres differ more in time
-(tempo, drum pattern, how long notes ring) than in the mean spectrum, over which each artist lays an
+Every genre plays drums, bass, chords and a melody from the tables in ``demo.toml``. Genres differ more in
+time (tempo, drum pattern, how long notes ring) than in the mean spectrum, over which each artist lays an
 equaliser of their own; and neighbouring genres borrow from each other. So a linear model on the means
 of 64 log-mel bands is right well above chance, and one that also hears rhythm is better.
 """
@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import FACT_COLUMNS, check_jobs, file_md5
+from gtzan_keras.tracks.catalogue import FACT_COLUMNS, file_md5, in_parallel
 
 __all__ = ["SAMPLE_RATE", "VERSION", "make"]
 
@@ -39,118 +41,26 @@ TITLE_WORDS = (
 
 
 class Voice(NamedTuple):
-    """How an instrument sounds."""
+    """How an instrument sounds: see ``demo.toml``."""
 
-    rolloff: float  # harmonic k has amplitude k ** -rolloff
-    decay: float = 9.0  # s, time constant
-    damp: float = 0.0  # 1/s by which each harmonic fades faster than the one below it
-    attack: float = 0.01  # s
-    vibrato: float = 0.0  # radians
-    drive: float = 0.0  # distortion; 0 is clean
+    rolloff: float
+    decay: float = 9.0
+    damp: float = 0.0
+    attack: float = 0.01
+    vibrato: float = 0.0
+    drive: float = 0.0
 
 
-VOICES = {
-    "bow": Voice(1.2, attack=0.09, vibrato=1.0),
-    "fuzz": Voice(0.9, 2.0, 0.2, drive=6.0),
-    "horn": Voice(1.1, attack=0.04, vibrato=0.8),
-    "keys": Voice(1.6, 0.8, 0.5, 0.004),
-    "organ": Voice(1.0),
-    "overdrive": Voice(1.1, 1.5, 0.3, vibrato=0.5, drive=2.0),
-    "pluck": Voice(1.2, 0.35, 1.0, 0.003),
-    "reed": Voice(0.7, attack=0.03, vibrato=1.2),
-    "steel": Voice(1.0, 0.8, 0.5, 0.003, 1.0),
-    "sub": Voice(2.6, 0.6, 0.2),
-    "synth": Voice(0.9, 3.0, 0.1, 0.015),
-}
+_TABLES = tomllib.loads(Path(__file__).with_name("demo.toml").read_text("utf-8"))
+VOICES = {name: Voice(**sound) for name, sound in _TABLES["voices"].items()}
+GROOVES: dict[str, list[str]] = _TABLES["grooves"]
+STYLES: dict[str, dict[str, Any]] = _TABLES["styles"]
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 10))
 PROGRESSIONS = ("0344", "0534", "0000330043040000", "0650")  # the chords' roots as scale degrees, one a bar
-# Sixteen steps make a bar: X loud, x, - soft, . rest. Kick, snare and hat.
-GROOVES = {
-    "backbeat": ("X.......X.......", "....X.......X...", "x.x.x.x.x.x.x.x."),
-    "floor": ("X...X...X...X...", "....X.......X.-.", "..X...X...X...X."),
-    "train": ("X...x...X...x...", "--X---X---X---X-", "x...x...x...x..."),
-    "shuffle": ("X...x...X...x...", "....X.......X...", "x.x.x.x.x.x.x.x."),
-    "ride": ("x.....-.........", "....-.......-.-.", "X...X.x.X...X.x."),
-    "hop": ("X.....x..xX.....", "....X.......X...", "x.x.x.x.x.x.x.x."),
-    "trap": ("X..x......x..x..", "........X.......", "xxx-xxx-xx-xXxxx"),
-    "blast": ("XxXxXxXxXxXxXxXx", "..X...X...X...X.", "X...X...X...X..."),
-    "gallop": ("X.xxX.xxX.xxX.xx", "....X.......X...", "X...X...X...X..."),
-    "one drop": ("........X.......", "........X.......", "x.x.x.x.x.x.x.x."),
-    "none": ("................", "................", "................"),
-}
 LEVELS = (-3, -4, -6, -4)  # dB: drums, bass, chords, melody
 LOUDNESS = {"X": 1.0, "x": 0.7, "-": 0.4}
 
 
-class Style(NamedTuple):
-    """What a genre plays; of several words or lines, each track draws one."""
-
-    tempo: tuple[float, float]  # beats a minute
-    swing: float  # where the second eighth falls in the beat; 0.5 is straight
-    grooves: Sequence[str]
-    chord: tuple[int, ...]  # scale steps above the root
-    hold: float  # steps that a chord lasts
-    melody: float  # share of eighths on which the melody starts a note
-    tail: float  # s of reverberation
-    tone: tuple[float, float, float]  # dB at 80, 800 and 8000 Hz
-    neighbours: Sequence[str]  # genres that its tracks borrow from
-    bass: Sequence[str]  # a digit is how many scale steps above the chord's root
-    comping: Sequence[str]
-    voices: tuple[Sequence[str], Sequence[str], Sequence[str]]  # of bass, chords and melody
-
-
-STYLES = {
-    "blues": Style(
-        (70, 110), 0.65, ["shuffle"], (0, 2, 4, 6), 2, 0.45, 0.4, (1, 4, -4), ["rock", "country", "jazz"],
-        ["0...2...4...5...", "0.0.4.4.5.5.4.4."], ["x...x...x...x...", "X.x.....X.x....."],
-        (["pluck", "keys"], ["keys", "overdrive"], ["overdrive", "reed", "steel"]),
-    ),
-    "classical": Style(
-        (60, 140), 0.5, ["none"], (0, 2, 4), 4, 0.6, 1.5, (-5, 0, -9), ["jazz"],
-        ["0...............", "0.......4......."], ["x.x.x.x.x.x.x.x.", "X..............."],
-        (["bow", "keys"], ["bow", "keys"], ["bow", "keys", "reed"]),
-    ),
-    "country": Style(
-        (95, 140), 0.53, ["train", "backbeat"], (0, 2, 4), 1.5, 0.4, 0.4, (-5, 2, 3), ["rock", "blues"],
-        ["0.......4......."], ["....X.......X...", "..x.X.x...x.X.x."],
-        (["pluck"], ["steel", "pluck"], ["steel", "bow"]),
-    ),
-    "disco": Style(
-        (108, 132), 0.5, ["floor"], (0, 2, 4, 6), 1, 0.35, 0.4, (3, -3, 4), ["pop", "hiphop"],
-        ["0.7.0.7.0.7.0.7.", "0..70..70..7047."], ["..x.-.x-..x.-.x-", "x..x..x.x..x..x."],
-        (["pluck", "synth"], ["pluck", "keys"], ["bow", "horn", "synth"]),
-    ),
-    "hiphop": Style(
-        (76, 100), 0.55, ["hop", "trap"], (0, 2, 4, 6), 3, 0.15, 0.3, (9, -5, 0), ["pop", "disco", "reggae"],
-        ["0.....0..00.....", "0..0......0..0.."], ["X...............", "X..x..X..x..X..."],
-        (["sub"], ["keys", "bow"], ["synth", "pluck", "horn"]),
-    ),
-    "jazz": Style(
-        (110, 190), 0.63, ["ride"], (0, 2, 4, 6, 8), 2, 0.65, 0.6, (3, 0, -7), ["blues", "classical"],
-        ["0...2...4...6...", "0...4...2...1..."], ["x.....x.........", "..x.......x....."],
-        (["pluck"], ["keys", "pluck"], ["reed", "horn", "keys"]),
-    ),
-    "metal": Style(
-        (125, 185), 0.5, ["blast", "gallop"], (0, 4, 7), 1, 0.5, 0.2, (-1, -5, 7), ["rock"],
-        ["0000000000000000", "0.000.000.000.00"], ["X-x-X-x-X-x-X-x-", "X.xxX.xxX.xxX.xx"],
-        (["pluck", "fuzz"], ["fuzz"], ["fuzz", "overdrive"]),
-    ),
-    "pop": Style(
-        (92, 122), 0.5, ["backbeat"], (0, 2, 4), 6, 0.45, 0.5, (2, 1, 7), ["disco", "hiphop", "rock"],
-        ["0.0.0.0.0.0.0.0.", "0.....0.0......."], ["X.......X.......", "X..x..x.X..x..x."],
-        (["synth", "sub"], ["synth", "keys"], ["synth", "reed", "horn"]),
-    ),
-    "reggae": Style(
-        (66, 86), 0.55, ["one drop"], (0, 2, 4), 0.8, 0.25, 0.7, (8, 0, -5), ["hiphop", "pop"],
-        ["0..0..2.4.......", "....0.0.2.4.0..."], ["..X...X...X...X.", "..X-..X-..X-..X-"],
-        (["sub", "pluck"], ["organ", "pluck"], ["reed", "organ", "horn"]),
-    ),
-    "rock": Style(
-        (110, 155), 0.5, ["backbeat"], (0, 4, 7), 3, 0.4, 0.4, (-1, 4, 2), ["metal", "blues", "pop"],
-        ["0.0.0.0.0.0.0.0.", "0...0.0.0...0.4."], ["X.x.X.x.X.x.X.x.", "X...x.x.X.....x."],
-        (["pluck"], ["overdrive", "fuzz"], ["overdrive", "fuzz", "reed"]),
-    ),
-}  # fmt: skip
 BORROWED = (("grooves",), ("bass", "comping"), ("voices", "chord"), ("tempo", "swing"))
 BORROWING = 0.25
 """Share of tracks that take something from a neighbouring genre."""
@@ -204,15 +114,10 @@ def make(
     >>> sorted(path.name for path in (root / "blues").iterdir())
     ['demo.00000.wav', 'demo.00001.wav', 'demo.00002.wav']
     """
-    import pandas as pd
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
     limits = {"tracks_per_genre": (tracks_per_genre, 3), "seconds": (seconds, 1), "seed": (seed, 0)}
     for name, (value, least) in limits.items():
         if not value >= least:
             raise GtzanKerasError(f"demo set: {name}={value}: expected at least {least}")
-    check_jobs(jobs)
     root = Path(root)
     last = f"demo.{tracks_per_genre - 1:05d}"
     readme = f"""gtzan-keras demo set
@@ -227,17 +132,22 @@ jazz/{last}.wav: truncated, only the first {TRUNCATED_SECONDS:g} s of sound are 
 reggae/{last}.wav: empty, 0 bytes
 rock/{last}.wav: an exact duplicate of metal/{last}.wav
 """
-    if _is_made(root, readme):
+    note = root / "README.txt"
+    if note.is_file() and note.read_text(encoding="utf-8", errors="replace") == readme:
         return root
+    if root.is_file() or (root.is_dir() and any(root.iterdir())):
+        raise GtzanKerasError(
+            f"{root}: holds something else, or a demo set of other arguments or another version; delete it "
+            "or name another folder"
+        )
     rows = _plan(tracks_per_genre, seed)
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
         folder = Path(scratch) / root.name
         for genre in STYLES:
             (folder / genre).mkdir(parents=True)
-        work = (delayed(_write)(folder, row["track_id"], row["artist"], seconds, seed) for row in rows)
-        done = Parallel(n_jobs=jobs, return_as="generator")(work)
-        list(tqdm(done, "demo set", len(rows), unit="track", disable=None))
+        tasks = [(folder, row["track_id"], row["artist"], seconds, seed) for row in rows]
+        list(in_parallel(_write, tasks, jobs, "demo set"))
         lost = 2 * (round(seconds * SAMPLE_RATE) - round(TRUNCATED_SECONDS * SAMPLE_RATE))
         truncated = folder / "jazz" / f"{last}.wav"
         os.truncate(truncated, truncated.stat().st_size - lost)
@@ -251,25 +161,6 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
             root.rmdir()  # it is empty, and not every system renames onto a folder
         folder.rename(root)
     return root
-
-
-def _is_made(root: Path, readme: str) -> bool:
-    """Return whether `root` is the demo set that `readme` describes; refuse anything else there."""
-    if root.exists() and not root.is_dir():
-        raise GtzanKerasError(f"{root}: is a file; name a folder for the demo set")
-    if not root.exists() or not any(root.iterdir()):
-        return False
-    note = root / "README.txt"
-    found = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
-    if found == readme:
-        return True
-    demo_set = found.startswith(readme.splitlines()[0])
-    held = (
-        f"a demo set of other arguments or another version ({note})"
-        if demo_set
-        else "other files, no demo set"
-    )
-    raise GtzanKerasError(f"{root}: holds {held}; delete it or name another folder")
 
 
 def _rng(seed: int, genre: str, *key: int) -> np.random.Generator:
@@ -323,24 +214,26 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     """
     style = STYLES[genre]
     if rng.random() < BORROWING:
-        other, fields = STYLES[_pick(style.neighbours, rng)], _pick(BORROWED, rng)
-        style = style._replace(**{field: getattr(other, field) for field in fields})
-    n, beat = round(seconds * SAMPLE_RATE), 60 / rng.uniform(*style.tempo)
+        other, fields = STYLES[_pick(style["neighbours"], rng)], _pick(BORROWED, rng)
+        style = style | {field: other[field] for field in fields}
+    n, beat = round(seconds * SAMPLE_RATE), 60 / rng.uniform(*style["tempo"])
     beats, place = np.divmod(np.arange(16 * (int(seconds / (4 * beat)) + 2)) / 4, 1)
-    times = (beats + np.interp(place, [0, 0.5, 1], [0, style.swing, 1])) * beat
+    times = (beats + np.interp(place, [0, 0.5, 1], [0, style["swing"], 1])) * beat
     times += rng.normal(0, 0.004, len(times)) - rng.random() * 4 * beat  # begins anywhere in a bar
     progression = _pick(PROGRESSIONS, rng)
     roots = [int(progression[step // 16 % len(progression)]) for step in range(len(times))]
 
-    groove, bass, comping = (_pick(lines, rng) for lines in (style.grooves, style.bass, style.comping))
+    groove, bass, comping = (
+        _pick(lines, rng) for lines in (style["grooves"], style["bass"], style["comping"])
+    )
     phrase = np.cumsum(rng.integers(-2, 3, 16)).clip(-6, 8)
-    sings = rng.random(16) < style.melody
+    sings = rng.random(16) < style["melody"]
     parts: list[list[tuple[float, int, float]]] = [[], [], []]  # (s, scale degree, loudness)
     for step, (time, root) in enumerate(zip(times.tolist(), roots, strict=True)):
         if (mark := bass[step % 16]) != ".":
             parts[0].append((time, root + int(mark), 1.0))
         if (mark := comping[step % 16]) != ".":
-            parts[1] += [(time, root + up, LOUDNESS[mark]) for up in style.chord]
+            parts[1] += [(time, root + up, LOUDNESS[mark]) for up in style["chord"]]
         if step % 2 == 0 and sings[step // 2 % 16]:
             change = int(rng.integers(-2, 3)) * (rng.random() < 0.25)
             parts[2].append((time, int(phrase[step // 2 % 16]) + change, rng.uniform(0.6, 1)))
@@ -349,9 +242,9 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     gains = 10 ** (artist.normal(LEVELS, 1.5) / 20)
     key = int(rng.integers(-5, 7)) + np.array(_pick(SCALES, rng))
     mix = gains[0] * _drums(n, GROOVES[groove], pitch, times, rng)
-    holds, octaves = (1.8, style.hold, 3.0), (36, 55, 67)
+    holds, octaves = (1.8, style["hold"], 3.0), (36, 55, 67)
     for number, notes in enumerate(parts):
-        names = style.voices[number]
+        names = style["voices"][number]
         voice = VOICES[names[int(choice[number] * len(names))]]
         voice = voice._replace(rolloff=voice.rolloff + rolloff)
         mix += gains[number + 1] * _play(n, voice, notes, octaves[number] + key, holds[number] * beat / 4)
@@ -411,7 +304,9 @@ def _rms(sound: Samples) -> np.float32:
     return np.sqrt(np.mean(np.square(sound))) + np.float32(SILENCE)
 
 
-def _record(sound: Samples, style: Style, artist: np.random.Generator, rng: np.random.Generator) -> Samples:
+def _record(
+    sound: Samples, style: dict[str, Any], artist: np.random.Generator, rng: np.random.Generator
+) -> Samples:
     """Add noise, reverberation and the equalisers of genre, artist and track, and set the peak.
 
     All of it is done in the spectrum of the whole track, so that the reverberation of the end
@@ -423,11 +318,11 @@ def _record(sound: Samples, style: Style, artist: np.random.Generator, rng: np.r
     noise = rng.standard_normal((2, n), np.float32)
     floor = np.float32(10 ** (artist.uniform(-70, -40) / 20))
     spectrum = fft.rfft(sound / (np.abs(sound).max() + SILENCE) + floor * noise[0])
-    room = noise[1] * np.exp(np.float32(-6.9 / (style.tail * artist.uniform(0.5, 1.5))) * t)
+    room = noise[1] * np.exp(np.float32(-6.9 / (style["tail"] * artist.uniform(0.5, 1.5))) * t)
     spectrum *= 1 + np.float32(artist.uniform(0.05, 0.5) / np.linalg.norm(room)) * fft.rfft(room)
 
     frequencies = fft.rfftfreq(n, 1 / SAMPLE_RATE) + 1
-    tone = np.interp(np.log(EQ_POINTS), np.log((80, 800, 8000)), style.tone)
+    tone = np.interp(np.log(EQ_POINTS), np.log((80, 800, 8000)), style["tone"])
     curve = artist.normal(tone, 2.5) + rng.normal(0, 1, len(EQ_POINTS))
     curve = 10 ** (np.interp(np.log(frequencies), np.log(EQ_POINTS), curve) / 20)
     curve /= np.sqrt(1 + (artist.uniform(20, 90) / frequencies) ** 4)

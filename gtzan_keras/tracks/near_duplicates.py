@@ -19,7 +19,7 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, check_jobs, known_near_duplicates, linked, load_track
+from gtzan_keras.tracks.catalogue import check_columns, in_parallel, known_near_duplicates, linked, load_track
 
 __all__ = [
     "find_near_duplicates",
@@ -166,20 +166,10 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
     >>> find_near_duplicates(load_tracks(root), jobs=1)[["first", "second", "shift"]].values.tolist()
     [['rock/a', 'rock/b', -3.0]]
     """
-    import joblib
-    from tqdm import tqdm
-
     check_columns(tracks, ["track_id", "path"])
-    check_jobs(jobs)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_listen)(path) for path in tracks["path"]
-    )
     ids, images = [], []
-    for track_id, result in zip(
-        tracks["track_id"],
-        tqdm(results, total=len(tracks), desc="near-duplicates", unit="track", disable=None),
-        strict=True,
-    ):
+    results = in_parallel(_listen, [(path,) for path in tracks["path"]], jobs, "near-duplicates")
+    for track_id, result in zip(tracks["track_id"], results, strict=True):
         if isinstance(result, str):
             logger.warning("left out %s: %s", track_id, result)
         else:

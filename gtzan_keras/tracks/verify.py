@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.audio.decode import SILENCE, AudioError
-from gtzan_keras.tracks.catalogue import check_jobs, facts, file_md5, files_of, load_track
+from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, in_parallel, load_track
+from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 
 __all__ = ["verify"]
 
@@ -49,31 +50,14 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     >>> verify(load_tracks(root), jobs=1).loc[0, "status"]
     'unreadable: not readable as sound (Format not recognised)'
     """
-    import joblib
-    from tqdm import tqdm
-
-    check_jobs(jobs)
-    known = _facts_of(tracks)
-    expected = known["wav_md5"].reindex(tracks["track_id"]).fillna("")
-    work = zip(tracks["path"], expected, strict=True)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_check)(path, md5) for path, md5 in work
+    expected = _facts_of(tracks)["wav_md5"].reindex(tracks["track_id"]).fillna("")
+    checked = list(in_parallel(_check, [*zip(tracks["path"], expected, strict=True)], jobs, "verify"))
+    md5s = pd.Series([md5 for _, md5 in checked], tracks.index, dtype=object)
+    copies = pd.DataFrame(
+        [(ids.iloc[0], copy) for md5, ids in tracks["track_id"].groupby(md5s) if md5 for copy in ids[1:]],
+        columns=["first", "second"],
     )
-    checked = list(tqdm(results, total=len(tracks), desc="verify", unit="track", disable=None))
-    verified = tracks.copy()
-    verified["status"] = [status for status, _ in checked]
-
-    by_md5: dict[str, list[str]] = {}
-    for track_id, (_, md5) in zip(tracks["track_id"], checked, strict=True):
-        if md5:
-            by_md5.setdefault(md5, []).append(track_id)
-    verified["duplicates"] = [
-        tuple(sorted({*duplicates, *by_md5.get(md5, [])} - {track_id}))
-        for track_id, duplicates, (_, md5) in zip(
-            tracks["track_id"], tracks["duplicates"], checked, strict=True
-        )
-    ]
-    return verified
+    return with_near_duplicates(tracks.assign(status=[status for status, _ in checked]), copies)
 
 
 def _check(path: str, expected_md5: str) -> tuple[str, str]:

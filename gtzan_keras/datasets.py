@@ -6,13 +6,17 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+import pooch
 
-if TYPE_CHECKING:
-    from gtzan_keras.store.spectrograms import SpectrogramStore
-    from gtzan_keras.tracks.splits import Split
+import gtzan_keras.store.feature_table as tables
+from gtzan_keras.store.preprocess import preprocess
+from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import data_name, load_tracks
+from gtzan_keras.tracks.demo import make
 
 __all__ = ["NotebookData", "demo", "feature_table", "notebook_data", "thumbnails"]
 
@@ -49,8 +53,6 @@ def thumbnails() -> SpectrogramStore:
     >>> len(splits.fault_filtered(store.tracks).test)
     290
     """
-    from gtzan_keras.store.spectrograms import SpectrogramStore
-
     return SpectrogramStore(THUMBNAILS)
 
 
@@ -73,9 +75,7 @@ def feature_table() -> pd.DataFrame:
     >>> table.shape, table["label"].value_counts().unique().tolist()
     ((1000, 60), [100])
     """
-    from gtzan_keras.store.feature_table import load_feature_table
-
-    return load_feature_table(FEATURES)
+    return tables.load_feature_table(FEATURES)
 
 
 def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int = -1) -> pd.DataFrame:
@@ -109,9 +109,6 @@ def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int =
     >>> from gtzan_keras import datasets
     >>> datasets.demo("demo", tracks_per_genre=5)  # doctest: +SKIP
     """
-    from gtzan_keras.tracks.catalogue import load_tracks
-    from gtzan_keras.tracks.demo import make
-
     return load_tracks(make(folder, tracks_per_genre=tracks_per_genre, jobs=jobs))
 
 
@@ -152,9 +149,6 @@ class NotebookData:
 
     def store(self, spec: str) -> SpectrogramStore:
         """Return the store of a spec, made from sound at first use; packaged data has its thumbnails only."""
-        from gtzan_keras.store.preprocess import preprocess
-        from gtzan_keras.store.spectrograms import SpectrogramStore
-
         if self.packaged:
             return thumbnails()
         path = self.folder / f"{spec}.h5"
@@ -169,20 +163,15 @@ class NotebookData:
 
     def features(self) -> pd.DataFrame:
         """Return the table of hand-crafted features of whole tracks, made from sound at first use."""
-        from gtzan_keras.store.feature_table import feature_table as from_audio
-        from gtzan_keras.store.feature_table import load_feature_table
-
         if self.packaged:
             return feature_table()
         path = self.folder / "features_30_sec.csv"
         if not path.is_file():
-            from_audio(self.tracks, path=path)
-        return load_feature_table(path)
+            tables.feature_table(self.tracks, path=path)
+        return tables.load_feature_table(path)
 
-    def split(self) -> Split:
+    def split(self) -> splits.Split:
         """Return the fault-filtered split where the data has one, else 70/15/15 of tracks."""
-        from gtzan_keras.tracks import splits
-
         if set(self.tracks["fault_filtered"]) >= {"train", "valid", "test"}:
             return splits.fault_filtered(self.tracks)
         return splits.stratified(self.tracks)
@@ -194,8 +183,6 @@ class NotebookData:
 
 def cache_folder() -> Path:
     """Return the folder for what is computed from packaged data; ``GTZAN_KERAS_CACHE`` overrides it."""
-    import pooch
-
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("gtzan-keras"))
 
 
@@ -226,8 +213,6 @@ def notebook_data(sound: bool = False) -> NotebookData:
     >>> print(notebook_data())  # doctest: +SKIP
     GTZAN, packaged thumbnails and features: 999 tracks
     """
-    from gtzan_keras.tracks.catalogue import data_name, load_tracks
-
     cache = cache_folder()
     if named := os.environ.get(AUDIO_VARIABLE):
         tracks = load_tracks(named)

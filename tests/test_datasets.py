@@ -46,9 +46,10 @@ def test_thumbnails_are_block_means_of_the_full_spectrograms(real_data: Path) ->
 
 def test_thumbnails_are_what_preprocess_makes_from_audio(real_data: Path, tmp_path: Path) -> None:
     store = datasets.thumbnails()
-    preprocess(load_tracks(real_data / "gtzan_mini"), tmp_path / "mini.h5", "thumbnail-64", progress=False)
+    tracks = load_tracks(real_data / "gtzan_mini").groupby("genre").head(2)
+    preprocess(tracks, tmp_path / "mini.h5", "thumbnail-64", jobs=1)
     with open_store(tmp_path / "mini.h5") as made:
-        assert len(made) == 100
+        assert len(made) == 20
         packaged = store.read(store.rows(list(made.track_id)))
         difference = np.abs(made.read().astype(float) - packaged).mean(axis=(1, 2, 3))
     assert difference.mean() < 1
@@ -58,14 +59,8 @@ def test_thumbnails_are_what_preprocess_makes_from_audio(real_data: Path, tmp_pa
 def test_the_feature_table_is_kaggles_without_loss(real_data: Path) -> None:
     table = datasets.feature_table()
     pd.testing.assert_frame_equal(table, pd.read_csv(real_data / "features_30_sec.csv"))
-    assert datasets.FEATURES.stat().st_size < 600_000
-
-
-def test_the_feature_table_has_100_tracks_of_each_genre() -> None:
-    table = datasets.feature_table()
-    assert table.shape == (1000, 60)
     assert table["label"].value_counts().to_dict() == dict.fromkeys(GENRES, 100)
-    assert set(table["filename"].str.removesuffix(".wav")) == set(facts().index)
+    assert datasets.FEATURES.stat().st_size < 600_000
 
 
 def test_the_packaged_files_are_those_that_the_script_makes(real_data: Path, tmp_path: Path) -> None:
@@ -124,17 +119,14 @@ def test_a_folder_that_the_environment_names_is_worked_on_from_audio(own: Path) 
     pd.testing.assert_frame_equal(data.features(), table)
 
 
-def test_a_missing_folder_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GTZAN_KERAS_DATA", str(own / "nowhere"))
-    with pytest.raises(GtzanKerasError, match="no such folder"):
-        notebook_data()
-
-
-def test_folders_that_share_a_name_keep_their_work_apart(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = notebook_data()
-    other = own.parent / "elsewhere" / own.name
+def test_folders_that_share_a_name_keep_their_work_apart_and_a_missing_one_is_refused(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = notebook_data(), own.parent / "elsewhere" / own.name
     other.parent.mkdir()
     own.rename(other)
+    with pytest.raises(GtzanKerasError, match="no such folder"):
+        notebook_data()
     monkeypatch.setenv("GTZAN_KERAS_DATA", str(other))
     assert notebook_data().folder != first.folder
 

@@ -68,12 +68,6 @@ def test_segments_are_whole_ones_and_numbered_from_0(root: Path) -> None:
     )
 
 
-def test_two_jobs_give_the_table_of_one(root: Path) -> None:
-    tracks = load_tracks(root)
-    alone, together = feature_table(tracks, segment=1, jobs=1), feature_table(tracks, segment=1, jobs=2)
-    pd.testing.assert_frame_equal(alone, together)
-
-
 def test_broken_files_are_left_out_and_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "jazz" / "two.wav").write_text("not music")
     soundfile.write(root / "rock" / "three.wav", music(1.2), RATE)
@@ -95,30 +89,26 @@ def test_a_table_of_nothing_is_refused(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
-@pytest.mark.parametrize("segment", [0, -3, 0.5, float("nan"), float("inf")])
-def test_a_segment_too_short_to_hear_is_refused(root: Path, segment: float) -> None:
-    with pytest.raises(GtzanKerasError, match=f"segment={segment}: expected at least 1 second, or None"):
-        feature_table(load_tracks(root), segment=segment)
-
-
-def test_tracks_without_paths_are_refused() -> None:
-    with pytest.raises(GtzanKerasError, match="no column genre, path"):
-        feature_table(pd.DataFrame({"track_id": ["blues.00000"]}))
+def test_bad_arguments_are_refused(root: Path, tmp_path: Path) -> None:
+    tracks = load_tracks(root)
+    for segment in (0, -3, 0.5, float("nan"), float("inf")):
+        with pytest.raises(GtzanKerasError, match=f"segment={segment}: expected at least 1 second, or None"):
+            feature_table(tracks, segment=segment)
+    with pytest.raises(GtzanKerasError, match="no column genre"):
+        feature_table(tracks[["track_id", "path"]])
+    with pytest.raises(GtzanKerasError, match="is a folder; name the CSV file to write"):
+        feature_table(tracks, path=tmp_path)
 
 
 # Written and read back (interrupted: test_parts.py)
 
 
-def test_a_written_table_reads_back_the_same(root: Path, tmp_path: Path) -> None:
+def test_two_jobs_write_the_table_that_one_returns(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "features.csv"
-    table = feature_table(load_tracks(root), segment=1, jobs=1, path=path)
+    table = feature_table(load_tracks(root), segment=1, jobs=2, path=path)
+    pd.testing.assert_frame_equal(feature_table(load_tracks(root), segment=1, jobs=1), table)
     pd.testing.assert_frame_equal(load_feature_table(path), table, rtol=1e-15)
     assert [file.name for file in path.parent.iterdir()] == ["features.csv"]
-
-
-def test_a_folder_in_the_place_of_the_table_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match="is a folder; name the CSV file to write"):
-        feature_table(load_tracks(root), path=tmp_path)
 
 
 # Reading tables
@@ -132,15 +122,10 @@ def test_kaggles_table_loads(real_data: Path) -> None:
     assert (table[list(FEATURE_COLUMNS)].dtypes == "float64").all()
 
 
-def test_columns_in_another_order_or_too_many_do_not_matter(tmp_path: Path) -> None:
-    table = table_like_kaggle()
+def test_other_columns_orders_and_labels_do_not_matter(tmp_path: Path) -> None:
+    table = table_like_kaggle().assign(label="fado")
     table[table.columns[::-1]].to_csv(tmp_path / "table.csv")  # with the index as a nameless column
     pd.testing.assert_frame_equal(load_feature_table(tmp_path / "table.csv"), table, rtol=1e-15)
-
-
-def test_any_label_is_accepted(tmp_path: Path) -> None:
-    table_like_kaggle().assign(label="fado").to_csv(tmp_path / "table.csv", index=False)
-    assert set(load_feature_table(tmp_path / "table.csv")["label"]) == {"fado"}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +135,6 @@ def test_any_label_is_accepted(tmp_path: Path) -> None:
         ("rms_mean", "NA", r"column 'rms_mean', row 'blues.00002.wav' \(line 4\): 'NA'; expected a finite"),
         ("mfcc20_var", "loud", r"column 'mfcc20_var', row .*: 'loud'; expected a finite number"),
         ("tempo", np.inf, r"column 'tempo', row .*: inf; expected a finite number"),
-        ("length", np.nan, r"column 'length', row .*: nan"),
         ("label", np.nan, r"column 'label', row .* \(line 4\): nan; expected a genre"),
         ("filename", "blues.00001.wav", r"column 'filename', row 'blues.00001.wav' \(line 4\).*once"),
         ("filename", np.nan, r"column 'filename', row nan \(line 4\): nan; expected a file name"),
@@ -174,9 +158,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, "no such file"),
-        ("", "not a CSV table"),
         ("a,b\n1,2\n3,4,5\n", "not a CSV table"),
-        ("a,b\n1,2,3\n", "not a CSV table"),
         (b"\xff\xfe\x00\x01", "not a CSV table"),
         (",".join(TABLE_COLUMNS), "holds no rows"),
     ],

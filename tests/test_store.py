@@ -59,6 +59,8 @@ def test_h5py_alone_reads_everything(store: SpectrogramStore) -> None:
     assert attributes["db_range"] == 70.0
     assert json.loads(attributes["genres"]) == ["blues", "pop", "rock"]
     assert attributes["gtzan_keras_version"] == gtzan_keras.__version__
+    expected = describe(dict(zip(IDS, GENRES, strict=True)))
+    assert store.tracks.to_dict("list") == expected.to_dict("list")
 
 
 def test_genres_are_in_gtzans_order_or_sorted_with_a_stranger_among_them(tmp_path: Path) -> None:
@@ -67,11 +69,6 @@ def test_genres_are_in_gtzans_order_or_sorted_with_a_stranger_among_them(tmp_pat
     other = SpectrogramStore.from_arrays(tmp_path / "b.h5", pixels(3), ids, SPEC, ["rock", "fado", "disco"])
     assert own.genres == ["disco", "hiphop", "rock"]
     assert other.genres == ["disco", "fado", "rock"]
-
-
-def test_tracks_are_the_catalogues_table(store: SpectrogramStore) -> None:
-    expected = describe(dict(zip(IDS, GENRES, strict=True)))
-    assert store.tracks.to_dict("list") == expected.to_dict("list")
 
 
 def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
@@ -94,19 +91,14 @@ def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, r
     np.testing.assert_array_equal(store.read(rows), pixels()[rows])
 
 
-def test_read_refuses_rows_that_are_not_there(store: SpectrogramStore) -> None:
-    with pytest.raises(IndexError):
-        store.read([4])
-
-
 def test_rows_are_the_samples_of_the_tracks_in_the_stores_order(store: SpectrogramStore) -> None:
     assert store.rows(["pop.00000", "blues.00003"]).tolist() == [1, 2, 3]
+    assert store.rows(["blues.00003#1"]).tolist() == [2]
     assert store.rows([]).tolist() == []
-
-
-def test_rows_refuses_tracks_that_the_store_does_not_know(store: SpectrogramStore) -> None:
     with pytest.raises(GtzanKerasError, match=r"2 track\(s\).*not in this store.*jazz.00001, jazz.00002"):
         store.rows(["jazz.00002", "pop.00000", "jazz.00001"])
+    with pytest.raises(IndexError):
+        store.read([4])
 
 
 def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore) -> None:
@@ -148,12 +140,6 @@ def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(
 ) -> None:
     with pytest.raises(GtzanKerasError, match="its genres are blues, pop, rock, of which at least two"):
         store.without(genres)
-
-
-def test_a_pickled_store_opens_again_elsewhere(store: SpectrogramStore) -> None:
-    again = pickle.loads(pickle.dumps(store))
-    np.testing.assert_array_equal(again.read([3, 1]), pixels()[[3, 1]])
-    assert (again.spec, again.genres) == (SPEC, store.genres)
 
 
 READ_IN_THREADS = """
@@ -250,7 +236,7 @@ def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
         (pixels(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
         (pixels(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
         (pixels(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
-        (pixels(0), {"track_ids": []}, "no track ids"),
+        (pixels(0), {"track_ids": []}, "0 track ids"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
@@ -358,7 +344,7 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.attrs.clear(), r"not a store of gtzan_keras.*from_arrays"),
+        (lambda file: file.attrs.clear(), r"not a store of spectrograms.*from_arrays"),
         (lambda file: file.attrs.update(gtzan_keras_format=99), "format 99.*upgrade"),
         (lambda file: file.attrs.update(gtzan_keras_format="new"), "a damaged store"),
         (lambda file: file.attrs.update(spec="{"), "a damaged store .*JSON"),

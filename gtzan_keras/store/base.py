@@ -105,19 +105,16 @@ class Store:
     def _read_head(self) -> None:
         """Read and check everything except the samples; forget the genres that are left out."""
         attributes = self._file.attrs
-        if "gtzan_keras_format" not in attributes:
+        version = int(attributes.get("gtzan_keras_format", 0))
+        if version > _FORMAT:
             raise GtzanKerasError(
-                f"{self.path}: an HDF5 file, but not a store of gtzan_keras; make a store from its arrays "
-                "with SpectrogramStore.from_arrays()"
-            )
-        if int(attributes["gtzan_keras_format"]) > _FORMAT:
-            raise GtzanKerasError(
-                f"{self.path}: store format {attributes['gtzan_keras_format']}, made by gtzan_keras "
+                f"{self.path}: store format {version}, made by gtzan_keras "
                 f"{attributes['gtzan_keras_version']}; this version reads up to {_FORMAT}: upgrade it"
             )
-        if not has(self._file, self.dataset):
+        if not version or not has(self._file, self.dataset):
             raise GtzanKerasError(
-                f"{self.path}: a store, but not one of {self.dataset}; open it with open_store()"
+                f"{self.path}: an HDF5 file, but not a store of {self.dataset}; open one of either kind with "
+                f"open_store(), or make one with {type(self).__name__}.from_arrays()"
             )
         self.spec = self.spec_type.from_dict(json.loads(attributes["spec"]))
         self._images = images = self._dataset(self.dataset)
@@ -162,7 +159,7 @@ class Store:
         links = self._file.id.links
         if has(self._file, name) and links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
             found = self._file[name]
-            rows = found.shape[:1] if name in (self.dataset, "tracks") else self._images.shape[:1]
+            rows = () if name == "tracks" else (found if name == self.dataset else self._images).shape[:1]
             if not found.is_virtual and not found.external and found.shape[:1] == rows:
                 return found
         raise ValueError(f"{name} is missing, in another file, or has not one row a sample")
@@ -342,14 +339,10 @@ class Store:
         return [segment_id(*pair) for pair in zip(self.track_id, self.segment, strict=True)]
 
     @cached_property
-    def _rows_of(self) -> dict[str, list[int]]:
+    def _rows_of(self) -> dict[str, Sequence[int]]:
         """Row numbers by track id, and by sample id where no track has that name."""
-        found: dict[str, list[int]] = {}
-        for row, track_id in enumerate(self.track_id):
-            found.setdefault(track_id, []).append(row)
-        for row, sample_id in enumerate(self.sample_id):
-            found.setdefault(sample_id, [row])
-        return found
+        of_samples: dict[Any, Any] = {name: [row] for row, name in enumerate(self.sample_id)}
+        return {**of_samples, **pd.Series(self.track_id).groupby(self.track_id).indices}
 
     def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the row numbers of the samples of these tracks, in the order of the store.
@@ -370,15 +363,13 @@ class Store:
             A track is neither in the store nor among those it refused.
         """
         wanted = set(track_ids)
-        unknown = sorted(wanted - self._rows_of.keys() - self.refused.keys())
-        if unknown:
+        if unknown := sorted(wanted - self._rows_of.keys() - self.refused.keys()):
             raise GtzanKerasError(
                 f"{self.path}: {len(unknown)} track(s) of the split are not in this store, e.g. "
                 f"{', '.join(unknown[:3])}; make split and store from the same folder"
             )
-        return np.array(
-            sorted({row for name in wanted for row in self._rows_of.get(name, ())}), dtype=np.int64
-        )
+        found = {row for name in wanted for row in self._rows_of.get(name, ())}
+        return np.array(sorted(found), dtype=np.int64)
 
     def read(self, rows: npt.NDArray[np.int64] | Sequence[int] | slice = slice(None)) -> npt.NDArray[Any]:
         """Return samples by row number, in the order of `rows`. Several threads may read at once.
@@ -477,21 +468,22 @@ def has(file: h5py.File, name: str) -> bool:
 
 def _table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str] | None) -> pd.DataFrame:
     """Make the table of tracks for samples that come as arrays; genres from GTZAN's facts if not given."""
-    if not ids:
-        raise GtzanKerasError(f"{path}: no track ids; a store holds at least one sample")
     if genres is None:
-        if strangers := [track_id for track_id in ids if track_id not in facts().index]:
+        known = facts()["genre"]
+        if strangers := [track_id for track_id in ids if track_id not in known.index]:
             raise GtzanKerasError(
                 f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
             )
-        genres = facts()["genre"].reindex(ids).tolist()
-    if len(genres) != len(ids):
-        raise GtzanKerasError(f"{len(ids)} track ids, but {len(genres)} genres; expected one each")
-    genre_of: dict[str, str] = {}
+        genres = known.reindex(ids).tolist()
+    if not ids or len(genres) != len(ids):
+        raise GtzanKerasError(
+            f"{path}: {len(ids)} track ids, but {len(genres)} genres; expected one each, at least one"
+        )
+    genre_of = dict(zip(ids, genres, strict=True))
     for track_id, genre in zip(ids, genres, strict=True):
-        if genre_of.setdefault(track_id, genre) != genre:
+        if genre != genre_of[track_id]:
             raise GtzanKerasError(
-                f"{track_id}: one sample is {genre_of[track_id]}, another {genre}; a track has one genre"
+                f"{track_id}: one sample is {genre}, another {genre_of[track_id]}; a track has one genre"
             )
     return describe(genre_of)
 
@@ -533,9 +525,8 @@ class StoreWriter:
         self.file, self.spec, self.tracks = file, spec, tracks
         self.refused: dict[str, str] = {}
         self.md5: dict[str, str] = {}
-        self.rows: list[tuple[str, int]] = []
-        """Track and segment of each sample."""
-        self._patches: list[int] = []
+        self.rows: list[tuple[str, int, int]] = []
+        """Of each sample: track, segment, patches that are not padding."""
         name, dtype = ("spectrograms", "uint8") if len(spec.shape) == 3 else ("embeddings", "float32")
         # No times in the file: the same contents give the same bytes.
         self._images = file.create_dataset(
@@ -559,8 +550,7 @@ class StoreWriter:
         self._images.resize(first + len(sample.chunks), axis=0)
         for segment, chunk in enumerate(sample.chunks):
             self._images.id.write_direct_chunk((first + segment, *[0] * len(self.spec.shape)), chunk)
-            self.rows.append((sample.track_id, segment))
-        self._patches.append(sample.patches)
+            self.rows.append((sample.track_id, segment, sample.patches))
 
     def finish(self) -> None:
         """Write everything except the samples."""
@@ -568,12 +558,10 @@ class StoreWriter:
 
         text = h5py.string_dtype()
         genre_of = dict(zip(self.tracks["track_id"], self.tracks["genre"], strict=True))
-        for name, values in (
-            ("track_id", [track_id for track_id, _ in self.rows]),
-            ("genre", [genre_of[track_id] for track_id, _ in self.rows]),
-        ):
-            self.file.create_dataset(name, data=values, dtype=text)
-        self.file.create_dataset("segment", data=np.array([number for _, number in self.rows], np.int32))
+        rows = pd.DataFrame(self.rows, columns=["track_id", "segment", "patches"])
+        self.file.create_dataset("track_id", data=rows["track_id"].tolist(), dtype=text)
+        self.file.create_dataset("genre", data=rows["track_id"].map(genre_of).tolist(), dtype=text)
+        self.file.create_dataset("segment", data=rows["segment"].to_numpy(np.int32))
         table = {"rows": _plain_rows(self.tracks), "refused": self.refused, "md5": self.md5}
         self.file.create_dataset("tracks", data=json.dumps(table), dtype=text)
         self.file.attrs.update(
@@ -587,7 +575,7 @@ class StoreWriter:
             }
         )
         if not isinstance(self.spec, SpectrogramSpec):
-            mask = np.arange(self.spec.patches) < np.array(self._patches, dtype=int)[:, None]
+            mask = np.arange(self.spec.patches) < rows["patches"].to_numpy(int)[:, None]
             self.file.create_dataset("mask", data=mask)
 
 

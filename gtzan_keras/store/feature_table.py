@@ -9,6 +9,7 @@ import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,8 @@ __all__ = ["feature_table", "load_feature_table"]
 
 logger = logging.getLogger(__name__)
 
-_Results = dict[str, list[list[float]] | str]
-"""By track: the features of its segments, or why there are none."""
+_Results = dict[str, Any]
+"""By track: a list of the features of its segments, or the reason why there are none."""
 
 
 def feature_table(
@@ -167,8 +168,7 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
     except (ValueError, pd.errors.ParserWarning) as error:
         raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    missing = [column for column in TABLE_COLUMNS if column not in table]
-    if missing:
+    if missing := [column for column in TABLE_COLUMNS if column not in table]:
         raise GtzanKerasError(
             f"{path}: column(s) {', '.join(missing)} missing; a table of features has the columns "
             f"{', '.join(TABLE_COLUMNS)}"
@@ -176,21 +176,18 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
     table = table[list(TABLE_COLUMNS)]
-
-    def check(column: str, good: pd.Series, expected: str) -> None:
-        if not good.all():
-            row = int(np.argmin(good))
-            raise GtzanKerasError(
-                f"{path}: column {column!r}, row {table['filename'].iloc[row]!r} (line {row + 2}): "
-                f"{table[column].tolist()[row]!r}; expected {expected}"
-            )
-
-    check("filename", table["filename"].notna(), "a file name")
-    check("filename", ~table["filename"].duplicated(), "each file name once")
-    check("label", table["label"].notna(), "a genre")
-    for column in ("length", *FEATURE_COLUMNS):
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        check(column, numbers.abs() < math.inf, "a finite number")
+    numbers = table[["length", *FEATURE_COLUMNS]].apply(pd.to_numeric, errors="coerce")
+    good = table.notna()
+    good["filename"] &= ~table["filename"].duplicated()
+    good[numbers.columns] = numbers.abs() < math.inf
+    if not good.to_numpy().all():
+        row, place = np.argwhere(~good.to_numpy())[0]
+        column = TABLE_COLUMNS[place]
+        expected = {"filename": "a file name, each once", "label": "a genre"}.get(column, "a finite number")
+        raise GtzanKerasError(
+            f"{path}: column {column!r}, row {table['filename'].iloc[row]!r} (line {row + 2}): "
+            f"{table[column].tolist()[row]!r}; expected {expected}"
+        )
     return table.astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
 
 
@@ -213,12 +210,12 @@ def _assemble(tracks: pd.DataFrame, segment: float | None, results: _Results) ->
     refused = {track_id: reason for track_id, reason in results.items() if isinstance(reason, str)}
     for track_id, reason in refused.items():
         logger.warning("left out %s: %s", track_id, reason)
-    rows = []
-    for track_id, genre, file in zip(tracks["track_id"], tracks["genre"], tracks["path"], strict=True):
-        found = results[track_id]
-        for number, features in enumerate([] if isinstance(found, str) else found):
-            name = row_name(track_id, Path(file).suffix, None if segment is None else number)
-            rows.append([name, *features, genre])
+    rows = [
+        [row_name(track_id, Path(file).suffix, None if segment is None else number), *features, genre]
+        for track_id, genre, file in zip(tracks["track_id"], tracks["genre"], tracks["path"], strict=True)
+        if track_id not in refused
+        for number, features in enumerate(results[track_id])
+    ]
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     table.attrs["refused"] = refused
     return table

@@ -160,8 +160,6 @@ def make_store(
     with Parts(path) as parts, _earlier(path, spec, tracks) as earlier:
         kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
         to_do = [task for task in tasks if task.track_id not in kept]
-        if earlier is not None and not to_do and earlier.made_from(tracks):
-            return _report(path, earlier.refused, len(earlier), len(tasks), len(tasks), begin)
         disable = None if progress else True
         with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=disable) as bar:
 
@@ -173,28 +171,25 @@ def make_store(
                         bar.update()
 
             made = list(parts.make(spec.to_dict(), to_do, jobs, write))
-        with write_store(parts.whole, spec, tracks) as out:
-            fresh = (sample for part, some in made for sample in _samples(part, some))
-            for task in tasks:
-                if earlier is not None and task.track_id in kept:
-                    out.append(earlier.sample(task.track_id))
-                else:
-                    out.append(next(fresh))
-            if not out.rows:
-                parts.clear()
-                raise none_read(len(tasks), out.refused)
-    return _report(path, out.refused, len(out.rows), len(tasks), len(kept) + parts.reused, begin)
-
-
-def _report(
-    path: Path, refused: dict[str, str], samples: int, tracks: int, resumed: int, begin: float
-) -> PreprocessReport:
-    if resumed:
-        logger.info("%s: %d of %d tracks were already done", path, resumed, tracks)
+        if earlier is None or to_do or not earlier.made_from(tracks):
+            with write_store(parts.whole, spec, tracks) as out:
+                fresh = (sample for part, some in made for sample in _samples(part, some))
+                for task in tasks:
+                    if earlier is not None and task.track_id in kept:
+                        out.append(earlier.sample(task.track_id))
+                    else:
+                        out.append(next(fresh))
+                if not out.rows:
+                    parts.clear()
+                    raise none_read(len(tasks), out.refused)
+    with open_store(path) as store:
+        samples, refused = len(store), store.refused
     for track_id, reason in refused.items():
         logger.warning("left out %s: %s", track_id, reason)
     seconds = time.perf_counter() - begin
-    return PreprocessReport(path, tracks - len(refused), samples, resumed, refused, seconds)
+    return PreprocessReport(
+        path, len(tasks) - len(refused), samples, len(kept) + parts.reused, refused, seconds
+    )
 
 
 def _samples(part: Path, tasks: list[Task]) -> Iterator[Sample]:

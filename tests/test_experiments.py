@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -18,24 +19,20 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
 from gtzan_keras.experiments.inputs import digest_of_weights
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH
+from gtzan_keras.tracks import splits
 from gtzan_keras.training.classical import CLASSICAL
-from gtzan_keras.training.cross_validate import INPUTS
+from gtzan_keras.training.cross_validate import INPUTS, tracks_of
 from gtzan_keras.training.results import read_result
 from gtzan_keras.training.settings import TrainingSettings
+from tests.made_results import put_recipe
 
-NAMES = {
-    *(f"malvezzi/{name}" for name in ("basic-cnn", "tuned-cnn", "vgg16-frozen", "vgg16-fine-tuned")),
-    "malvezzi/feed-forward",
-    *(f"zhang/{name}" for name in ("cnn", "cnn-augmented", "cnn-kfold", "svm", "random-forest")),
-    *("zhang/without-country-rock", "zhang/classical-jazz-metal"),
-    *(f"feature-cnn/{name}" for name in ("all", "mfcc-only", "two-branch", "with-images")),
-    *(f"uncu/{name}" for name in ("scratch-cnn", "scratch-cnn-ten-genres", "vggish-cnn", "vggish-dense")),
-    *(f"arrigo/{row:02}" for row in range(1, 21)),
-}  # fmt: skip
+PUBLISHED = {"malvezzi": 6, "zhang": 7, "feature-cnn": 4, "uncu": 4, "arrigo": 20}
+"""Recipes by source."""
 
 
 def test_every_published_experiment_has_a_recipe():
-    assert set(RECIPES) >= NAMES
+    sources = Counter(name.split("/")[0] for name in RECIPES)
+    assert {source: sources[source] for source in PUBLISHED} == PUBLISHED
 
 
 def test_arrigos_figures_are_those_of_table_2(real_data):
@@ -163,29 +160,26 @@ def store(make_store):
     return make_store(ids, (noise + np.repeat([20, 180], 12)[:, None, None]).astype("uint8"))
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """Put a recipe in place of another, with a network that trains in no time."""
+@pytest.fixture(scope="module")
+def small():
+    """Add a recipe like another, with a network that trains in no time."""
 
-    def change(name, **changed):
+    def add(like, **changed):
         recipe = {
+            "name": f"small/{like.split('/')[1]}",
             "builder": "cnn",
             "arguments": {"filters": (4,), "dense_units": (4,)},
             "settings": TrainingSettings(epochs=2, batch_size=8),
             **changed,
         }
-        monkeypatch.setitem(catalogue.RECIPES, name, dataclasses.replace(find(name), **recipe))
-        return name
+        patch.setitem(catalogue.RECIPES, recipe["name"], dataclasses.replace(find(like), **recipe))
+        return recipe["name"]
 
-    return change
-
-
-@pytest.fixture
-def two_folds(monkeypatch):
-    monkeypatch.setattr(runner, "FOLDS", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        yield add
 
 
-def a_table(rows_a_track=1, seed=0):
+def a_table(rows_a_track=1):
     """Features of 20 tracks of each of three genres, half told apart."""
     names = [
         f"{genre}.{number:05}{f'.{row}' if rows_a_track > 1 else ''}.wav"
@@ -194,57 +188,73 @@ def a_table(rows_a_track=1, seed=0):
         for row in range(rows_a_track)
     ]
     count = len(names)
-    values = np.random.default_rng(seed).normal(size=(count, len(FEATURE_COLUMNS)))
-    table = pd.DataFrame(
-        values + np.repeat([0, 0.4, 0.8], count // 3)[:, None], columns=list(FEATURE_COLUMNS)
-    )
+    values = np.random.default_rng(0).normal(size=(count, len(FEATURE_COLUMNS)))
+    values += np.repeat([0, 0.4, 0.8], count // 3)[:, None]
+    table = pd.DataFrame(values, columns=list(FEATURE_COLUMNS))
     table.insert(0, "filename", names)
     table.insert(1, "length", 661794 // rows_a_track)
     table["label"] = [name.split(".")[0] for name in names]
     return table
 
 
-def test_a_recipe_runs_on_a_store_and_says_what_is_not_as_published(store, tmp_path):
-    (folder,) = run("malvezzi/feed-forward", store.path, max_epochs=2, out=tmp_path, command="how", verbose=0)
-    assert folder == tmp_path / "malvezzi" / "feed-forward" / "published"
+FINISHED = {"max_epochs": 1, "precision": "bfloat16", "verbose": 0}
+
+
+@pytest.fixture(scope="module")
+def finished(store, tmp_path_factory):
+    """Two seeds of a recipe on a store, and the policy that they leave behind."""
+    import keras
+
+    out = tmp_path_factory.mktemp("finished")
+    (folder,) = run("malvezzi/feed-forward", store.path, seeds=2, out=out, command="how", **FINISHED)
+    return folder, out, keras.config.dtype_policy().name
+
+
+def test_a_recipe_runs_on_a_store_and_says_what_is_not_as_published(finished):
+    folder, out, _ = finished
+    assert folder == out / "malvezzi" / "feed-forward" / "published"
     result, tracks = read_result(folder / "seed0")
     assert result["departures"] == [
-        "at most 2 epochs in place of 50",
+        "at most 1 epochs in place of 50",
         "spectrograms of tiny in place of malvezzi-rgb224",
     ]
     facts = [result[field] for field in ("recipe", "protocol", "seed", "command")]
     assert facts == ["malvezzi/feed-forward", "published", 0, "how"]
-    assert TrainingSettings.from_dict(result["settings"]).epochs == 2
+    assert TrainingSettings.from_dict(result["settings"]).epochs == 1
     assert len(tracks) == result["split"]["test"]
-    assert len(pd.read_csv(folder / "seed0" / "history.csv")) == 2
-    assert not list(tmp_path.rglob("*.png")) + list(tmp_path.rglob("*.html"))
+    assert len(pd.read_csv(folder / "seed0" / "history.csv")) == 1
+    assert not list(out.rglob("*.png")) + list(out.rglob("*.html"))
 
 
-def test_a_second_run_uses_existing_results(store, tmp_path, monkeypatch):
-    arguments = {"max_epochs": 1, "out": tmp_path, "verbose": 0}
-    (folder,) = run("malvezzi/feed-forward", store.path, **arguments)
+def test_every_seed_trains_in_the_precision_that_is_asked_for(finished):
+    folder, _, policy_afterwards = finished
+    results = [read_result(folder / f"seed{seed}")[0] for seed in (0, 1)]
+    assert [result["outcome"]["precision"] for result in results] == ["mixed_bfloat16"] * 2
+    assert policy_afterwards == "float32"
+
+
+def test_a_second_run_uses_existing_results(finished, store, monkeypatch):
+    folder, out, _ = finished
     before = (folder / "seed0" / "result.json").read_bytes()
 
     def forbidden(*_, **__):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(runner, "train", forbidden)
-    run("malvezzi/feed-forward", store.path, **arguments)
+    run("malvezzi/feed-forward", store.path, seeds=2, out=out, **FINISHED)
     assert (folder / "seed0" / "result.json").read_bytes() == before
     with pytest.raises(AssertionError, match="trained again"):
-        run("malvezzi/feed-forward", store.path, seeds=2, **arguments)
+        run("malvezzi/feed-forward", store.path, seeds=3, out=out, **FINISHED)
 
 
-def test_another_experiment_in_the_same_folder_is_refused(store, make_store, tmp_path):
-    arguments = {"out": tmp_path, "verbose": 0}
-    run("malvezzi/feed-forward", store.path, max_epochs=1, **arguments)
+def test_another_experiment_in_the_same_folder_is_refused(finished, store, make_store):
+    _, out, _ = finished
     with pytest.raises(GtzanKerasError, match=r"seed0: holds a run that differs in settings; .* --out"):
-        run("malvezzi/feed-forward", store.path, max_epochs=2, seeds=2, **arguments)
-    other = make_store(list(store.track_id))
+        run("malvezzi/feed-forward", store.path, out=out, **{**FINISHED, "max_epochs": 2})
     with pytest.raises(GtzanKerasError, match="differs in data"):
-        run("malvezzi/feed-forward", other.path, max_epochs=1, **arguments)
+        run("malvezzi/feed-forward", make_store(list(store.track_id)).path, out=out, **FINISHED)
     with pytest.raises(GtzanKerasError, match="differs in recipe"):
-        run("malvezzi/feed-forward", store.path, max_epochs=1, arguments={"units": (8,)}, **arguments)
+        run("malvezzi/feed-forward", store.path, out=out, arguments={"units": (8,)}, **FINISHED)
 
 
 def test_weights_are_told_apart_by_content(tmp_path):
@@ -255,9 +265,37 @@ def test_weights_are_told_apart_by_content(tmp_path):
     assert (digest_of_weights(None), digest_of_weights("none")) == ("", "none")
 
 
-def test_the_folds_of_a_seed_are_pooled_by_track(store, small, two_folds, tmp_path):
-    (folder,) = run(small("zhang/cnn-kfold"), store.path, protocol="artist", out=tmp_path, verbose=0)
-    result, tracks = read_result(folder / "seed0")
+@pytest.fixture(scope="module")
+def folds(store, small, tmp_path_factory):
+    """Two artist-grouped folds, interrupted in the second; what was there then, and after another run."""
+    arguments = {"protocol": "artist", "out": tmp_path_factory.mktemp("folds"), "verbose": 0}
+    name, train = small("zhang/cnn-kfold"), runner.train
+
+    def interrupted(*what, **options):
+        if options["out"].name == "fold2":
+            raise KeyboardInterrupt
+        return train(*what, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "FOLDS", 2)
+        patch.setattr(runner, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(name, store.path, **arguments)
+        before = {path: path.stat().st_mtime_ns for path in arguments["out"].rglob("*.*")}
+        patch.setattr(runner, "train", train)
+        (folder,) = run(name, store.path, **arguments)
+    return folder / "seed0", before
+
+
+def test_interrupted_folds_are_no_result_and_are_used_again(folds):
+    folder, before = folds
+    assert folder / "result.json" not in before
+    made = folder / "fold1" / "model.keras"
+    assert made.stat().st_mtime_ns == before[made]
+
+
+def test_the_folds_of_a_seed_are_pooled_by_track(folds, store):
+    result, tracks = read_result(folds[0])
     assert sorted(tracks["track_id"]) == sorted(store.track_id)
     assert tracks["fold"].value_counts().to_dict() == {
         number: fold["test"] for number, fold in enumerate(result["folds"], start=1)
@@ -265,27 +303,7 @@ def test_the_folds_of_a_seed_are_pooled_by_track(store, small, two_folds, tmp_pa
     assert result["split"]["name"] == "artist-grouped folds (2)"
     seconds = sum(fold["outcome"]["seconds"] for fold in result["folds"])
     assert result["outcome"] == {"seconds": pytest.approx(seconds)}
-    history = pd.read_csv(folder / "seed0" / "history.csv")
-    assert history["fold"].tolist() == [1, 1, 2, 2]
-
-
-def test_interrupted_folds_are_no_result_and_are_used_again(store, small, two_folds, tmp_path, monkeypatch):
-    real, trained = runner.train, []
-
-    def interrupted(*what, **options):
-        trained.append(options["out"].name)
-        if trained == ["fold1", "fold2"]:
-            raise KeyboardInterrupt
-        return real(*what, **options)
-
-    monkeypatch.setattr(runner, "train", interrupted)
-    name = small("zhang/cnn-kfold")
-    with pytest.raises(KeyboardInterrupt):
-        run(name, store.path, out=tmp_path, verbose=0)
-    assert not list(tmp_path.rglob("result.json"))
-    made = (tmp_path / name / "published" / "seed0" / "fold1" / "model.keras").stat().st_mtime_ns
-    (folder,) = run(name, store.path, out=tmp_path, verbose=0)
-    assert (folder / "seed0" / "fold1" / "model.keras").stat().st_mtime_ns == made
+    assert pd.read_csv(folds[0] / "history.csv")["fold"].tolist() == [1, 1, 2, 2]
 
 
 def test_a_recipe_without_a_genre_has_no_output_and_no_score_for_it(make_store, small, tmp_path):
@@ -311,6 +329,7 @@ def test_folds_that_choose_the_epochs_are_recorded_and_their_seconds_counted(sto
     seconds = sum(record["outcome"]["seconds"] for record in records)
     assert result["outcome"]["seconds"] == pytest.approx(seconds)
     assert result["kfold"]["best_epochs"] == [record["outcome"]["best_epoch"] for record in records[1:]]
+    assert result["name"] == "small/19, published, seed 0"
 
 
 def test_both_stages_are_recorded(store, small, tmp_path):
@@ -323,21 +342,17 @@ def test_both_stages_are_recorded(store, small, tmp_path):
     assert (result["first_stage"]["outcome"]["epochs"], result["outcome"]["epochs"]) == (1, 2)
 
 
-@pytest.fixture(scope="module")
-def svm(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("svm")
-    a_table().to_csv(folder / "table.csv", index=False)
-    return run("zhang/svm", folder / "table.csv", protocol="artist", out=folder, verbose=0)[0]
-
-
-def test_features_are_cross_validated_with_a_line_a_fold(svm):
-    result, tracks = read_result(svm / "seed0")
-    assert [fold["train"] + fold["test"] for fold in result["folds"]] == [60] * 5
-    assert tracks["fold"].value_counts().sort_index().tolist() == [fold["test"] for fold in result["folds"]]
-    assert result["split"]["name"] == "artist-grouped folds (5)"
-    assert result["settings"] == {}
-    assert result["scores"]["test"]["segments"] is None
-    assert result["departures"] == []
+def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, small, tmp_path):
+    grid = {"dropout": (0.3,), "learning_rate": (1e-4, 1e-2)}
+    (folder,) = run(small("malvezzi/tuned-cnn", grid=grid), store.path, out=tmp_path, verbose=0)
+    seed = folder / "seed0"
+    result, _ = read_result(seed)
+    ranked = pd.read_csv(seed / "search" / "grid.csv")
+    assert ranked["val_loss"].is_monotonic_increasing
+    last = json.loads((seed / "run.json").read_text("utf-8"))["outcome"]["seconds"]
+    assert result["outcome"]["seconds"] == pytest.approx(ranked["seconds"].sum() + last, abs=0.1)
+    assert result["settings"]["learning_rate"] == ranked["learning_rate"][0]
+    assert result["model"]["arguments"]["dropout"] == 0.3
 
 
 def test_a_cell_has_the_accuracy_that_scikit_learn_gives_on_the_same_folds(tmp_path):
@@ -345,9 +360,6 @@ def test_a_cell_has_the_accuracy_that_scikit_learn_gives_on_the_same_folds(tmp_p
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-
-    from gtzan_keras.tracks import splits
-    from gtzan_keras.training.cross_validate import tracks_of
 
     table = a_table()
     table.to_csv(tmp_path / "table.csv", index=False)
@@ -360,9 +372,11 @@ def test_a_cell_has_the_accuracy_that_scikit_learn_gives_on_the_same_folds(tmp_p
         ]
         model = make_pipeline(StandardScaler(), KNeighborsClassifier(5))
         expected = cross_val_score(model, table[list(FEATURE_COLUMNS)], table["label"], cv=folds)
-        tracks = read_result(folder / f"seed{seed}")[1]
-        right = (tracks["genre"] == tracks["predicted"]).groupby(tracks["fold"]).mean()
-        np.testing.assert_allclose(right, expected)
+        result, tracks = read_result(folder / f"seed{seed}")
+        right = (tracks["genre"] == tracks["predicted"]).groupby(tracks["fold"])
+        np.testing.assert_allclose(right.mean(), expected)
+        assert right.size().tolist() == [fold["test"] for fold in result["folds"]]
+        assert (result["split"]["name"], result["settings"]) == ("stratified folds (5)", {})
 
 
 def test_random_rows_of_segments_leak_and_are_marked(tmp_path):
@@ -378,40 +392,37 @@ def test_random_rows_of_segments_leak_and_are_marked(tmp_path):
         assert result["departures"] == []
 
 
+MEMBER = ("baseline/cnn", "fault-filtered")
+
+
 @pytest.fixture
-def member(store, small, tmp_path):
-    """Two seeds of a recipe on a split that an ensemble averages."""
-    name = small("malvezzi/feed-forward")
-    (folder,) = run(name, store.path, protocol="random", seeds=2, out=tmp_path, verbose=0)
-    # These few tracks have no fault-filtered parts; and both seeds must be of the same test tracks.
-    target = tmp_path / name / "fault-filtered"
-    folder.rename(target)
-    for file in ("tracks.csv", "result.json"):
-        (target / "seed1" / file).write_bytes((target / "seed0" / file).read_bytes())
-    small("baseline/ensemble", builder="ensemble", members=(name,))
-    return target
+def members(tmp_path):
+    """Two seeds of the recipe that `baseline/ensemble` averages."""
+    return [
+        put_recipe(tmp_path, *MEMBER, right=right, seed=seed, departures=["at most 3 epochs"])
+        for seed, right in enumerate((7, 5))
+    ]
 
 
-def test_an_ensemble_averages_its_members(member, tmp_path):
-    (folder,) = run("baseline/ensemble", [], seeds=2, out=tmp_path)
+def test_an_ensemble_averages_its_members(members, tmp_path):
+    (folder,) = run("baseline/ensemble", seeds=2, out=tmp_path)
     result, tracks = read_result(folder / "seed0")
-    pd.testing.assert_frame_equal(tracks, read_result(member / "seed0")[1])
-    assert result["members"] == [f"../../../../malvezzi/feed-forward/fault-filtered/seed{n}" for n in (0, 1)]
-    assert result["departures"] == ["spectrograms of tiny in place of malvezzi-rgb224"]
+    each = [read_result(member)[1].sort_values("track_id")["rock"].to_numpy() for member in members]
+    np.testing.assert_allclose(tracks["rock"], np.mean(each, axis=0))
+    assert result["members"] == [f"../../../cnn/fault-filtered/seed{seed}" for seed in (0, 1)]
+    assert result["departures"] == ["at most 3 epochs"]
 
 
-def test_an_ensemble_of_missing_runs_is_one_clear_error(member, tmp_path):
-    with pytest.raises(GtzanKerasError, match=r"seed2 missing; run `gtzan-keras run malvezzi/feed-forward"):
-        run("baseline/ensemble", [], seeds=3, out=tmp_path)
+def test_an_ensemble_of_missing_runs_is_one_clear_error(members, tmp_path):
+    with pytest.raises(GtzanKerasError, match="seed2 missing; run `gtzan-keras run baseline/cnn --sp"):
+        run("baseline/ensemble", seeds=3, out=tmp_path)
 
 
 @pytest.mark.parametrize(("field", "value"), [("settings", {"epochs": 11}), ("key", {"data": "other"})])
-def test_an_ensemble_of_unlike_runs_is_refused(field, value, member, tmp_path):
-    path = member / "seed1" / "result.json"
-    result = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**result, field: value}), "utf-8")
+def test_an_ensemble_of_unlike_runs_is_refused(field, value, members, tmp_path):
+    put_recipe(tmp_path, *MEMBER, seed=1, departures=["at most 3 epochs"], **{field: value})
     with pytest.raises(GtzanKerasError, match=f"differ in {field}"):
-        run("baseline/ensemble", [], seeds=2, out=tmp_path)
+        run("baseline/ensemble", seeds=2, out=tmp_path)
 
 
 def test_missing_weights_are_one_clear_error(store, tmp_path):
@@ -419,37 +430,10 @@ def test_missing_weights_are_one_clear_error(store, tmp_path):
         run("arrigo/15", store.path, max_epochs=1, out=tmp_path, weights=str(tmp_path / "absent.weights.h5"))
 
 
-def test_data_of_the_wrong_kind_is_refused(store, tmp_path):
-    with pytest.raises(GtzanKerasError, match="expected a folder of tracks, or a table of features"):
-        run("feature-cnn/all", store.path, out=tmp_path)
-
-
-def test_a_search_chooses_what_the_recipe_is_then_trained_with(store, small, tmp_path):
-    name = small(
-        "malvezzi/tuned-cnn",
-        arguments={"filters": (4,), "dense_units": (4,), "dropout": 0.4},
-        grid={"dropout": (0.1, 0.3), "learning_rate": (1e-2, 1e-4)},
-    )
-    (folder,) = run(name, store.path, out=tmp_path, verbose=0)
-    seed = folder / "seed0"
-    result, _ = read_result(seed)
-    with open(seed / "search" / "grid.csv", newline="") as file:
-        ranked = list(csv.DictReader(file))
-    losses = [float(row["val_loss"]) for row in ranked]
-    assert losses[0] == min(losses)
-    assert len(losses) == 4
-    last = json.loads((seed / "run.json").read_text("utf-8"))["outcome"]["seconds"]
-    searched = sum(float(row["seconds"]) for row in ranked)
-    assert result["outcome"]["seconds"] == pytest.approx(searched + last, abs=0.1)
-    assert result["settings"]["learning_rate"] == float(ranked[0]["learning_rate"])
-    assert result["model"]["arguments"]["dropout"] == float(ranked[0]["dropout"])
-
-
-def test_every_seed_trains_in_the_precision_that_is_asked_for(store, tmp_path):
-    import keras
-
-    arguments = {"seeds": 2, "max_epochs": 1, "precision": "bfloat16", "out": tmp_path, "verbose": 0}
-    (folder,) = run("malvezzi/feed-forward", store.path, **arguments)
-    results = [read_result(folder / f"seed{seed}")[0] for seed in (0, 1)]
-    assert [result["outcome"]["precision"] for result in results] == ["mixed_bfloat16"] * 2
-    assert keras.config.dtype_policy().name == "float32"
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("feature-cnn/all", "a table of features"), ("uncu/vggish-cnn", r"embeddings \(.h5, from .* hub`")],
+)
+def test_data_of_the_wrong_kind_is_refused(name, expected, store, tmp_path):
+    with pytest.raises(GtzanKerasError, match=f"tiny.h5; expected a folder of tracks, or .*{expected}"):
+        run(name, store.path, out=tmp_path)

@@ -25,6 +25,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
+# A file of tests, and a notebook, stays in one process.
+SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
@@ -78,8 +80,8 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest
-	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+	$(BIN)/python -m pytest $(SHARED_OUT)
+	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
 
 notebooks: $(VENV)/installed-test
 	$(KERNEL) GTZAN_KERAS_DATA=$(if $(DATA),$(abspath $(DATA))) \

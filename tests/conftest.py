@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,15 @@ def real_data() -> Path:
 def committed() -> list[Group]:
     """The results in reports/, read once."""
     return find_groups(ROOT / "reports")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_old_models() -> Iterator[None]:
+    """Free the models of a file after it: otherwise a run of the suite needs over 5 GB."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.utils.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
-from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,14 +100,12 @@ def test_log_mel_equals_librosas_to_a_thousandth_of_a_decibel(spec):
 
 
 @every_spec
-def test_log_mel_equals_librosas_on_real_clips(spec, real_data):
-    # hiphop.00004 differs most from librosa's of the 100.
-    for track_id in ("classical.00000", "metal.00000", "hiphop.00004"):
-        path = next((real_data / "gtzan_mini").glob(f"*/{track_id}.wav"))
-        audio = load_audio(path, spec.sample_rate, duration=spec.piece_seconds)
-        length = len(audio) if spec.piece_seconds is None else round(spec.piece_seconds * spec.sample_rate)
-        theirs = librosa_log_mel(np.pad(audio, (0, length - len(audio))), spec)
-        np.testing.assert_allclose(log_mel(audio, spec), theirs, rtol=0, atol=1e-3)
+def test_log_mel_equals_librosas_on_a_real_clip(spec, real_data):
+    path = real_data / "gtzan_mini" / "hiphop" / "hiphop.00004.wav"  # of the 100, the one that differs most
+    audio = load_audio(path, spec.sample_rate, duration=spec.piece_seconds)
+    length = len(audio) if spec.piece_seconds is None else round(spec.piece_seconds * spec.sample_rate)
+    theirs = librosa_log_mel(np.pad(audio, (0, length - len(audio))), spec)
+    np.testing.assert_allclose(log_mel(audio, spec), theirs, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -140,15 +135,6 @@ def test_audio_is_cut_or_padded_with_silence_to_the_clip_and_left_as_it_was():
 
 
 @every_spec
-@pytest.mark.parametrize("length", [660_000, 675_808])
-def test_clips_of_every_length_in_gtzan_are_accepted(spec, length):
-    audio = np.random.default_rng(0).normal(size=length * spec.sample_rate // 22050).astype(np.float32)
-    piece = segments(audio, spec)[-1]
-    samples = len(piece) if spec.piece_seconds is None else round(spec.piece_seconds * spec.sample_rate)
-    assert log_mel(piece, spec).shape == (spec.n_mels, 1 + samples // spec.hop_length)
-
-
-@every_spec
 def test_silence_is_0_db_as_in_librosa(spec):
     spec = shortened(spec)
     silence = np.zeros(round((spec.piece_seconds or 3) * spec.sample_rate), np.float32)
@@ -157,11 +143,13 @@ def test_silence_is_0_db_as_in_librosa(spec):
 
 
 @pytest.mark.parametrize("make", [log_mel, mel_image, segments])
-@pytest.mark.parametrize("shape", [(0,), (2, 22050), ()], ids=str)
 @pytest.mark.parametrize("name", ["zhang-128", "uncu-segments"])
-def test_audio_that_is_not_mono_or_is_empty_is_refused_with_its_shape(name, make, shape):
-    with pytest.raises(GtzanKerasError, match=re.escape(f"audio of shape {shape}: expected mono samples")):
-        make(np.zeros(shape, np.float32), SPECTROGRAM_SPECS[name])
+def test_audio_that_is_not_mono_or_is_empty_is_refused_with_its_shape(name, make):
+    for shape in ((0,), (2, 22050), ()):
+        with pytest.raises(
+            GtzanKerasError, match=re.escape(f"audio of shape {shape}: expected mono samples")
+        ):
+            make(np.zeros(shape, np.float32), SPECTROGRAM_SPECS[name])
 
 
 @pytest.mark.parametrize("make", [log_mel, mel_image, segments])
@@ -175,19 +163,13 @@ def test_a_spec_of_imported_images_is_refused(make):
 
 
 @every_spec
-def test_images_are_uint8_of_the_specs_shape(spec):
-    image = mel_image(something(3, spec.sample_rate), shortened(spec))
-    assert (image.dtype, image.shape) == (np.uint8, spec.shape)
-    assert image.flags.c_contiguous
-
-
-@every_spec
 def test_a_low_tone_is_bright_in_the_bottom_rows_and_a_high_one_in_the_top_rows(spec):
     grey = replace(shortened(spec), channels=1, colour_map=None)
     eighth, high = spec.height // 8, 0.45 * spec.sample_rate
     for hertz, rows in ((60, range(spec.height - eighth, spec.height)), (high, range(eighth))):
-        brightness = mel_image(sine(hertz, 3, spec.sample_rate), grey)[:, :, 0].astype(float).mean(axis=1)
-        assert brightness.argmax() in rows
+        image = mel_image(sine(hertz, 3, spec.sample_rate), grey)
+        assert (image.dtype, image.shape) == (np.uint8, grey.shape)
+        assert image[:, :, 0].astype(float).mean(axis=1).argmax() in rows
 
 
 @every_spec
@@ -258,8 +240,6 @@ def test_colours_are_viridis_at_the_grey_levels():
     spec, audio = SPECTROGRAM_SPECS["malvezzi-rgb224"], something(30, 22050)
     grey = mel_image(audio, replace(spec, channels=1, colour_map=None))[:, :, 0]
     assert len(np.unique(grey)) > 200
-    expected = np.rint(255 * np.array(matplotlib.colormaps["viridis"].colors)[grey])
-    np.testing.assert_allclose(mel_image(audio, spec), expected, atol=1)
     np.testing.assert_array_equal(
         mel_image(audio, spec), matplotlib.colormaps["viridis"](grey, bytes=True)[:, :, :3]
     )
@@ -306,13 +286,8 @@ def test_the_900_tracks_without_jazz_give_13490_segments(real_data):
 @settings(max_examples=100, deadline=None)
 @given(samples=st.integers(1, 3000), length=st.integers(1, 900), hop=st.integers(1, 900))
 def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length, hop):
-    spec = SpectrogramSpec(
-        name="own",
-        sample_rate=100,
-        clip_seconds=None,
-        segment_seconds=length / 100,
-        segment_hop_seconds=hop / 100,
-    )
+    cut = {"clip_seconds": None, "segment_seconds": length / 100, "segment_hop_seconds": hop / 100}
+    spec = SpectrogramSpec(name="own", sample_rate=100, **cut)
     audio = np.arange(1, samples + 1, dtype=np.float32)
     begins = [0]
     while begins[-1] + length < samples and begins[-1] + hop < samples:
@@ -345,18 +320,9 @@ def test_a_stored_spec_with_an_unknown_field_is_refused_by_its_name():
         SpectrogramSpec.from_dict({"name": "own", "overlap": 1, "mels": 2})
 
 
-def test_a_spec_is_immutable_and_hashable():
-    spec = SpectrogramSpec(name="own")
-    with pytest.raises(FrozenInstanceError):
-        spec.n_mels = 64
-    assert {spec: 1}[SpectrogramSpec(name="own")] == 1
-
-
 def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
-    one, two = (
-        SPECTROGRAM_SPECS["zhang-128"],
-        replace(SPECTROGRAM_SPECS["zhang-128"], hop_length=256, width=64),
-    )
+    one = SPECTROGRAM_SPECS["zhang-128"]
+    two = replace(one, hop_length=256, width=64)
     assert one.difference(two) == "hop_length: 512 against 256, width: 128 against 64"
     assert one.difference(one) == ""
 
@@ -366,51 +332,24 @@ def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
     [
         ({"sample_rate": 0}, "sample_rate is 0; expected a whole number above 0"),
         ({"window_length": 1024.0}, "window_length is 1024.0; expected a whole number above 0"),
-        ({"hop_length": "512"}, "hop_length is '512'; expected a whole number above 0"),
         ({"height": True}, "height is True; expected a whole number above 0"),
         ({"window_length": 4096}, "window_length is 4096; expected at most n_fft (2048)"),
         ({"db_range": 0}, "db_range is 0; expected a number above 0"),
-        ({"db_range": float("inf")}, "db_range is inf; expected a number above 0"),
         ({"clip_seconds": float("nan")}, "clip_seconds is nan; expected a number above 0"),
         ({"clip_seconds": 1e-6}, "clip_seconds is 1e-06; expected at least one sample (1/22050 s)"),
-        (
-            {"segment_seconds": 4.0, "segment_hop_seconds": 1e-6},
-            "segment_hop_seconds is 1e-06; expected at least one sample",
-        ),
-        (
-            {"segment_seconds": 4.0},
-            "segment_hop_seconds is None; expected a number if",
-        ),
+        ({"segment_seconds": 4.0}, "segment_hop_seconds is None; expected a number if"),
         ({"segment_hop_seconds": 2.0}, "segment_hop_seconds is 2.0; expected a number if segment_seconds"),
         ({"fit": "crop"}, "fit is 'crop'; expected 'resize', 'sample', 'average' or 'pad'"),
         ({"floor": "quiet"}, "floor is 'quiet'; expected 'range' or 'track'"),
         ({"fit": "pad", "height": 64}, "height is 64; expected n_mels (128), because fit='pad'"),
-        ({"fit": "sample", "height": 64}, "height is 64; expected n_mels (128), because fit='sample'"),
         ({"channels": 2}, "channels is 2; expected 1 (grey) or 3 (colour)"),
         ({"channels": 3}, "colour_map is None; expected the name of a colour map"),
-        (
-            {"colour_map": "viridis"},
-            "colour_map is 'viridis'; expected the name of a colour map",
-        ),
+        ({"colour_map": "viridis"}, "colour_map is 'viridis'; expected the name of a colour map"),
+        ({"fit": "average", "height": 60, "width": 64}, "fit is 'average'; expected"),
+        ({"fit": "average", "height": 64, "width": 400}, "fit is 'average'; expected"),
     ],
     ids=str,
 )
 def test_a_field_out_of_range_is_refused_by_spec_field_and_value(fields, message):
     with pytest.raises(GtzanKerasError, match=re.escape(f"spec 'own': {message}")):
         SpectrogramSpec(name="own", **fields)
-
-
-def test_describing_an_analysis_imports_nothing_heavy():
-    code = "import sys, json, gtzan_keras.audio.spectrogram; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, check=True, cwd=Path(__file__).parent.parent
-        ).stdout
-    )
-    assert {"librosa", "soundfile", "scipy", "PIL", "matplotlib", "keras", "tensorflow"}.isdisjoint(loaded)
-
-
-def test_averages_need_bands_that_divide_evenly_and_no_more_columns_than_are_sampled() -> None:
-    for fields in ({"height": 60, "width": 64}, {"height": 64, "width": 400}):
-        with pytest.raises(GtzanKerasError, match=r"fit is 'average'; expected"):
-            SpectrogramSpec(name="own", fit="average", **fields)

@@ -147,7 +147,7 @@ def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[lis
     Raises
     ------
     GtzanKerasError
-        `threshold` is out of range, or the table has fewer than two rows.
+        `threshold` is out of range.
 
     Examples
     --------
@@ -159,8 +159,6 @@ def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[lis
     """
     if not 0 < threshold <= 1:
         raise GtzanKerasError(f"threshold={threshold!r}: expected 0 < threshold <= 1")
-    if len(table) < 2:
-        raise GtzanKerasError(f"a table of {len(table)} row(s) has no correlations: expected at least 2 rows")
     features = [str(column) for column in table.select_dtypes("number") if column != "length"]
     others = [column for column in features if column not in MFCC_COLUMNS]
     earlier = np.triu(table[others].corr().abs().to_numpy(), k=1)
@@ -172,8 +170,6 @@ def _checked(audio: npt.NDArray[np.floating], sample_rate: int) -> Audio:
     """Return valid samples at `FEATURE_RATE`."""
     if audio.ndim != 1:
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
-    if not sample_rate > 0:
-        raise GtzanKerasError(f"sample_rate={sample_rate!r}: expected a number of Hz above 0")
     samples = audio.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise GtzanKerasError("audio holds NaN or infinite samples")

@@ -69,13 +69,6 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-def librosa_load(path: Path, **how: float) -> np.ndarray:
-    """Read with librosa's own reader and the resampler of this package."""
-    import librosa
-
-    return librosa.load(path, res_type="soxr_hq", **how)[0]
-
-
 def refusal(path: Path, **how: float) -> str:
     """Return the reason why a file is refused, the same for whole files and streams."""
     with pytest.raises(AudioError) as caught:
@@ -134,8 +127,10 @@ def test_every_sample_format_is_scaled_to_within_1(tmp_path, subtype):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:audioread")  # librosa imports it
 @pytest.mark.parametrize(("native", "wanted"), [(RATE, RATE), (44100, RATE), (16000, RATE), (48000, 16000)])
 def test_resampling_equals_librosas(tmp_path, noise, native, wanted):
+    import librosa
+
     path = write(tmp_path / "a.wav", noise, native)
-    ours, theirs = load_audio(path, wanted), librosa_load(path, sr=wanted)
+    ours, theirs = load_audio(path, wanted), librosa.load(path, sr=wanted, res_type="soxr_hq")[0]
     # librosa rounds lengths up, with a zero at the end where soxr gives one sample less.
     assert len(theirs) - len(ours) in (0, 1)
     assert abs(len(ours) - len(noise) * wanted / native) <= 0.5
@@ -153,14 +148,6 @@ def test_duration_cuts_off_the_rest(tmp_path, noise, suffix, duration):
     path, rate = write(tmp_path / f"a{suffix}", noise), 44100 if suffix == ".wv" else RATE
     part, whole = (load_audio(path, rate, length) for length in (duration, None))
     np.testing.assert_array_equal(part, whole[: round(duration * rate)])
-
-
-def test_duration_is_seconds_of_the_file_when_it_is_resampled(tmp_path):
-    ramp = np.linspace(0, 0.9, 3 * 44100)
-    path = write(tmp_path / "a.wav", ramp, 44100, subtype="FLOAT")
-    part = load_audio(path, RATE, duration=1.5)
-    assert len(part) == round(1.5 * RATE)
-    np.testing.assert_allclose(part[200:-200], ramp[: round(1.5 * 44100) : 2][200:-200], atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])
@@ -214,20 +201,6 @@ def test_a_tag_at_the_end_does_no_harm(tmp_path, noise, suffix):
     np.testing.assert_array_equal(load_audio(path, RATE), whole)
 
 
-def test_words_in_a_tag_do_not_set_the_rate(tmp_path, noise):
-    path = write(tmp_path / "a.m4a", noise, 44100)
-    tagged = tmp_path / "tagged.m4a"
-    with av.open(path) as source, av.open(tagged, "w", format="ipod") as target:
-        target.metadata["description"] = "Source audio: LP, 192000 Hz, stereo, flac"
-        target.metadata["title"] = "My audio: live"
-        stream = target.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
-    np.testing.assert_allclose(load_audio(tagged, RATE), load_audio(path, RATE), atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("rate", "reason"),
     [
@@ -236,19 +209,13 @@ def test_words_in_a_tag_do_not_set_the_rate(tmp_path, noise):
         (2**31 - 1, "2147483647 Hz and 2"),
     ],
 )
-def test_an_implausible_rate_is_refused(tmp_path, noise, rate, reason):
+def test_an_implausible_rate_or_number_of_channels_is_refused(tmp_path, noise, rate, reason):
     path = write(tmp_path / "a.wav", noise)
     content = bytearray(path.read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
     path.write_bytes(content)
     assert reason in refusal(path)
-
-
-def test_an_implausible_number_of_channels_is_refused(tmp_path):
-    reason = refusal(write(tmp_path / "a.wav", np.zeros((RATE * 2, 100))))
-    assert reason == (
-        "22050 Hz and 100 channels are not plausible; expected 1000 to 768000 Hz and 1 to 64 channels"
-    )
+    assert "expected 1000 to 768000 Hz and 1 to 64" in refusal(write(path, np.zeros((RATE * 2, 100))))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_layout_is_ten_genre_folders_with_a_table_and_a_readme(root: Path, table
     assert list(table["genre"].unique()) == list(GENRES)
     found = {name: md5 for name, md5 in checksums(root).items() if name.endswith(".wav")}
     assert {f"{track}.wav": md5 for track, md5 in table["wav_md5"].items()} == found
+    assert "It is not GTZAN" in (root / "README.txt").read_text()
 
 
 def test_no_artist_is_in_two_parts(table: pd.DataFrame) -> None:
@@ -64,11 +65,6 @@ def test_artists_have_two_to_five_tracks_and_all_parts_are_filled(count: int, sm
         assert len(rows) == count
         assert rows["artist"].value_counts().between(smallest, 5).all()
         assert set(rows["fault_filtered"]) == {"train", "valid", "test"}
-
-
-def test_parts_hold_about_half_a_fifth_and_three_tenths() -> None:
-    parts = pd.DataFrame(demo._plan(100, seed=0))["fault_filtered"].value_counts(normalize=True)
-    assert parts[["train", "valid", "test"]].to_numpy() == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
 
 
 def test_broken_files_are_refused_with_the_reason(root: Path, table: pd.DataFrame) -> None:
@@ -106,12 +102,9 @@ def test_second_call_leaves_everything_as_it_is(root: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_demo_set_of_other_arguments_is_not_touched(root: Path) -> None:
-    with pytest.raises(GtzanKerasError, match="other arguments"):
+def test_folder_of_something_else_is_refused_and_kept(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(GtzanKerasError, match="a demo set of other arguments"):
         demo.make(root, TRACKS, SECONDS, seed=1)
-
-
-def test_foreign_folder_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("all I have")
     with pytest.raises(GtzanKerasError, match="holds something else"):
         demo.make(tmp_path, 3, 1.0, jobs=1)
@@ -135,21 +128,6 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="disk full"):
         demo.make(tmp_path / "set", 3, 1.0, jobs=1)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_note_says_that_it_is_not_gtzan_and_names_the_faults(root: Path) -> None:
-    note = (root / "README.txt").read_text()
-    assert "It is not GTZAN" in note
-    for fault in ("jazz/demo.00009.wav: trunc", "reggae/demo.00009.wav: empty", "rock/demo.00009.wav: an"):
-        assert fault in note
-
-
-@pytest.mark.parametrize("genre", GENRES)
-def test_shortest_tracks_hold_sound_and_raise_no_warning(genre: str) -> None:
-    for number in range(3):
-        samples = demo._track(genre, 1.0, *map(np.random.default_rng, (number, number)))
-        assert np.isfinite(samples).all()
-        assert np.abs(samples).max() > 0.25
 
 
 @pytest.fixture(scope="module")

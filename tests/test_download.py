@@ -196,12 +196,6 @@ def test_folder_with_a_part_of_the_tracks_is_refused_untouched(server, folder, r
     assert not server.requests
 
 
-def test_file_in_the_place_of_the_folder_is_refused(folder, refuses):
-    folder.parent.mkdir()
-    folder.write_text("a file")
-    assert f"{folder}: cannot be written" in refuses()
-
-
 def test_leftovers_of_a_killed_run_are_removed(server, folder):
     (folder / module.WORK_FOLDER / "genres" / "blues").mkdir(parents=True)
     (folder / module.WORK_FOLDER / "genres" / "blues" / "blues.00000.wav").write_bytes(b"half")
@@ -286,12 +280,6 @@ def test_zip_member_that_is_a_link_or_device_is_no_track(server, refuses, kind):
     name = "genres/blues/blues.00000.wav"
     url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: kind | 0o644}))
     assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00000 first" in refuses(mirror=url)
-
-
-def test_given_mirror_may_hold_any_number_of_tracks(server, folder):
-    url = server.serve("/three.zip", zipped(as_members(list(WAVS)[:3])))
-    assert contents(download(folder, mirror=url)) == as_members(list(WAVS)[:3])
-    assert server.requests == ["/three.zip"]
 
 
 def test_second_mirror_adds_the_tracks_that_are_missing(server, folder):
@@ -385,13 +373,3 @@ def test_full_disk_is_an_error_at_once(server, refuses, monkeypatch):
 def test_table_of_mirrors_and_facts_name_all_tracks(monkeypatch):
     monkeypatch.undo()
     assert {mirror.tracks for mirror in module.FULL_MIRRORS} == {len(module.facts()) - 1}
-
-
-def test_real_mini_set_passes_when_packed(real_data, folder, monkeypatch, tmp_path):
-    monkeypatch.undo()
-    archive = tmp_path / "main.tar"
-    with tarfile.open(archive, "w") as packed:
-        packed.add(real_data / "gtzan_mini", "gtzan_mini-main")
-    monkeypatch.setattr(module, "MINI_MIRRORS", (module.Mirror(os.fspath(archive), tracks=100),))
-    download(folder, mini=True)
-    assert len(list(folder.glob("genres/*/*.wav"))) == 100

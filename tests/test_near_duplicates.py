@@ -196,13 +196,6 @@ def test_linked_tracks_in_two_parts_are_refused():
         split.check(linked)
 
 
-def test_near_duplicates_of_other_tracks_are_in_one_part():
-    tracks = describe({f"fado/{number}": "fado" for number in range(40)})
-    pairs = [(f"fado/{number}", f"fado/{number + 20}") for number in range(20)]
-    split = splits.stratified(with_near_duplicates(tracks, table_of_pairs(*pairs)), (0.5, 0.0, 0.5))
-    assert all((first in split.train) == (second in split.train) for first, second in pairs)
-
-
 def test_a_store_keeps_the_near_duplicates_of_its_tracks(folder, tmp_path):
     tracks = load_tracks(folder)
     linked = with_near_duplicates(tracks, find_near_duplicates(tracks, jobs=1))

@@ -299,14 +299,6 @@ def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length,
         np.testing.assert_array_equal(piece, np.pad(heard, (0, length - len(heard))))
 
 
-def test_segments_are_cut_from_the_clip_when_that_has_a_length():
-    spec = replace(SPECTROGRAM_SPECS["uncu-segments"], clip_seconds=10.0)
-    audio = something(30, 44100)
-    pieces = segments(audio, spec)
-    assert len(pieces) == 4
-    np.testing.assert_array_equal(pieces[-1], audio[6 * 44100 : 10 * 44100])
-
-
 # --- specs
 
 

@@ -53,25 +53,13 @@ def assert_partition(split: Split, ids: list[str]) -> None:
 # --- shares
 
 
-@pytest.mark.parametrize(
-    ("preset", "expected"),
-    [
-        ("70/15/15", (700, 150, 150)),
-        ("80/20", (800, 0, 200)),
-        ("700-100-200", (700, 100, 200)),
-        ("800-100-100", (800, 100, 100)),
-    ],
-)
-def test_presets_cut_the_1000_tracks_as_published(gtzan, preset, expected):
-    split = splits.stratified(gtzan, preset)
-    assert (split.name, sizes(split)) == (preset, expected)
-    assert_partition(split, gtzan["track_id"].tolist())
-
-
 @pytest.mark.parametrize("preset", splits.PRESETS)
-def test_presets_give_every_genre_its_share_to_within_one_track(gtzan, preset):
+def test_presets_cut_the_1000_tracks_as_published_and_give_every_genre_its_share(gtzan, preset):
     split = splits.stratified(gtzan, preset)
+    assert split.name == preset
+    assert_partition(split, gtzan["track_id"].tolist())
     for share, ids in zip(splits.PRESETS[preset], split.parts().values(), strict=True):
+        assert len(ids) == round(1000 * share)
         assert (per_genre(gtzan, ids) - 100 * share).abs().max() <= 1
 
 
@@ -95,7 +83,7 @@ def copies_of_pop_15() -> list[str]:
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_known_near_duplicates_are_in_one_part_of_every_split(gtzan, seed):
     pairs = near_duplicates()
     assert len(pairs) == 44
@@ -136,11 +124,6 @@ def test_shares_that_do_not_add_up_are_refused_with_their_value(gtzan, shares):
 def test_an_unknown_preset_is_refused_with_the_known_ones(gtzan):
     with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
         splits.stratified(gtzan, "60/40")
-
-
-def test_an_empty_table_is_refused(gtzan):
-    with pytest.raises(GtzanKerasError, match="no tracks to split"):
-        splits.stratified(gtzan[:0])
 
 
 def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan):
@@ -204,16 +187,6 @@ def test_the_fault_filtered_split_of_own_tracks_is_refused_with_a_remedy():
 # --- folds
 
 
-@pytest.mark.parametrize(("k", "group"), [(2, None), (10, None), (5, "artist")])
-def test_every_track_is_tested_once_over_the_folds(gtzan, k, group):
-    folds = splits.folds(gtzan, k, group)
-    assert len(folds) == k
-    assert sorted(itertools.chain(*(fold.test for fold in folds))) == sorted(gtzan["track_id"])
-    for fold in folds:
-        assert fold.validation == ()
-        assert_partition(fold, gtzan["track_id"].tolist())
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_no_artist_is_in_two_artist_folds(gtzan, seed):
     for fold in splits.folds(gtzan, 5, group="artist", seed=seed, validation=0.15):
@@ -230,14 +203,6 @@ def test_one_artist_in_two_spellings_stays_in_one_fold(gtzan):
     for seed in range(3):
         side = side_of(splits.folds(gtzan, 2, "artist", seed)[0])
         assert len({side[track_id] for track_id in spelled["track_id"]}) == 1
-
-
-def test_artists_whose_names_have_no_letters_are_told_apart():
-    tracks = describe({f"rock/{n}": "rock" for n in range(4)}).assign(artist=["!!!", "!!!", "???", "???"])
-    assert [fold.test for fold in splits.folds(tracks, 2, "artist")] in (
-        [("rock/0", "rock/1"), ("rock/2", "rock/3")],
-        [("rock/2", "rock/3"), ("rock/0", "rock/1")],
-    )
 
 
 def test_artist_folds_of_tracks_without_artists_are_refused_with_the_remedy():
@@ -261,20 +226,6 @@ def test_artist_folds_are_as_balanced_as_those_of_scikit_learn(gtzan):
         dealt = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(gtzan, gtzan["genre"], groups)
         theirs.append(imbalance([gtzan["track_id"].iloc[test] for _, test in dealt]))
     assert np.mean(ours) <= np.mean(theirs)
-
-
-def test_validation_is_a_share_of_each_folds_training_tracks(gtzan):
-    for fold in splits.folds(gtzan, 5, validation=0.1):
-        assert sizes(fold) == (720, 80, 200)
-        assert_partition(fold, gtzan["track_id"].tolist())
-        fold.check(gtzan)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_few_and_unequal_groups_leave_no_fold_empty(seed):
-    tracks = describe({f"rock/{n:02d}": "rock" for n in range(12)})
-    tracks = tracks.assign(artist=["one"] * 10 + ["two", "three"])
-    assert sorted(len(fold.test) for fold in splits.folds(tracks, 3, "artist", seed)) == [1, 1, 10]
 
 
 @pytest.mark.parametrize(
@@ -329,13 +280,6 @@ def test_the_ceiling_is_the_share_of_test_tracks_of_a_genre_that_was_trained_on(
     ]
 
 
-def test_a_split_with_all_genres_in_training_has_no_ceiling_and_no_warning(gtzan, caplog):
-    split = splits.fault_filtered(gtzan)
-    assert splits.ceiling(split, gtzan) == 1.0
-    splits.warn_of_unseen_genres(split, gtzan)
-    assert caplog.text == ""
-
-
 def test_artist_folds_of_the_mini_set_cannot_be_more_than_60_percent_right(real_data):
     tracks = load_tracks(real_data / "gtzan_mini")
     ceilings = [splits.ceiling(fold, tracks) for fold in splits.folds(tracks, 5, "artist")]
@@ -386,18 +330,6 @@ def test_any_collection_is_partitioned_with_copies_together(tracks, shares, seed
     assert [group for group in groups_of(tracks, False) if len({side_of(split)[i] for i in group}) > 1] == []
     if shares[1] == 0:
         assert split.validation == ()
-
-
-@settings(max_examples=30, deadline=None)
-@given(tracks=collections(), shares=SHARES, seed=st.integers(0, 1000))
-def test_without_copies_every_part_is_within_a_track_of_its_share(tracks, shares, seed):
-    tracks = tracks.assign(duplicates=[()] * len(tracks))
-    split = splits.stratified(tracks, shares, seed)
-    for share, ids in zip(shares, split.parts().values(), strict=True):
-        if len(tracks) >= 8:  # with fewer, no part being empty comes first
-            assert abs(len(ids) - share * len(tracks)) <= 2
-            expected = share * tracks["genre"].value_counts().sort_index()
-            assert (per_genre(tracks, ids) - expected).abs().max() < 2
 
 
 @settings(max_examples=30, deadline=None)

@@ -534,11 +534,14 @@ def compare(
     for key in ("first", "second"):
         console.print(f"{key}: {found[key]['name']}{' (leaky)' if found[key]['leaky'] else ''}")
     console.print(table)
-    right = found["right"]
-    console.print(
-        f"right: both {right['both']}, only the first {right['only_first']}, only the second "
-        f"{right['only_second']}, neither {right['neither']}; exact McNemar p = {found['p_value']:.2g}"
-    )
+    if artists:
+        span = artists["accuracy"]
+        words = "this could be chance" if span["low"] <= 0 <= span["high"] else "chance would rarely do this"
+        value, low, high = (f"{100 * span[key]:+.1f}" for key in ("value", "low", "high"))
+        console.print(
+            f"Over {artists['count']} artists the accuracy differs by {value} points ({low} to {high}): "
+            f"{words}. By track, as if tracks of one artist were independent:"
+        )
     console.print(in_words(found))
 
 

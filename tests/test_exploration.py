@@ -87,13 +87,6 @@ def test_density_marks_the_medians() -> None:
     assert ax.lines[-1].get_xdata()[0] == pytest.approx(table["rms_var"].median())
 
 
-@pytest.mark.parametrize("value", [0.0, 3.0])
-def test_density_of_a_constant_feature_has_an_axis(value: float) -> None:
-    table = pd.DataFrame({"tempo": [value] * 4, "label": ["jazz", "rock"] * 2})
-    low, high = drawn(plots.feature_kde(table, "tempo")).axes[0].get_xlim()
-    assert low < value < high
-
-
 def test_density_counts_values_far_outside_instead_of_squeezing_the_rest() -> None:
     values = np.append(np.linspace(0, 1, 20), 1e6)
     table = pd.DataFrame({"tempo": values, "label": ["jazz", "rock", "pop"] * 7})
@@ -178,24 +171,6 @@ def test_principal_components_are_those_of_the_singular_value_decomposition() ->
     assert ax.get_ylabel() == f"second component: {share[1]:.1f} % of the variance"
 
 
-def test_large_markers_are_the_genres_medians() -> None:
-    figure = drawn(plots.pca_scatter(features()))
-    ax = figure.axes[0]
-    medians = [np.median(points, axis=0) for points in clouds(ax).values()]
-    np.testing.assert_allclose(ax.collections[1].get_offsets(), medians)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == GENRES
-
-
-def test_a_genre_keeps_its_shape_whatever_the_other_genres() -> None:
-    def shapes(genres: list[str]) -> dict[str, bytes]:
-        figure = drawn(plots.pca_scatter(features(genres=genres)))
-        paths = [np.asarray(path.vertices).tobytes() for path in figure.axes[0].collections[1].get_paths()]
-        return dict(zip([text.get_text() for text in figure.legends[0].get_texts()], paths, strict=True))
-
-    assert len(set(shapes(GENRES).values())) == 10
-    assert shapes(["jazz", "rock"])["rock"] == shapes(["fado", "jazz", "pop", "rock"])["rock"]
-
-
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """On so few points, threads wait for each other longer than they work."""
@@ -214,19 +189,6 @@ def test_tsne_is_scikit_learns_of_standardised_values() -> None:
     assert trustworthiness(expected, points, n_neighbors=3) > 0.99
     assert ax.get_title() == "MFCC"
     assert ax.get_xlabel() == "t-SNE: perplexity 5, seed 3"
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_tsne_keeps_separate_genres_separate_and_repeats_itself() -> None:
-    rng = np.random.default_rng(0)
-    values = np.concatenate([rng.normal(0, 1, (20, 60)), rng.normal(9, 1, (20, 60))])
-    genres = ["jazz"] * 20 + ["metal"] * 20
-    shown = [clouds(plots.tsne_scatter(values, genres, "", perplexity=5).axes[0]) for _ in range(2)]
-    points = np.concatenate([shown[0]["jazz"], shown[0]["metal"]])
-    nearest = np.argsort(np.linalg.norm(points[:, np.newaxis] - points, axis=2), axis=1)[:, 1]
-    assert ((nearest < 20) == (np.arange(40) < 20)).all()
-    for genre in ("jazz", "metal"):
-        np.testing.assert_array_equal(shown[0][genre], shown[1][genre])
 
 
 # --- similarity ------------------------------------------------------------------------------
@@ -282,17 +244,9 @@ def test_ladder_has_a_line_per_model_over_the_splits_in_their_order() -> None:
     for model, values in LADDER.items():
         assert lines[model].get_ydata().tolist() == values
         np.testing.assert_array_equal(np.round(lines[model].get_xdata()), range(4))
-    assert len({line.get_color() for line in lines.values()}) == 3
-    assert len({line.get_marker() for line in lines.values()}) == 3
-
-
-def test_ladder_draws_intervals_at_the_points() -> None:
-    ax = drawn(plots.leakage_ladder(ladder())).axes[0]
-    for bars, line in zip(ax.collections, lines_of(ax).values(), strict=True):
-        ends = np.array(bars.get_segments())
-        np.testing.assert_allclose(ends[:, 0, 0], line.get_xdata())
-        np.testing.assert_allclose(ends[:, 0, 1].astype(float), line.get_ydata().astype(float) - 0.04)
-        np.testing.assert_allclose(ends[:, 1, 1].astype(float), line.get_ydata().astype(float) + 0.03)
+    for bars, line in zip(ax.collections, lines.values(), strict=True):
+        ends = np.array(bars.get_segments())[:, :, 1].astype(float) - line.get_ydata()[:, None].astype(float)
+        np.testing.assert_allclose(ends, [[-0.04, 0.03]] * 4)
 
 
 def test_ladder_names_each_line_and_reference_next_to_its_last_point() -> None:

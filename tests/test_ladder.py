@@ -17,7 +17,7 @@ NAME = "feature-cnn/all"
 def folder(tmp_path: Path) -> Path:
     put_recipe(tmp_path, NAME, "published", 8, split__name="stratified folds (5)")
     put_recipe(tmp_path, NAME, "fault-filtered", 5)
-    put_recipe(tmp_path, "baseline/svm", "published", 9, split__name="random rows (leaky) folds (5)")
+    put_recipe(tmp_path, "baseline/svm", "published", 9, split__leaky=True)
     put_recipe(tmp_path, "baseline/knn", "random", 9, departures=["at most 2 epochs"])
     return tmp_path
 

@@ -147,15 +147,6 @@ def test_without_a_test_part_the_validation_scores_lead_and_are_named(tmp_path: 
     assert figures(page) == {"intervals", "history"}
 
 
-def test_without_any_scores_the_page_says_so(tmp_path: Path) -> None:
-    assert "This run has no scores" in Reader(report_run(put(tmp_path, answers(count=0)))).text
-
-
-def test_a_missing_result_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match=r"result\.json: no such file"):
-        report_run(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["index.html", "README.md"])
 def test_a_file_that_we_did_not_write_is_never_replaced(name: str, tmp_path: Path) -> None:
     put(tmp_path / "run")

@@ -34,17 +34,13 @@ def texts(ax: Any) -> list[str]:
 # --- colours ---------------------------------------------------------------------------------
 
 
-def test_a_genre_keeps_its_colour_whatever_the_other_genres() -> None:
-    assert plots.genre_colours(["rock"])["rock"] == plots.genre_colours(GENRES)["rock"]
-    assert plots.genre_colours(["fado"])["fado"] == plots.genre_colours([*GENRES, "fado"])["fado"]
-
-
 def test_other_genres_get_distinct_colours_that_do_not_depend_on_their_order() -> None:
     names = [f"genre {number}" for number in range(20)]
     colours = plots.genre_colours(names)
     assert len(set(colours.values())) == 20
     assert not set(colours.values()) & set(plots.GENRE_COLOURS.values())
     assert plots.genre_colours(names[::-1]) == colours
+    assert plots.genre_colours(["fado"])["fado"] == plots.genre_colours([*GENRES, "fado"])["fado"]
     assert list(plots.genre_colours(names[::-1])) == names[::-1]
 
 
@@ -86,14 +82,6 @@ def test_history_draws_every_column_in_its_panel_and_marks_the_best_epoch() -> N
         assert list(np.asarray(best.get_xdata())) == [9, 9]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["training", "validation", "best epoch (9)"]
-
-
-def test_history_works_with_one_epoch_and_without_validation() -> None:
-    table = pd.DataFrame({"epoch": [1], "loss": [2.3], "accuracy": [0.1]})
-    figure = drawn(plots.history(table))
-    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "accuracy"]
-    assert figure.axes[0].lines[0].get_marker() == "o"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training"]
 
 
 def test_history_of_folds_is_their_mean_and_range() -> None:
@@ -272,13 +260,6 @@ def test_grid_frames_the_lowest_loss_and_the_highest_accuracy(search, value, tex
     assert [t.get_text() for t in ax.texts if t.get_position() == middle] == [text]
 
 
-def test_grid_shows_the_best_of_a_third_value(search):
-    worse = search.assign(batch_size=32, val_loss=search["val_loss"] + 1)
-    twice = pd.concat([search.assign(batch_size=8), worse])
-    shown = [texts(plots.grid_heat_map(t, "dropout", "learning_rate").axes[0]) for t in (search, twice)]
-    assert shown[0] == shown[1]
-
-
 # --- all -------------------------------------------------------------------------------------
 
 
@@ -317,14 +298,6 @@ def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interv
     assert whisker[:, 1] == pytest.approx([0.4902, 0.9433], abs=1e-4)
     ece = (10 * 0.15 + 4 * 0.25) / 14
     assert f"error {100 * ece:.1f} %" in above.get_title(loc="left")
-
-
-def test_a_spec_that_cuts_frames_off_labels_the_seconds_it_shows():
-    from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
-
-    spec = SPECTROGRAM_SPECS["zhang-128"]
-    figure = plots.spectrogram_examples({"rock": np.zeros(spec.shape, np.uint8)}, spec)
-    assert figure.axes[0].get_xlim()[1] == pytest.approx(128 * 512 / 22050)
 
 
 # --- wrong input -----------------------------------------------------------------------------

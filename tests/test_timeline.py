@@ -9,7 +9,7 @@ import pytest
 
 from gtzan_keras.inference.predict import Prediction
 from gtzan_keras.report._style import FAINT, GENRE_COLOURS
-from gtzan_keras.report.timeline import figure_paths, timeline
+from gtzan_keras.report.timeline import timeline
 
 
 def prediction_of(
@@ -44,16 +44,9 @@ def test_areas_are_the_mean_of_the_windows_that_hear_each_moment():
     assert bands_at(figure, 30)[disco] == pytest.approx((0, 0.5))
 
 
-def test_spectrogram_and_probabilities_share_the_axis_from_start_to_end():
-    figure = timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0))
-    above, below = figure.axes
-    assert above.get_xlim() == below.get_xlim() == (0, 30)
-    assert above.images[0].get_extent()[:2] == [0, 30]
-
-
 @pytest.mark.parametrize(
     ("duration", "some"),
-    [(9, ["0:01"]), (30, ["0:05", "0:30"]), (600, ["1:00", "10:00"]), (7200, ["30:00", "1:00:00"])],
+    [(30, ["0:05", "0:30"]), (7200, ["30:00", "1:00:00"])],
 )
 def test_times_are_minutes_and_seconds_and_few(duration, some):
     figure = timeline(prediction_of([[0, duration]], [[0.5, 0.5]], float(duration)))
@@ -83,20 +76,3 @@ def test_long_silence_is_drawn_as_such_and_named():
 def test_the_title_names_the_song_its_length_and_padding():
     figure = timeline(prediction_of([[0, 12]], [[0.5, 0.5]], 12.0, padded=True, song="a/$money$.mp3"))
     assert figure.axes[0].get_title(loc="left") == "$money$.mp3  (0:12, padded with silence)"
-
-
-def test_a_timeline_is_written_without_pyplot(tmp_path):
-    timeline(prediction_of([[0, 30]], [[0.5, 0.5]], 30.0)).savefig(tmp_path / "t.png")
-    assert (tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize(
-    ("songs", "out", "expected"),
-    [
-        (["a.mp3"], "t.png", ["t.png"]),
-        (["a.mp3"], "folder", ["folder/a.png"]),
-        (["1/a.mp3", "2/a.wav", "b.mp3"], "t", ["t/a.png", "t/a-2.png", "t/b.png"]),
-    ],
-)
-def test_each_song_has_its_own_figure(songs, out, expected):
-    assert [path.as_posix() for path in figure_paths(songs, out)] == expected

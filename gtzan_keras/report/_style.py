@@ -117,8 +117,17 @@ def need_shares(values: Any, what: str) -> None:
         raise GtzanKerasError(f"{what}: a score is outside 0..1, expected shares, not percent")
 
 
-def quiet(ax: Axes, grid: Literal["x", "y"]) -> None:
-    """Remove what is not data: two sides of the frame; a faint grid along one axis behind everything."""
+def quiet(ax: Axes, grid: Literal["x", "y"], percent: bool = False) -> None:
+    """Remove what is not data: two sides of the frame; a faint grid along one axis behind everything.
+
+    The axis with the grid has the numbers, of shares as percent; along x, the other one has names.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    if percent:
+        {"x": ax.xaxis, "y": ax.yaxis}[grid].set_major_formatter(PercentFormatter(1))
+    if grid == "x":
+        ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color=GRID, linewidth=0.7)
     ax.set_axisbelow(True)

@@ -109,7 +109,6 @@ def feature_kde(table: pd.DataFrame, feature: str) -> Figure:
     )
     figure.legend(loc="outside upper right", frameon=False)
     ax.set_yticks(range(len(genres)), genre_labels(genres))
-    ax.tick_params(axis="y", length=0)
     ax.set_xlim(low, high)
     outside = int(((values < low) | (values > high)).sum())
     unit = next((unit for name, unit in UNITS.items() if feature.startswith(name)), "")
@@ -363,8 +362,6 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['chance  10.0 %', 'SVM  48.0 %']
     """
-    from matplotlib.ticker import PercentFormatter
-
     references = references or {}
     need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
     need_shares(scores[["accuracy", "low", "high"]], "leakage_ladder")
@@ -391,8 +388,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     ceiling = min(1.0, 0.05 + max(scores["high"].max(), *references.values(), 0.0))
     ax.set(xlim=(-0.3, len(splits) - 0.7), ylim=(0, ceiling), xlabel="split", ylabel="accuracy")
     ax.set_xticks(range(len(splits)), [textwrap.fill(str(split), 16) for split in splits])
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    quiet(ax, grid="y")
+    quiet(ax, grid="y", percent=True)
     line_height = ceiling * 0.18 / (figure.get_size_inches()[1] - 1.0)
     for last, labels in ends.items():
         heights = _apart([y for _, y, *_ in labels], line_height)
@@ -438,7 +434,6 @@ def fold_scores(folds: pd.DataFrame) -> Figure:
     ['SVM', '72.0 ± 2.8 %']
     """
     import seaborn
-    from matplotlib.ticker import PercentFormatter
 
     need_columns(folds, ("model", "fold", "accuracy"), "fold_scores")
     need_shares(folds["accuracy"], "fold_scores")
@@ -456,9 +451,7 @@ def fold_scores(folds: pd.DataFrame) -> Figure:
     ax.set_yticks(range(len(labels)), labels)
     ax.set(xlabel="accuracy of a fold (bar: mean)", ylabel="", ylim=(len(labels) - 0.5, -0.5))
     ax.margins(x=0.06)
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    quiet(ax, grid="x")
+    quiet(ax, grid="x", percent=True)
     return figure
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from gtzan_keras.experiments import PROTOCOLS, RECIPES, find
 from gtzan_keras.report.page import Group, find_groups
 from gtzan_keras.store.files import replacing
 
-__all__ = ["LADDER", "ladder", "ladder_table"]
+__all__ = ["LADDER", "ladder", "ladder_table", "measured"]
 
 LADDER: Mapping[str, str] = {
     "feature-cnn/all": "1-D CNN",
@@ -23,12 +24,57 @@ LADDER: Mapping[str, str] = {
 }
 """The recipes of the ladder: models of whole tracks' features, so that no segments can leak."""
 
-RUNGS: Mapping[str, str] = {
-    "random": "random tracks",
-    "artist": "artist-grouped folds",
-    "fault-filtered": "fault-filtered",
-}
-"""Its splits, the strictest last; a published split into stratified folds counts as random tracks."""
+RUNGS = ("random tracks", "artist-grouped folds", "fault-filtered")
+"""Its splits, the strictest last; a published split that does not leak counts as random tracks."""
+
+
+def measured(
+    folder: str | os.PathLike[str],
+    names: Iterable[str] | None = None,
+    groups: Sequence[Group] | None = None,
+) -> pd.DataFrame:
+    """Return our accuracies from the results below a folder, as `plots.leakage_ladder` takes them.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        As for `gtzan_keras.report.leaderboard.leaderboard`.
+    names : iterable of str, optional
+        Recipes; all by default.
+    groups : sequence of Group, optional
+        From `gtzan_keras.report.page.find_groups`; read when not given.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``model`` (the recipe), ``split`` (in the words of `PROTOCOLS`), ``accuracy``, ``low``, ``high``
+        (over artists where they are known) [0..1], ``seeds``, ``data``, ``leaky``, ``departures``; the
+        strictest split last, no row where nothing was run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gtzan_keras.report.ladder import measured
+    >>> measured(tempfile.mkdtemp()).empty
+    True
+    """
+    wanted = list(RECIPES) if names is None else [find(name).name for name in names]
+    groups = find_groups(folder) if groups is None else groups
+    found = {(g.protocol, g.recipe): g for g in groups if g.recipe in wanted and g.scores}
+    rows = []
+    for protocol, label in PROTOCOLS.items():
+        for group in (found[protocol, name] for name in wanted if (protocol, name) in found):
+            score = group.score("accuracy")
+            ends = score["artists"] or score["tracks"]
+            facts = [
+                len(group.results),
+                group.first["data"]["name"],
+                group.leaky,
+                "; ".join(group.departures),
+            ]
+            rows.append([group.recipe, label, score["value"], ends["low"], ends["high"], *facts])
+    columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky", "departures"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def ladder_table(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> pd.DataFrame:
@@ -54,18 +100,11 @@ def ladder_table(folder: str | os.PathLike[str], groups: Sequence[Group] | None 
     >>> ladder_table(tempfile.mkdtemp()).empty
     True
     """
-    rows = []
-    for group in find_groups(folder) if groups is None else groups:
-        stratified = group.first["split"]["name"].startswith("stratified folds")
-        rung = "random" if group.protocol == "published" and stratified else group.protocol
-        if group.recipe in LADDER and rung in RUNGS and group.scores and not group.departures:
-            score = group.score("accuracy")
-            ends = score["artists"] or score["tracks"]
-            facts = [score["value"], ends["low"], ends["high"], len(group.results)]
-            rows.append([LADDER[group.recipe], RUNGS[rung], *facts])
-    table = pd.DataFrame(rows, columns=["model", "split", "accuracy", "low", "high", "seeds"])
-    places = {"model": list(LADDER.values()), "split": list(RUNGS.values())}
-    return table.sort_values(["split", "model"], key=lambda c: c.map(places[str(c.name)].index))
+    table = measured(folder, LADDER, groups).replace({"split": {PROTOCOLS["published"]: RUNGS[0]}})
+    table = table[table["leaky"].eq(False) & table["departures"].eq("")]
+    table = table.sort_values("split", key=lambda splits: splits.map(RUNGS.index), kind="stable")
+    names = table["model"].map(LADDER)
+    return table.assign(model=names)[["model", "split", "accuracy", "low", "high", "seeds"]]
 
 
 def ladder(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> Path | None:

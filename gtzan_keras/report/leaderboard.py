@@ -15,7 +15,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
 from gtzan_keras.report.chart import fault_filtered, published_and_ours
-from gtzan_keras.report.ladder import ladder
+from gtzan_keras.report.ladder import ladder, measured
 from gtzan_keras.report.page import (
     Group,
     check_ours,
@@ -288,83 +288,30 @@ def results_table(
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("recipe")
 
 
-def measured(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> pd.DataFrame:
-    """Return our accuracies from the results below a folder, as `plots.leakage_ladder` takes them.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        As for `leaderboard`.
-    names : iterable of str, optional
-        Recipes; all by default.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``model`` (the recipe), ``split`` (in the words of `PROTOCOLS`), ``accuracy``, ``low``, ``high``
-        (over artists where they are known) [0..1], ``seeds``, ``data``, ``leaky``, ``departures``; the
-        strictest split last, no row where nothing was run.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from gtzan_keras.report.leaderboard import measured
-    >>> measured(tempfile.mkdtemp()).empty
-    True
-    """
-    wanted = list(RECIPES) if names is None else [find(name).name for name in names]
-    found = {(g.protocol, g.recipe): g for g in find_groups(folder) if g.recipe in wanted and g.scores}
-    rows = []
-    for protocol, label in PROTOCOLS.items():
-        for group in (found[protocol, name] for name in wanted if (protocol, name) in found):
-            score = group.score("accuracy")
-            ends = score["artists"] or score["tracks"]
-            facts = [
-                len(group.results),
-                group.first["data"]["name"],
-                group.leaky,
-                "; ".join(group.departures),
-            ]
-            rows.append([group.recipe, label, score["value"], ends["low"], ends["high"], *facts])
-    columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky", "departures"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def figures_of(recipe: Recipe, groups: Iterable[Group], metric: str | None = None) -> list[Figure]:
-    """Return the figures of one recipe, in the order of the protocols.
-
-    The metric is the source's (by segment where it counts segments), or `metric`, by track.
-    """
-    chosen = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
-    by_segment = metric is None and any("segments" in figure.part for figure in recipe.published[:1])
-    own = {group.protocol: group for group in groups if group.recipe == recipe.name}
-    return [
-        Figure(
-            own[protocol],
-            "segments" if by_segment and own[protocol].scores.get("segments") else chosen,
-            PROTOCOLS[protocol] if protocol == "random" else "",
-        )
-        for protocol in PROTOCOLS
-        if protocol in own and protocol_of(recipe, protocol) == protocol
-    ]
-
-
 def _rows(
     groups: Sequence[Group], recipes: Iterable[Recipe] | None = None, metric: str | None = None
 ) -> list[Row]:
-    """Return a row for each recipe; our own ones first."""
+    """Return a row for each recipe; our own ones first.
+
+    The metric is the source's (by segment where it counts segments), or `metric`, by track.
+    """
     if recipes is None:
         recipes = sorted(RECIPES.values(), key=lambda recipe: recipe.source != "ours")
     rows = []
     for recipe in recipes:
-        figures = figures_of(recipe, groups, metric)
-        published = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
+        chosen = metric or next((p.metric for p in recipe.published if p.metric != "loss"), "accuracy")
+        counts_segments = metric is None and any("segments" in p.part for p in recipe.published[:1])
+        figures = []
+        for group in groups:
+            if group.recipe == recipe.name and protocol_of(recipe, group.protocol) == group.protocol:
+                own = "segments" if counts_segments and group.scores.get("segments") else chosen
+                figures.append(Figure(group, own, PROTOCOLS["random"] if group.protocol == "random" else ""))
         by_segment = any(figure.metric == "segments" for figure in figures)
         cells = {
             column: [figure for figure in figures if figure.group.protocol in protocols]
             for column, protocols in COLUMNS.items()
         }
-        rows.append(Row(recipe, "segments" if by_segment else published, cells))
+        rows.append(Row(recipe, "segments" if by_segment else chosen, cells))
     return rows
 
 

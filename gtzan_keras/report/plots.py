@@ -117,7 +117,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
     ['loss', 'accuracy']
     """
     import seaborn
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
     need_columns(history, ("epoch", "loss", "accuracy"), "history")
     epochs = history["epoch"]
@@ -146,15 +146,9 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
         ax.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
         if name == "learning_rate":
             ax.set_yscale("log")
-            rates = sorted(history[name][history[name] > 0].unique())
-            if 0 < len(rates) <= 6:  # a schedule of few steps: name the rates
-                ax.set_yticks(rates, [f"{rate:.3g}" for rate in rates])
-                ax.set_ylim(rates[0] / 2, 2 * rates[-1])
-                ax.minorticks_off()
         elif name != "loss":
             ax.set_ylim(0, 1.02)
-            ax.yaxis.set_major_formatter(PercentFormatter(1))
-        quiet(ax, grid="y")
+        quiet(ax, grid="y", percent=name not in ("loss", "learning_rate"))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -279,7 +273,6 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
         ax.bar_label(bars, texts, label_type="center", fontsize=9, color="white")
     move_legend(ax, "outside upper center", names, ncols=len(names))
     ax.set(xlabel="tracks", ylabel="")
-    ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     quiet(ax, grid="x")
     return figure
@@ -313,7 +306,6 @@ def per_class(report: pd.DataFrame) -> Figure:
     ['jazz (10)']
     """
     import seaborn
-    from matplotlib.ticker import PercentFormatter
 
     metrics = {"precision": TRAINING, "recall": VALIDATION, "F1": INK}
     need_columns(report, ("genre", "precision", "recall", "f1", "support"), "per-class report")
@@ -330,9 +322,7 @@ def per_class(report: pd.DataFrame) -> Figure:
     )
     move_legend(ax, "outside upper center", list(metrics), ncols=3)
     ax.set(xlim=(0, 1), xlabel="", ylabel="")
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    quiet(ax, grid="x")
+    quiet(ax, grid="x", percent=True)
     return figure
 
 
@@ -382,7 +372,6 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
     ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
     ax.legend(loc="upper left", frameon=False)
     ax.set(ylim=(0, 1.02), ylabel="share of tracks predicted correctly")
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
     ece, ideal = calibration["ece"], calibration["calibrated"]
     title = f"expected calibration error {100 * ece:.1f} %"
     title += f"  ({100 * ideal['low']:.1f} to {100 * ideal['high']:.1f} if calibrated)"
@@ -391,8 +380,8 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
     below.set(xlim=(0, 1), ylim=(0, 1.35 * bins["count"].max()), ylabel="tracks", yticks=[])
     below.set_xlabel("confidence: probability of the predicted genre")
     below.xaxis.set_major_formatter(PercentFormatter(1))
-    for axes in (ax, below):
-        quiet(axes, grid="y")
+    quiet(ax, grid="y", percent=True)
+    quiet(below, grid="y")
     figure.align_ylabels()
     return figure
 
@@ -478,8 +467,6 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
     >>> figure.axes[0].get_yticklabels()[0].get_text().splitlines()
     ['accuracy', '38.0 % (24.0 to 54.0)']
     """
-    from matplotlib.ticker import PercentFormatter
-
     names = [name for name in METRICS if name in scores]
     table = pd.DataFrame([scores[name] for name in names])
     need_shares(table[["value", "low", "high"]], "metric_intervals")
@@ -498,9 +485,7 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
         )
         figure.legend(loc="outside upper right", frameon=False)
     ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.tick_params(axis="y", length=0)
-    quiet(ax, grid="x")
+    quiet(ax, grid="x", percent=True)
     return figure
 
 

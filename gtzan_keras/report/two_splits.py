@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS
-from gtzan_keras.report.leaderboard import measured
+from gtzan_keras.report.ladder import measured
 from gtzan_keras.report.page import embedded, render, write_page
 from gtzan_keras.report.plots import leakage_ladder
 

@@ -420,11 +420,7 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
             "genres": found.genres,
         },
         "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
-        "split": {
-            "name": _folds_name(names),
-            "leaky": found.leaky,
-            "missing": list(found.missing),
-        },
+        "split": {"name": _folds_name(names), "leaky": found.leaky, "missing": list(found.missing)},
         "folds": folds,
         "model": {
             "builder": recipe.builder,

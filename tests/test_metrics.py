@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,10 +117,10 @@ def batched_samples(draw: st.DrawFn) -> tuple[Samples, list[slice]]:
 
 
 @all_metrics
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-14)])
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     data=batched_samples(),
+    precision=st.sampled_from([("float32", 2e-6), ("float64", 1e-14)]),
     weighted=st.booleans(),
     label_format=st.sampled_from(["numbers", "column", "one-hot"]),
     classes=st.sampled_from(["seen", "all"]),
@@ -128,15 +128,14 @@ def batched_samples(draw: st.DrawFn) -> tuple[Samples, list[slice]]:
 )
 def test_equals_scikit_learn_however_batched(
     metric_class: type,
-    dtype: str,
-    tolerance: float,
     data: tuple[Samples, list[slice]],
+    precision: tuple[str, float],
     weighted: bool,
     label_format: str,
     classes: str,
     zero_division: float,
 ) -> None:
-    samples, batches = data
+    (samples, batches), (dtype, tolerance) = data, precision
     labels = {
         "numbers": samples.labels,
         "column": samples.labels[:, None],
@@ -151,68 +150,43 @@ def test_equals_scikit_learn_however_batched(
     assert float(metric.result()) == pytest.approx(expected, rel=tolerance, nan_ok=True)
 
 
-# Rows are labels, columns predictions:  5 1 0    precision  5/6   2/4  3/3
-#                                        1 2 0    recall     5/6   2/3  3/4
-#                                        0 1 3    F1       10/12   4/7  6/7
-HAND_LABELS = np.repeat([0, 0, 1, 1, 2, 2], [5, 1, 1, 2, 1, 3])
-HAND_PREDICTIONS = np.repeat([0, 1, 0, 1, 1, 2], [5, 1, 1, 2, 1, 3])
-
-
-@pytest.mark.parametrize(
-    ("metric_class", "expected"),
-    [
-        (MacroPrecision, (5 / 6 + 2 / 4 + 3 / 3) / 3),
-        (MacroRecall, (5 / 6 + 2 / 3 + 3 / 4) / 3),
-        (MacroF1, (10 / 12 + 4 / 7 + 6 / 7) / 3),
-    ],
-)
-def test_equals_the_hand_calculation(metric_class: type, expected: float) -> None:
-    metric = metric_class(3)
-    metric.update_state(HAND_LABELS, one_hot(HAND_PREDICTIONS, 3))
-    assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
-
-
-@all_metrics
-def test_soft_labels_count_by_their_largest_entry(metric_class: type) -> None:
+def test_soft_labels_count_by_their_largest_entry() -> None:
     samples = random_samples(50)
     rng = np.random.default_rng(1)
     share = rng.uniform(0.55, 1, (50, 1))
     other = one_hot(rng.integers(0, 5, 50), 5)
     mixed = share * one_hot(samples.labels, 5) + (1 - share) * other
-    metric = metric_class(5)
+    metric = MacroPrecision(5)
     metric.update_state(mixed, samples.scores)
-    assert float(metric.result()) == pytest.approx(reference(metric_class, samples), rel=1e-6)
+    assert float(metric.result()) == pytest.approx(reference(MacroPrecision, samples), rel=1e-6)
 
 
-@all_metrics
-def test_a_sample_of_weight_zero_is_as_good_as_left_out(metric_class: type) -> None:
+def test_a_sample_of_weight_zero_is_as_good_as_left_out() -> None:
     samples = random_samples(50)
     weights = np.where(samples.labels == 3, 0, samples.weights)
     kept = weights > 0
     rest = Samples(5, samples.labels[kept], samples.predictions[kept], weights[kept])
-    metric = metric_class(5)
+    metric = MacroPrecision(5)
     metric.update_state(samples.labels, samples.scores, weights)
-    assert float(metric.result()) == pytest.approx(reference(metric_class, rest, True), rel=1e-6)
+    assert float(metric.result()) == pytest.approx(reference(MacroPrecision, rest, True), rel=1e-6)
 
 
-@all_metrics
 @pytest.mark.parametrize("classes", ["seen", "all"])
 @pytest.mark.parametrize("zero_division", [0.0, 1.0, NAN])
 def test_before_the_first_sample_and_after_reset_the_result_is_zero_division(
-    metric_class: type, classes: str, zero_division: float
+    classes: Any, zero_division: float
 ) -> None:
-    metric = metric_class(3, classes=classes, zero_division=zero_division)
+    metric = MacroF1(3, classes=classes, zero_division=zero_division)
     before = float(metric.result())
-    metric.update_state(HAND_LABELS, one_hot(HAND_PREDICTIONS, 3))
+    metric.update_state([0, 1, 1], np.eye(3)[[0, 1, 2]])
     metric.reset_state()
     after = float(metric.result())
     np.testing.assert_array_equal([before, after], zero_division)
 
 
 @pytest.mark.parametrize("stray", [-1, 3])
-@all_metrics
-def test_a_label_that_is_no_class_turns_the_result_into_nan(metric_class: type, stray: int) -> None:
-    metric = metric_class(3)
+def test_a_label_that_is_no_class_turns_the_result_into_nan(stray: int) -> None:
+    metric = MacroRecall(3)
     metric.update_state([0, 1, 2, stray], np.eye(3)[[0, 1, 2, 2]])
     assert math.isnan(metric.result())
 
@@ -229,13 +203,8 @@ def test_float64_counts_on_where_float32_stands_still() -> None:
 
 @pytest.mark.parametrize(
     "how",
-    [
-        {"run_eagerly": True},
-        {"jit_compile": False},
-        {"jit_compile": True},
-        {"jit_compile": True, "steps_per_execution": 2},
-    ],
-    ids=["eager", "graph", "XLA", "XLA, two steps at once"],
+    [{"jit_compile": False}, {"jit_compile": True, "steps_per_execution": 2}],
+    ids=["graph", "XLA, two steps at once"],
 )
 def test_fit_and_evaluate_report_the_whole_epoch(how: dict[str, Any]) -> None:
     train, test = random_samples(50), random_samples(31, seed=1)
@@ -259,24 +228,19 @@ def test_fit_and_evaluate_report_the_whole_epoch(how: dict[str, Any]) -> None:
         assert evaluated[name] == pytest.approx(reference(metric_class, test, True), rel=1e-5)
 
 
-@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
-def mixed_precision(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
-def test_mixed_precision_models_count_in_float32(mixed_precision: str) -> None:
+def test_mixed_precision_models_count_in_float32() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
     samples = random_samples(30000)  # in half precision a count stands still at 256 or 2048
     model = copying_model(5, [metric_class(5) for metric_class in METRICS])
-    assert model.layers[-1].compute_dtype == mixed_precision.removeprefix("mixed_")
+    assert model.layers[-1].compute_dtype == "bfloat16"
     history = model.fit(samples.scores, samples.labels, batch_size=1000, epochs=1, verbose=0).history
     for metric_class in METRICS:
         assert history[metric_class(5).name] == pytest.approx([reference(metric_class, samples)], rel=1e-6)
 
 
-def test_a_mixed_precision_layer_that_updates_it_counts_in_float32(mixed_precision: str) -> None:
+def test_a_mixed_precision_layer_that_updates_it_counts_in_float32() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+
     class Endpoint(keras.layers.Layer):
         def __init__(self) -> None:
             super().__init__()
@@ -307,27 +271,17 @@ MIRRORED = """
     labels, predictions, weights = (np.array(each) for each in json.load(sys.stdin))
     scores = np.eye(5, dtype="float32")[predictions]
 
-    def run(strategy):
-        with strategy.scope():
-            copy = keras.layers.Dense(5, use_bias=False, kernel_initializer="identity")
-            model = keras.Sequential([keras.Input((5,)), copy])
-            model.compile(
-                keras.optimizers.SGD(0.0),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                weighted_metrics=[MacroPrecision(5), MacroRecall(5), MacroF1(5)],
-            )
-        # Batches of 8 over 33 samples: the last one leaves a replica without any.
-        history = model.fit(
-            scores, labels, sample_weight=weights, batch_size=8, epochs=2, verbose=0
-        ).history
-        evaluated = model.evaluate(
-            scores, labels, sample_weight=weights, batch_size=8, verbose=0, return_dict=True
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        copy = keras.layers.Dense(5, use_bias=False, kernel_initializer="identity")
+        model = keras.Sequential([keras.Input((5,)), copy])
+        model.compile(
+            keras.optimizers.SGD(0.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            weighted_metrics=[MacroPrecision(5), MacroRecall(5), MacroF1(5)],
         )
-        return {name: [*history[name], evaluated[name]] for name in evaluated if name != "loss"}
-
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    print(mirrored.num_replicas_in_sync)
-    print(json.dumps([run(tf.distribute.get_strategy()), run(mirrored)]))
+    # Batches of 8 over 33 samples: the last one leaves a replica without any.
+    history = model.fit(scores, labels, sample_weight=weights, batch_size=8, epochs=2, verbose=0).history
+    print(json.dumps(history))
 """
 
 
@@ -341,20 +295,17 @@ def test_two_mirrored_devices_report_what_one_does() -> None:
         text=True,
     )
     assert completed.returncode == 0, completed.stderr
-    replicas, results = completed.stdout.splitlines()[-2:]
-    assert replicas == "2"
-    for result in json.loads(results):
-        for metric_class in METRICS:
-            expected = reference(metric_class, samples, weighted=True)
-            assert result[metric_class(5).name] == pytest.approx([expected] * 3, rel=1e-5)
+    history = json.loads(completed.stdout.splitlines()[-1])
+    for metric_class in METRICS:
+        expected = reference(metric_class, samples, weighted=True)
+        assert history[metric_class(5).name] == pytest.approx([expected] * 2, rel=1e-5)
 
 
 # Keras reads a variable with `np.array(variable)`, which NumPy 2 deprecates for want of `copy=`.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-@pytest.mark.parametrize("zero_division", [0.0, 1.0, NAN])
-def test_a_saved_model_brings_its_metrics_back(tmp_path: Path, zero_division: float) -> None:
+def test_a_saved_model_brings_its_metrics_back(tmp_path: Path) -> None:
     samples = random_samples(31)
-    settings: dict[str, Any] = {"classes": "all", "zero_division": zero_division}
+    settings: dict[str, Any] = {"classes": "all", "zero_division": NAN}
     model = copying_model(5, [metric_class(5, **settings) for metric_class in METRICS])
     model.evaluate(samples.scores, samples.labels, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -382,10 +333,8 @@ def test_callbacks_know_that_more_is_better() -> None:
     [
         ({"num_classes": 1}, "MacroF1: num_classes=1: expected a whole number >= 2"),
         ({"num_classes": 2.5}, "num_classes=2.5: expected a whole number"),
-        ({"num_classes": "ten"}, "num_classes='ten': expected a whole number"),
         ({"num_classes": 3, "classes": "present"}, "classes='present': expected seen or"),
         ({"num_classes": 3, "zero_division": 0.5}, "zero_division=0.5: expected 0.0, 1.0 or"),
-        ({"num_classes": 3, "zero_division": "warn"}, "zero_division='warn': expected 0.0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -397,13 +346,9 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: 
     ("shapes", "message"),
     [
         ([(4,), (4, 9)], r"y_pred has shape \(4, 9\), expected \(n, 10\) for num_classes=10"),
-        ([(4,), (4,)], r"y_pred has shape \(4,\), expected \(n, 10\)"),
-        ([(4,), (4, 3, 10)], r"y_pred has shape \(4, 3, 10\), expected"),
         ([(3,), (4, 10)], r"y_true has shape \(3,\), expected \(4,\) or \(4, 1\) or \(4, 10\)"),
         ([(4, 9), (4, 10)], r"y_true has shape \(4, 9\), expected"),
-        ([(), (4, 10)], r"y_true has shape \(\), expected"),
         ([(4,), (4, 10), (4, 10)], r"sample_weight has shape \(4, 10\), expected \(4,\) or"),
-        ([(4,), (4, 10), ()], r"sample_weight has shape \(\), expected"),
     ],
 )
 def test_wrong_shapes_are_refused(shapes: list[tuple[int, ...]], message: str) -> None:

@@ -117,24 +117,6 @@ def test_patches_agree_with_an_independent_derivation() -> None:
     np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-4)
 
 
-def test_patches_agree_with_tensorflow_signal_as_the_hub_model_computes_them() -> None:
-    magnitude = tf.abs(tf.signal.stft(NOISE, 400, 160, 512))
-    bank = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0)
-    expected = tf.signal.frame(tf.math.log(magnitude @ bank + 0.01), 96, 96, axis=0)
-    np.testing.assert_allclose(vggish_patches(NOISE), expected, rtol=0, atol=1e-3)
-
-
-def test_a_tone_is_loudest_in_the_band_around_it() -> None:
-    tone = np.sin(2 * np.pi * 1000 * np.arange(48000) / 16000).astype(np.float32)
-    edges = np.linspace(librosa.hz_to_mel(125, htk=True), librosa.hz_to_mel(7500, htk=True), 66)
-    band = np.abs(edges[1:-1] - librosa.hz_to_mel(1000, htk=True)).argmin()
-    assert (vggish_patches(tone).argmax(axis=2) == band).all()
-
-
-def test_thirty_seconds_are_31_patches() -> None:
-    assert vggish_patches(np.zeros(480_000, np.float32)).shape == (31, 96, 64)
-
-
 def test_frames_begin_with_the_sound_and_are_not_centred() -> None:
     click = np.zeros(16000, np.float32)
     click[400] = 1.0  # the first sample after the first window
@@ -159,15 +141,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[keras.Mode
     shutil.rmtree(folder)  # 289 MB
 
 
-def test_there_are_72_million_parameters(whole: tuple[keras.Model, dict[str, np.ndarray]]) -> None:
-    assert whole[0].count_params() == 72_141_184
-    assert sum(np.prod(shape) + shape[-1] for shape in REFERENCE.values()) == 72_141_184
-
-
 def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(
     whole: tuple[keras.Model, dict[str, np.ndarray]],
 ) -> None:
     model, variables = whole
+    assert model.count_params() == 72_141_184
     patches = vggish_patches(NOISE)
     embeddings = model(patches).numpy()
     np.testing.assert_allclose(embeddings, by_hand(patches, variables), rtol=1e-3, atol=1e-3)
@@ -189,25 +167,7 @@ def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(
     # The format of the reference's own file, one file and no index.
     names, values = list(base_variables), list(base_variables.values())
     tf.raw_ops.Save(filename=str(tmp_path / "vggish_model.ckpt"), tensor_names=names, data=values)
-    for path in (tmp_path / "vggish_model.ckpt", tmp_path):
-        assert_same_features(vggish(path, include_top=False), base_features)
-
-
-def test_weights_are_read_from_a_saved_model_by_name(
-    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
-) -> None:
-    network = tf.Module()
-    # As the reference exports it to TensorFlow Hub: a list of variables that keep their names.
-    network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()][::-1]
-    tf.saved_model.save(network, tmp_path / "hub")
-    assert_same_features(vggish(tmp_path / "hub", include_top=False), base_features)
-
-
-def test_weights_are_read_from_an_exported_keras_model_by_order(
-    base: keras.Model, base_features: np.ndarray, tmp_path: Path
-) -> None:
-    base.export(tmp_path / "exported", verbose=False)
-    assert_same_features(vggish(tmp_path / "exported", include_top=False), base_features)
+    assert_same_features(vggish(tmp_path / "vggish_model.ckpt", include_top=False), base_features)
 
 
 @pytest.mark.parametrize("name", ["x.keras", "x.weights.h5"])
@@ -219,14 +179,15 @@ def test_weights_are_read_from_what_keras_saves(
     assert_same_features(vggish(path, include_top=False), base_features)
 
 
-def test_audioset_is_what_the_hub_has(
+def test_audioset_is_the_saved_model_of_the_hub_by_name(
     base_variables: dict[str, np.ndarray],
     base_features: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = tf.Module()
-    network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()]
+    # As the reference exports it to TensorFlow Hub: a list of variables that keep their names.
+    network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()][::-1]
     tf.saved_model.save(network, tmp_path)
     asked = []
     monkeypatch.setattr(weights_module, "hub_folder", lambda handle: asked.append(handle) or tmp_path)
@@ -244,8 +205,8 @@ def test_audioset_without_a_network_says_what_to_put_where(
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for name in ("gone.ckpt", "gone.keras", "gone.weights.h5"):
-        with pytest.raises(GtzanKerasError, match=f"{name}: cannot read VGGish's weights"):
+    for name, message in (("gone.ckpt", ": cannot read VGGish's weights"), ("gone.keras", "': no such file")):
+        with pytest.raises(GtzanKerasError, match=f"{name}{message}.*expected the checkpoint"):
             vggish(tmp_path / name, include_top=False)
 
 
@@ -255,18 +216,17 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         vggish(tmp_path / "x.ckpt", include_top=False)
 
 
-def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "other", {"resnet/conv1": np.zeros(3, np.float32)})
-    with pytest.raises(GtzanKerasError, match=r"has no variable vggish/conv1/weights; .* 1 is resnet/conv1"):
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("resnet/conv1", "no variable vggish/conv1/weights; .* 1 is resnet/conv1"),
+        ("vggish/conv1/weights", r"vggish/conv1/weights is \(3,\); VGGish's is \(3, 3, 1, 64\)"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(variable: str, message: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "other", {variable: np.zeros(3, np.float32)})
+    with pytest.raises(GtzanKerasError, match=message):
         vggish(path, include_top=False)
-
-
-def test_a_variable_of_another_shape_is_refused(
-    base_variables: dict[str, np.ndarray], tmp_path: Path
-) -> None:
-    wrong = {**base_variables, "vggish/conv2/biases": np.zeros(64, np.float32)}
-    with pytest.raises(GtzanKerasError, match=r"vggish/conv2/biases is \(64,\); VGGish's is \(128,\)"):
-        vggish(write_checkpoint(tmp_path / "wrong", wrong), include_top=False)
 
 
 # ---- classifiers
@@ -303,7 +263,6 @@ def test_classifiers_give_one_probability_a_genre(head: str) -> None:
     [
         ({"head": "lstm"}, "head='lstm': expected dense or cnn"),
         ({"input_shape": (31,)}, "expected two numbers"),
-        ({"num_classes": 1}, "expected at least 2"),
         ({"input_shape": (25, 128), "head": "cnn"}, r"\(25, 128\): too small .* block 3"),
         ({"input_shape": (7, 128), "head": "cnn"}, "block 1"),
     ],

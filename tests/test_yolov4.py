@@ -44,29 +44,12 @@ def conv(filters_in: int, filters: int, size: int) -> int:
     return size * size * filters_in * filters + 4 * filters
 
 
-def stage(filters_in: int, filters: int, path: int, bottleneck: int, blocks: int) -> int:
-    residual = conv(path, bottleneck, 1) + conv(bottleneck, path, 3)
-    down, paths = conv(filters_in, filters, 3), 2 * conv(filters, path, 1)
-    return down + paths + blocks * residual + conv(path, path, 1) + conv(2 * path, filters, 1)
-
-
-def five(filters_in: int, filters: int) -> int:
-    wide, narrow = conv(filters, 2 * filters, 3), conv(2 * filters, filters, 1)
-    return conv(filters_in, filters, 1) + 2 * (wide + narrow)
-
-
-def test_the_backbone_has_the_published_parameters_and_maps() -> None:
-    backbone = csp_darknet53()
-    by_hand = [
-        conv(3, 32, 3),
-        stage(32, 64, 64, 32, 1),  # the first stage does not halve its channels
-        stage(64, 128, 64, 64, 2),
-        stage(128, 256, 128, 128, 8),
-        stage(256, 512, 256, 256, 8),
-        stage(512, 1024, 512, 512, 4),
-    ]
-    assert backbone.count_params() == sum(by_hand) == 26_652_512
+def test_the_backbone_has_the_published_parameters_and_maps(full: keras.Model) -> None:
+    backbone = keras.Model(full.input, [full.get_layer(f"stage{n}_out_mish").output for n in (3, 4, 5)])
+    assert backbone.count_params() == 26_652_512
     assert backbone.output_shape == [(None, 52, 52, 256), (None, 26, 26, 512), (None, 13, 13, 1024)]
+    small = csp_darknet53((64, 64, 3), width=0.125, depth=0.125)
+    assert small.output_shape == [(None, 8, 8, 32), (None, 4, 4, 64), (None, 2, 2, 128)]
 
 
 def test_all_but_the_head_has_the_parameters_published_for_80_classes_less_the_detectors(
@@ -77,13 +60,6 @@ def test_all_but_the_head_has_the_parameters_published_for_80_classes_less_the_d
     detectors = sum(conv(c, 2 * c, 3) + 2 * c * 255 + 255 for c in (128, 256, 512))
     bottom = keras.Model(full.input, full.get_layer("pooling").output)
     assert bottom.count_params() == 64_429_405 - detectors
-    spp = conv(1024, 512, 1) + conv(512, 1024, 3) + conv(1024, 512, 1)
-    spp += conv(4 * 512, 512, 1) + conv(512, 1024, 3) + conv(1024, 512, 1)
-    up16 = conv(512, 256, 1) + conv(512, 256, 1) + five(512, 256)
-    up8 = conv(256, 128, 1) + conv(256, 128, 1) + five(256, 128)
-    down16 = conv(128, 256, 3) + five(512, 256)
-    down32 = conv(256, 512, 3) + five(1024, 512)
-    assert bottom.count_params() == 26_652_512 + spp + up16 + up8 + down16 + down32
 
 
 def test_the_head_has_the_parameters_counted_by_hand(full: keras.Model) -> None:
@@ -107,7 +83,7 @@ def test_width_scales_filters_to_multiples_of_8_and_depth_the_number_of_blocks()
     assert blocks == [1, 1, 3, 3, 2]  # 1, 2, 8, 8, 4 blocks x 0.4 are 0.4, 0.8, 3.2, 3.2, 1.6
 
 
-@pytest.mark.parametrize(("height", "width"), [(70, 33), (8, 12), (96, 65)])
+@pytest.mark.parametrize(("height", "width"), [(70, 33), (8, 12)])
 def test_images_of_any_size_fit(height: int, width: int) -> None:
     model = small(input_shape=(height, width, 2))
     maps = [map_shape(model, f"stage{number}_out_mish")[:2] for number in (3, 4, 5)]
@@ -254,7 +230,7 @@ def test_the_model_is_named_uncompiled_and_gives_probabilities() -> None:
     np.testing.assert_array_equal(model(PICTURES), scores)  # nothing drawn outside training
 
 
-# ---- training, saving
+# ---- training
 
 
 def test_a_training_step_in_mixed_precision_reaches_the_first_layer() -> None:
@@ -269,59 +245,31 @@ def test_a_training_step_in_mixed_precision_reaches_the_first_layer() -> None:
     assert (stem.compute_dtype, stem.kernel.dtype, model.output.dtype) == ("bfloat16", "float32", "float32")
 
 
-def test_a_saved_model_opens_and_gives_the_same(tmp_path: Path) -> None:
-    model = small(dropblock_steps=10)
-    model(PICTURES, training=True)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    assert names(again) == names(model)
-    assert float(again.get_layer("pan_up8_dropblock").steps) == 1
-    np.testing.assert_allclose(again(PICTURES), model(PICTURES), rtol=1e-5)
-
-
 # ---- weights
 
 
-@pytest.fixture(scope="module")
-def source() -> keras.Model:
-    """A model that has been trained, so that its file also has the optimizer's variables."""
-    model = small()
-    model.compile("sgd", "categorical_crossentropy", run_eagerly=True)  # tracing takes longer
-    model.train_on_batch(PICTURES, np.eye(3)[:2])
-    return model
-
-
 @pytest.mark.parametrize("file", ["x.weights.h5", "x.keras"])
-def test_weights_load_from_a_file(source: keras.Model, file: str, tmp_path: Path) -> None:
-    path = tmp_path / file
+def test_weights_load_from_a_file_and_not_into_another_network(file: str, tmp_path: Path) -> None:
+    path, source = tmp_path / file, small(dropblock_steps=10)
+    source(PICTURES, training=True)
     source.save(path) if path.suffix == ".keras" else source.save_weights(path)
-    np.testing.assert_allclose(small(weights=str(path))(PICTURES), source(PICTURES), rtol=1e-5)
-
-
-@pytest.mark.parametrize("arguments", [{"width": 0.25}, {"depth": 0.2}, {"head": (16, 8, 8)}], ids=str)
-def test_weights_of_other_arguments_are_refused(
-    source: keras.Model, arguments: dict[str, Any], tmp_path: Path
-) -> None:
-    path = tmp_path / "x.weights.h5"
-    source.save_weights(path)
-    with pytest.raises(GtzanKerasError, match=r"x\.weights\.h5: these are not the weights of this YOLOv4 \("):
-        small(weights=path, **arguments)
+    again = small(dropblock_steps=10, weights=str(path))
+    np.testing.assert_allclose(again(PICTURES), source(PICTURES), rtol=1e-5)
+    assert float(again.get_layer("pan_up8_dropblock").steps) == 1
+    with pytest.raises(GtzanKerasError, match=rf"{file}: not the weights of this YOLOv4 \("):
+        small(dropblock_steps=10, weights=path, head=(16, 8, 8))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"input_shape": (64, 96)}, r"input_shape=\(64, 96\): expected 3 numbers"),
-        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
         ({"width": 0}, "width=0: expected a factor > 0"),
         ({"depth": -1.0}, r"depth=-1\.0: expected a factor > 0"),
         ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),
         ({"dropout": 1.0}, r"dropout=1\.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
         ({"dropblock": 1.0}, r"'pan_up16_dropblock': rate=1\.0: expected 0 <= rate < 1"),
-        ({"dropblock_size": 0}, "'pan_up16_dropblock': block_size=0: expected a whole number"),
-        ({"dropblock_steps": 0}, "'pan_up16_dropblock': schedule_steps=0: expected a whole number"),
-        ({"weights": "coco"}, r"weights='coco': expected None or a file whose name ends in \.weights\.h5"),
-        ({"weights": "no/such.weights.h5"}, r"weights: no/such\.weights\.h5: no such file"),
+        ({"weights": "coco"}, r"weights='coco': no such file; expected None, or a \.weights\.h5 or"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:

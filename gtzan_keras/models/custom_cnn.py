@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize, pool
 
-if TYPE_CHECKING:
-    import keras
-
-__all__ = ["CNN_ARGUMENTS", "cnn"]
-
-CNN_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
-    "malvezzi": {"filters": (32, 64, 128, 128), "dense_units": (512,), "dropout": 0.4},
-    "arrigo": {"filters": (32, 64, 128, 256), "dense_units": (128,), "dropout": 0.0},
-    "zhang": {
-        "filters": (32, 64),
-        "dense_units": (128,),
-        "dropout": 0.5,
-        "dropout_before_head": 0.25,
-        "padding": "valid",
-    },
-    "uncu": {"filters": (32, 64, 128), "dense_units": (128,), "dropout": 0.3},
-}
-"""Arguments of `cnn` for the sources' networks. Malvezzi, Arrigo (model 1): the filters and units
-they state or imply. Zhang leaves the dropout rates open (0.25 and 0.5 are ours), Uncu the sizes (32-64-128,
-dense 128 are ours). Uncu's text mentions two hidden dense layers; this network has one."""
+__all__ = ["cnn"]
 
 
 def cnn(
@@ -101,15 +84,11 @@ def cnn(
     >>> model.get_layer("block2_conv").filters, model.count_params()
     (64, 7393034)
     """
-    import keras
-
     checked: Any = tuple(input_shape)
     if len(checked) == 3 and checked[1] is None and pooling != "flatten":
         checked = (checked[0], 2 ** len(filters), checked[2])
     check_input(checked, num_classes, rank=3)
     check_sizes(filters=filters, kernel_size=(kernel_size,), dense_units=dense_units)
-    if pooling not in ("flatten", "avg", "max", "avg+max"):
-        raise GtzanKerasError(f"pooling={pooling!r}: expected flatten, avg, max or avg+max")
     if padding not in ("same", "valid"):
         raise GtzanKerasError(f"padding={padding!r}: expected same or valid")
 
@@ -128,16 +107,6 @@ def cnn(
         x = keras.layers.MaxPooling2D(name=f"{block}_pool")(x)
         x = normalize(x, normalization, f"{block}_norm")
         x = keras.layers.Activation("relu", name=f"{block}_relu")(x)
-    if pooling == "flatten":
-        x = keras.layers.Flatten(name="flatten")(x)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="pooling")(x)
-    else:
-        mean = keras.layers.GlobalAveragePooling2D(name="pooling_avg")(x)
-        largest = keras.layers.GlobalMaxPooling2D(name="pooling_max")(x)
-        x = keras.layers.Concatenate(name="pooling")([mean, largest])
-    x = dropout_layer(x, dropout_before_head, "head_dropout")
+    x = dropout_layer(pool(x, pooling), dropout_before_head, "head_dropout")
     outputs = classifier(x, num_classes, dense_units, dropout, normalization)
     return keras.Model(inputs, outputs, name=name)

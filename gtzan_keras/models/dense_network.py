@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import keras
 
 from gtzan_keras.models.head import check_input, check_sizes, classifier, normalize
-
-if TYPE_CHECKING:
-    import keras
 
 __all__ = ["dense"]
 
@@ -59,8 +57,6 @@ def dense(
     >>> model.output_shape, model.count_params()
     ((None, 10), 4362)
     """
-    import keras
-
     check_input(input_shape, num_classes)
     check_sizes(units=units)
     inputs = keras.Input(tuple(input_shape), name="input")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer
+import keras
 
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.head import check_halvings, check_input, check_sizes, classifier, dropout_layer
 
 __all__ = ["feature_cnn"]
 
@@ -69,10 +66,7 @@ def feature_cnn(
     >>> model.input_shape, model.output_shape, model.count_params()
     ((None, 51), (None, 10), 222986)
     """
-    import keras
-
-    check_features(input_shape)
-    check_input(input_shape, num_classes)
+    check_input(input_shape, num_classes, rank=1)
     check_sizes(filters=filters, kernel_size=(kernel_size,), dense_units=dense_units)
     inputs = keras.Input(tuple(input_shape), name="input")
     x = feature_branch(inputs, filters, kernel_size, dropout)
@@ -80,25 +74,12 @@ def feature_cnn(
     return keras.Model(inputs, outputs, name=name)
 
 
-def check_features(shape: Sequence[int]) -> None:
-    """Refuse a shape that is not that of a vector."""
-    if len(shape) != 1:
-        raise GtzanKerasError(f"shape {tuple(shape)}: expected one number, (n,), for features")
-
-
 def feature_branch(
     x: keras.KerasTensor, filters: Sequence[int], kernel_size: int, dropout: float
 ) -> keras.KerasTensor:
     """Apply convolution blocks to features (batch, n) and flatten to (batch, m)."""
-    import keras
-
-    count = x.shape[-1]
-    if count < 2 ** len(filters):
-        raise GtzanKerasError(
-            f"{count} features are too few for {len(filters)} blocks, each of which halves their number; "
-            f"use at least {2 ** len(filters)} features or fewer filters"
-        )
-    x = keras.layers.Reshape((count, 1), name="one_channel")(x)
+    check_halvings(x.shape[1:], len(filters))
+    x = keras.layers.Reshape((x.shape[-1], 1), name="one_channel")(x)
     for number, width in enumerate(filters, start=1):
         block = f"block{number}"
         x = keras.layers.Conv1D(width, kernel_size, padding="same", name=f"{block}_conv")(x)

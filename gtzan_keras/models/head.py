@@ -1,24 +1,30 @@
-"""Shared by the builders: argument checks, normalization by name, and the dense head."""
+"""Shared by the builders: argument checks, pooling and normalization by name, and the dense head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import keras
 
 from gtzan_keras.errors import GtzanKerasError
 
-if TYPE_CHECKING:
-    import keras
+__all__ = [
+    "check_halvings",
+    "check_input",
+    "check_sizes",
+    "classifier",
+    "dropout_layer",
+    "normalize",
+    "pool",
+]
 
-__all__ = ["check_input", "check_sizes", "classifier", "dropout_layer", "normalize"]
+_AXES = {1: "one number, (n,)", 2: "two numbers, (patches, size)", 3: "3 numbers, (height, width, channels)"}
 
 
 def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None = None) -> None:
     """Refuse an input shape that fits no network, or fewer than two classes."""
     if rank is not None and len(input_shape) != rank:
-        raise GtzanKerasError(
-            f"input_shape={tuple(input_shape)}: expected {rank} numbers, (height, width, channels)"
-        )
+        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected {_AXES[rank]}")
     check_sizes(input_shape=input_shape)
     if num_classes < 2:
         raise GtzanKerasError(f"num_classes={num_classes}: expected at least 2")
@@ -31,10 +37,33 @@ def check_sizes(**arguments: Sequence[int]) -> None:
             raise GtzanKerasError(f"{name}={tuple(sizes)}: expected whole numbers >= 1")
 
 
+def check_halvings(sides: Sequence[int], blocks: int) -> None:
+    """Refuse an input of which so many poolings by two would leave nothing."""
+    if min(sides) < 2**blocks:
+        raise GtzanKerasError(
+            f"input of {' x '.join(map(str, sides))} is too small for {blocks} blocks that halve it; "
+            f"use at least {2**blocks}, or fewer filters"
+        )
+
+
+def pool(x: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+    """Turn feature maps into a vector by name; "avg+max" concatenates mean and maximum."""
+    layers = keras.layers
+    if kind == "flatten":
+        return layers.Flatten(name="flatten")(x)
+    if kind == "avg":
+        return layers.GlobalAveragePooling2D(name="pooling")(x)
+    if kind == "max":
+        return layers.GlobalMaxPooling2D(name="pooling")(x)
+    if kind == "avg+max":
+        mean = layers.GlobalAveragePooling2D(name="pooling_avg")(x)
+        largest = layers.GlobalMaxPooling2D(name="pooling_max")(x)
+        return layers.Concatenate(name="pooling")([mean, largest])
+    raise GtzanKerasError(f"pooling={kind!r}: expected flatten, avg, max or avg+max")
+
+
 def normalize(x: keras.KerasTensor, kind: str | None, name: str) -> keras.KerasTensor:
     """Apply batch or layer normalization by name; None returns `x`."""
-    import keras
-
     if kind is None:
         return x
     if kind == "batch":
@@ -48,8 +77,6 @@ def normalize(x: keras.KerasTensor, kind: str | None, name: str) -> keras.KerasT
 
 def dropout_layer(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
     """Apply dropout; a rate of 0 adds no layer."""
-    import keras
-
     if not 0 <= rate < 1:
         raise GtzanKerasError(f"dropout={rate!r} ({name}): expected 0 <= dropout < 1")
     return keras.layers.Dropout(rate, name=name)(x) if rate else x
@@ -68,8 +95,6 @@ def classifier(
     `l2` penalizes the kernels. Layers are called ``dense_1``, ``dense_2``, ... and ``predictions``. The
     softmax is float32 under every precision policy.
     """
-    import keras
-
     penalty = keras.regularizers.L2(l2) if l2 else None
     for number, width in enumerate(units, start=1):
         x = keras.layers.Dense(width, kernel_regularizer=penalty, name=f"dense_{number}")(x)

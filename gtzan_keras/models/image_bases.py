@@ -5,59 +5,43 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import keras
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize
-
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize, pool
+from gtzan_keras.models.weights import load_file
 
 __all__ = ["IMAGE_BASES", "freeze", "image_base", "image_features", "vgg16"]
 
 
 class ImageBase(NamedTuple):
-    """A network of Keras Applications: the name of its function, its ImageNet weights, its input."""
+    """A network of Keras Applications: the name of its function, and its input."""
 
     application: str
-    weights: str  # address; Keras names the file after its last part
     mean: tuple[float, float, float]  # red, green, blue, of images with values 0..1
     deviation: tuple[float, float, float]
     backwards: bool = False  # colours in the order blue, green, red
 
 
-_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
-_FILE = "weights_tf_dim_ordering_tf_kernels_notop.h5"
-_MOBILE = "224_1.0_float_no_top_v2.h5"
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True  # 0..255 minus the mean
 _SYMMETRIC = (0.5,) * 3, (0.5,) * 3  # -1..1
 IMAGE_BASES: Mapping[str, ImageBase] = {
-    "vgg16": ImageBase("VGG16", f"{_ADDRESS}/vgg16/vgg16_{_FILE}", *_CAFFE),
-    "vgg19": ImageBase("VGG19", f"{_ADDRESS}/vgg19/vgg19_{_FILE}", *_CAFFE),
-    "resnet50": ImageBase("ResNet50", f"{_ADDRESS}/resnet/resnet50_{_FILE}", *_CAFFE),
-    "resnet50v2": ImageBase("ResNet50V2", f"{_ADDRESS}/resnet/resnet50v2_{_FILE}", *_SYMMETRIC),
-    "efficientnetv2b0": ImageBase(
-        "EfficientNetV2B0", f"{_ADDRESS}/efficientnet_v2/efficientnetv2-b0_notop.h5", *_IMAGENET
-    ),
-    "mobilenet_v2": ImageBase(
-        "MobileNetV2",
-        f"{_ADDRESS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-        *_SYMMETRIC,
-    ),
-    "mobilenetv3small": ImageBase(
-        "MobileNetV3Small", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_small_{_MOBILE}", *_SYMMETRIC
-    ),
-    "mobilenetv3large": ImageBase(
-        "MobileNetV3Large", f"{_ADDRESS}/mobilenet_v3/weights_mobilenet_v3_large_{_MOBILE}", *_SYMMETRIC
-    ),
-    "convnexttiny": ImageBase("ConvNeXtTiny", f"{_ADDRESS}/convnext/convnext_tiny_notop.h5", *_IMAGENET),
+    "vgg16": ImageBase("VGG16", *_CAFFE),
+    "vgg19": ImageBase("VGG19", *_CAFFE),
+    "resnet50": ImageBase("ResNet50", *_CAFFE),
+    "resnet50v2": ImageBase("ResNet50V2", *_SYMMETRIC),
+    "efficientnetv2b0": ImageBase("EfficientNetV2B0", *_IMAGENET),
+    "mobilenet_v2": ImageBase("MobileNetV2", *_SYMMETRIC),
+    "mobilenetv3small": ImageBase("MobileNetV3Small", *_SYMMETRIC),
+    "mobilenetv3large": ImageBase("MobileNetV3Large", *_SYMMETRIC),
+    "convnexttiny": ImageBase("ConvNeXtTiny", *_IMAGENET),
 }
 """Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to an image."""
 
 _SMALLEST = 32  # five halvings
-_PUBLISHED_SHAPE = (224, 224, 3)  # no weight depends on it; MobileNetV3 warns of any other
 
 
 def vgg16(
@@ -136,7 +120,7 @@ def image_base(
     trainable_from : str, optional
         The first layer of the base that is trained, such as ``"block3_conv1"``; by default the whole base
         is frozen.
-    pooling : "avg", "max" or "flatten"
+    pooling : "avg", "max", "avg+max" or "flatten"
         How the base's feature maps become a vector.
     normalization : "batch", "layer" or None
         Of that vector.
@@ -175,8 +159,6 @@ def image_base(
     >>> [layer.name for layer in model.layers if layer.trainable and layer.weights]
     ['head_norm', 'dense_1', 'predictions']
     """
-    import keras
-
     check_input(input_shape, num_classes, rank=3)
     check_sizes(dense_units=dense_units)
     height, width, channels = input_shape
@@ -187,18 +169,8 @@ def image_base(
             f"input_shape={tuple(input_shape)}: expected at least {_SMALLEST} x {_SMALLEST}, and 1 or 3 "
             "channels"
         )
-    heads = {
-        "avg": keras.layers.GlobalAveragePooling2D,
-        "max": keras.layers.GlobalMaxPooling2D,
-        "flatten": keras.layers.Flatten,
-    }
-    if pooling not in heads:
-        raise GtzanKerasError(f"pooling={pooling!r}: expected avg, max or flatten")
-    if not l2 >= 0:
-        raise GtzanKerasError(f"l2={l2!r}: expected a number >= 0")
 
     entry = IMAGE_BASES[base]
-    pretrained = None if weights is None else _pretrained(entry, weights)
     inputs = keras.Input(tuple(input_shape), name="input")
     x = keras.layers.Concatenate(name="colour")([inputs] * 3) if channels == 1 else inputs
     # In float32 under every policy: bfloat16 would round the colours.
@@ -207,12 +179,13 @@ def image_base(
     if entry.backwards:
         x = keras.ops.flip(x, axis=-1)
     bottom = _without_dropout(_application(entry, input_tensor=x), inputs)
-    if pretrained is not None:
-        bottom.set_weights(pretrained)
-        _fix_statistics(bottom)
+    if weights is not None:
+        _load(bottom, entry, weights)
+        for layer in bottom.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False  # and stays so: see `freeze`
     freeze(bottom, trainable_from)
-    x = heads[pooling](name="flatten" if pooling == "flatten" else "pooling")(bottom.output)
-    x = normalize(x, normalization, "head_norm")
+    x = normalize(pool(bottom.output, pooling), normalization, "head_norm")
     x = dropout_layer(x, dropout_before_head, "head_dropout")
     return keras.Model(inputs, classifier(x, num_classes, dense_units, dropout, l2=l2), name=name or base)
 
@@ -260,8 +233,6 @@ def image_features(
     >>> models.image_features("mobilenet_v2", (64, 64, 1), weights=None).output_shape
     (None, 3840)
     """
-    import keras
-
     height, width = size or (input_shape[0], input_shape[1])
     model = image_base(base, (height, width, input_shape[2]), weights=weights, dense_units=())
     names = [layer.name for layer in model.layers]
@@ -310,8 +281,6 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     >>> [layer.name for layer in model.layers if layer.trainable]
     ['predictions']
     """
-    import keras
-
     names = [layer.name for layer in model.layers if layer.weights]
     if trainable_from is not None and trainable_from not in names:
         raise GtzanKerasError(
@@ -325,19 +294,8 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
         )
 
 
-def _fix_statistics(model: keras.Model) -> None:
-    """Freeze the batch normalization of a pretrained base."""
-    import keras
-
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
-
-
 def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:
     """Build Keras' own model without its top, and without preprocessing where it has some."""
-    import keras
-
     build = getattr(keras.applications, entry.application)
     if "include_preprocessing" in inspect.signature(build).parameters:
         arguments["include_preprocessing"] = False
@@ -346,8 +304,6 @@ def _application(entry: ImageBase, weights: str | None = None, **arguments: Any)
 
 def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Model:
     """Return the model, or a copy without its dropout if it has some."""
-    import keras
-
     if not any(isinstance(layer, keras.layers.Dropout) for layer in model.layers):
         return model
 
@@ -357,31 +313,20 @@ def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Mod
     return keras.models.clone_model(model, input_tensors=[inputs], call_function=call)
 
 
-def _pretrained(entry: ImageBase, weights: str | os.PathLike[str]) -> list[Any]:
-    """Return the weights, read by Keras' own model, which does not have our first layers."""
-    title, address = entry.application, entry.weights
-    file = address.rsplit("/", 1)[-1]
-    if weights == "imagenet":
-        try:
-            return _application(entry, "imagenet", input_shape=_PUBLISHED_SHAPE).get_weights()
-        except Exception as error:  # Keras raises plain Exception when a download fails
-            raise GtzanKerasError(
-                f"weights='imagenet': {title}'s weights could not be downloaded ({error}); fetch {address} "
-                f"and put it into ~/.keras/models, or pass its path as weights"
-            ) from error
-    path = Path(weights)
-    if not path.is_file():
-        raise GtzanKerasError(
-            f"weights is {str(weights)!r}: no such file; expected 'imagenet', None, or a file such as "
-            f"{file} from {address}"
+def _load(model: keras.Model, entry: ImageBase, weights: str | os.PathLike[str]) -> None:
+    """Load the weights of a base from a file, or those of ImageNet by Keras' own model."""
+    title = entry.application
+    if weights != "imagenet":
+        expected = (
+            f"'imagenet', None, or a file of {title}(include_top=False), as Keras publishes or writes it"
         )
-    model = _application(entry, input_shape=_PUBLISHED_SHAPE)
+        load_file(model, weights, f"{title} without its top", expected)
+        return
     try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise half a dozen kinds
-        reason = str(error).strip().split("\n")[0]
+        # Of the published shape, on which no weight depends: MobileNetV3 warns of any other.
+        model.set_weights(_application(entry, "imagenet", input_shape=(224, 224, 3)).get_weights())
+    except Exception as error:  # Keras raises plain Exception, which names the address, when a download fails
         raise GtzanKerasError(
-            f"{path}: not the weights of {title} without its top ({reason}); expected a file of the layout "
-            f"of {file}, or .weights.h5 of Keras' {title}(include_top=False)"
+            f"weights='imagenet': {title}'s weights could not be downloaded ({error}); put that file into "
+            "~/.keras/models, or pass its path as weights"
         ) from error
-    return model.get_weights()

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_sizes
 
 __all__ = ["DropBlock2D", "FusedBatchNormalization", "all_layers", "clone", "copy_state", "mish"]
 
@@ -55,8 +56,8 @@ class DropBlock2D(keras.layers.Layer):
 
     Notes
     -----
-    Input and output are (batch, height, width, channels); height and width may be unknown. Outside
-    training, the layer changes nothing.
+    Input and output are (batch, height, width, channels), with known height and width. Outside training, the
+    layer changes nothing.
 
     References
     ----------
@@ -84,10 +85,8 @@ class DropBlock2D(keras.layers.Layer):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise self._error(f"rate={rate!r}: expected 0 <= rate < 1")
-        if not isinstance(block_size, int) or block_size < 1:
-            raise self._error(f"block_size={block_size!r}: expected a whole number >= 1")
-        if schedule_steps is not None and (not isinstance(schedule_steps, int) or schedule_steps < 1):
-            raise self._error(f"schedule_steps={schedule_steps!r}: expected a whole number >= 1, or None")
+        steps = () if schedule_steps is None else (schedule_steps,)
+        check_sizes(block_size=(block_size,), schedule_steps=steps)
         self.rate = float(rate)
         self.block_size = block_size
         self.schedule_steps = schedule_steps
@@ -96,9 +95,11 @@ class DropBlock2D(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check the input's rank, and create the counter of steps if there is a schedule."""
-        if len(input_shape) != 4:
-            raise self._error(f"input shape {input_shape}: expected (batch, height, width, channels)")
+        """Check the input's shape, and create the counter of steps if there is a schedule."""
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise self._error(
+                f"input shape {input_shape}: expected (batch, height, width, channels), known but for batch"
+            )
         if self.schedule_steps is not None:
             # Not rounded to half precision, where counting ends at 256 (bfloat16).
             self.steps = self.add_weight(
@@ -109,22 +110,18 @@ class DropBlock2D(keras.layers.Layer):
         """Drop blocks in training."""
         if not training or self.rate == 0:
             return inputs
-        scaled_mask = self._mask(ops.shape(inputs), self._current_rate())
-        return inputs * ops.cast(scaled_mask, inputs.dtype)
-
-    def _current_rate(self) -> Any:
-        if self.schedule_steps is None:
-            return self.rate
-        rate = self.rate * self.steps / self.schedule_steps
-        self.steps.assign(ops.minimum(self.steps + 1, self.schedule_steps))
-        return rate
+        rate: Any = self.rate
+        if self.schedule_steps is not None:
+            rate = rate * self.steps / self.schedule_steps
+            self.steps.assign(ops.minimum(self.steps + 1, self.schedule_steps))
+        return inputs * ops.cast(self._mask(ops.shape(inputs), rate), inputs.dtype)
 
     def _mask(self, shape: tuple[Any, ...], rate: Any) -> Any:
         """Return 0 in the blocks, size / number kept elsewhere; float32 under every precision policy."""
         batch, height, width, channels = shape
-        block_height, rows = self._block_and_positions(height)
-        block_width, columns = self._block_and_positions(width)
-        gamma = rate * _float(height * width) / _float(block_height * block_width * rows * columns)
+        high, wide = min(self.block_size, height), min(self.block_size, width)
+        rows, columns = height - high + 1, width - wide + 1  # where a block fits
+        gamma = rate * float(height * width) / float(high * wide * rows * columns)
         draws = keras.random.uniform(
             (batch, rows, columns, channels), dtype="float32", seed=self.seed_generator
         )
@@ -138,17 +135,8 @@ class DropBlock2D(keras.layers.Layer):
         share = ops.mean(kept, axis=(1, 2, 3), keepdims=True)
         return ops.divide_no_nan(kept, share)
 
-    def _block_and_positions(self, side: Any) -> tuple[Any, Any]:
-        """Return a block's length along a side of the map, and the number of positions where it fits."""
-        block = min(self.block_size, side) if isinstance(side, int) else ops.minimum(self.block_size, side)
-        return block, side - block + 1
-
     def _error(self, message: str) -> GtzanKerasError:
         return GtzanKerasError(f"DropBlock2D {self.name!r}: {message}")
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -159,11 +147,6 @@ class DropBlock2D(keras.layers.Layer):
             "schedule_steps": self.schedule_steps,
             "seed": self.seed,
         }
-
-
-def _float(size: Any) -> Any:
-    """Return a size as a float where it is known, else as a float32 tensor."""
-    return float(size) if isinstance(size, int) else ops.cast(size, "float32")
 
 
 @keras.saving.register_keras_serializable(package="gtzan_keras")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
+import keras
+
+from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES
 from gtzan_keras.errors import GtzanKerasError
-
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.weights import musicnn_weights
 
 __all__ = ["MUSICNN_TAGS", "musicnn", "musicnn_vgg"]
 
@@ -99,10 +99,6 @@ def musicnn(
         tagger = models.musicnn("msd")
         tags = tagger.predict(musicnn_patches(load_audio("song.mp3", 16000)))
     """
-    import keras
-
-    from gtzan_keras.audio.patches import MUSICNN_BANDS
-
     if pooling not in ("mean+max", "penultimate"):
         raise GtzanKerasError(f"pooling={pooling!r}: expected 'mean+max' or 'penultimate'")
     layers, ops = keras.layers, keras.ops
@@ -176,10 +172,6 @@ def musicnn_vgg(
     >>> models.musicnn_vgg().count_params()
     607030
     """
-    import keras
-
-    from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES
-
     layers = keras.layers
     inputs = keras.Input((MUSICNN_FRAMES, MUSICNN_BANDS), name="input")
     x = _normalized(
@@ -205,22 +197,16 @@ def _front_end(
     x: keras.KerasTensor, filters: int, kernel: tuple[int, int], padding: str, name: str
 ) -> keras.KerasTensor:
     """Convolution, batch normalization, maximum over the bands: (batch, frames, filters)."""
-    import keras
-
     x = keras.layers.Conv2D(filters, kernel, padding=padding, activation="relu", name=f"{name}_conv")(x)
     return keras.ops.max(_normalized(x, f"{name}_norm"), axis=2)
 
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    import keras
-
     return keras.layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=name)(x)
 
 
 def _load(model: keras.Model, weights: str | os.PathLike[str], kind: str) -> None:
     """Copy the authors' weights: by kind of layer, in order of creation."""
-    from gtzan_keras.models.weights import musicnn_weights
-
     source = musicnn_weights(weights, kind)
     counts: dict[str, int] = {}
     for layer in model.layers:
@@ -228,12 +214,5 @@ def _load(model: keras.Model, weights: str | os.PathLike[str], kind: str) -> Non
             continue
         sort = type(layer).__name__.rstrip("12D").lower()  # conv, batchnormalization, dense
         number = counts[sort] = counts.get(sort, -1) + 1
-        values: list[Any] = [source[f"{sort}/{number}/{weight.name}"] for weight in layer.weights]
-        try:
-            layer.set_weights(
-                [value.reshape(weight.shape) for value, weight in zip(values, layer.weights, strict=True)]
-            )
-        except ValueError as error:
-            raise GtzanKerasError(
-                f"{Path(weights)}: weights of layer {layer.name} do not fit ({error})"
-            ) from error
+        values = [source[f"{sort}/{number}/{weight.name}"] for weight in layer.weights]
+        layer.set_weights([v.reshape(weight.shape) for v, weight in zip(values, layer.weights, strict=True)])

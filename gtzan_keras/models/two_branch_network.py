@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.feature_networks import check_features, feature_branch
-from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer
+import keras
 
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.feature_networks import feature_branch
+from gtzan_keras.models.head import check_halvings, check_input, check_sizes, classifier, dropout_layer
 
 __all__ = ["two_branch"]
 
@@ -73,18 +70,11 @@ def two_branch(
     >>> sorted(tensor.name for tensor in model.inputs), model.output_shape
     (['features', 'spectrogram'], (None, 10))
     """
-    import keras
-
-    check_features(feature_shape)
-    check_input(feature_shape, num_classes)
+    check_input(feature_shape, num_classes, rank=1)
     check_input(spectrogram_shape, num_classes, rank=3)
     check_sizes(filters=filters, spectrogram_filters=spectrogram_filters)
     check_sizes(dense_units=dense_units, kernel_size=(kernel_size,))
-    if min(spectrogram_shape[:2]) < 2 ** len(spectrogram_filters):
-        raise GtzanKerasError(
-            f"spectrogram_shape {tuple(spectrogram_shape)} is too small for {len(spectrogram_filters)} "
-            "blocks, each of which halves its sides; use larger spectrograms or fewer spectrogram_filters"
-        )
+    check_halvings(spectrogram_shape[:2], len(spectrogram_filters))
     features = keras.Input(tuple(feature_shape), name="features")
     spectrogram = keras.Input(tuple(spectrogram_shape), name="spectrogram")
     x = spectrogram

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import keras
+import numpy as np
+
+from gtzan_keras.audio.patches import BANDS, FRAMES
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models import weights as sources
 from gtzan_keras.models.head import check_input, classifier
-
-if TYPE_CHECKING:
-    import keras
-    import numpy as np
+from gtzan_keras.store.embeddings import HUB_HANDLE
 
 __all__ = ["vggish", "vggish_classifier"]
 
@@ -47,8 +48,8 @@ def vggish(
     weights : None, "audioset", str or os.PathLike
         None leaves them random. ``"audioset"`` uses those of Google's model from TensorFlow Hub (one
         download of 289 MB). A path may be the reference checkpoint
-        (``vggish_model.ckpt``) or any other with its variable names, a folder with a SavedModel of
-        VGGish, a ``.keras`` file whose layers are named as here, or ``.weights.h5``.
+        (``vggish_model.ckpt``) or any other with its variable names, a folder with a SavedModel that has
+        them, or a ``.keras`` or ``.weights.h5`` file of this model.
     include_top : bool
         With the dense layers, to the embedding; without them, to the feature maps of ``pool4``.
     name : str
@@ -90,14 +91,6 @@ def vggish(
         for layer in model.layers:
             layer.trainable = layer.name.startswith("fc")
     """
-    import keras
-
-    from gtzan_keras.audio.patches import BANDS, FRAMES
-    from gtzan_keras.models import weights as pretrained
-    from gtzan_keras.store.embeddings import HUB_HANDLE
-
-    if weights == "audioset":
-        weights = pretrained.hub_folder(HUB_HANDLE)
     inputs = keras.Input((FRAMES, BANDS), name="input")
     x = keras.layers.Reshape((FRAMES, BANDS, 1), name="one_channel")(inputs)
     for block, filters in enumerate(((64,), (128,), (256, 256), (512, 512)), start=1):
@@ -112,7 +105,7 @@ def vggish(
         x = keras.layers.Dense(128, name="fc2")(x)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        _load(model, Path(weights))
+        _load(model, weights)
     return model
 
 
@@ -160,11 +153,7 @@ def vggish_classifier(
     >>> vggish_classifier().count_params(), vggish_classifier(head="cnn").count_params()
     (35594, 12712058)
     """
-    import keras
-
-    if len(input_shape) != 2:
-        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected two numbers, (patches, size)")
-    check_input(input_shape, num_classes)
+    check_input(input_shape, num_classes, rank=2)
     if head not in ("dense", "cnn"):
         raise GtzanKerasError(f"head={head!r}: expected dense or cnn")
     inputs = keras.Input(tuple(input_shape), name="input")
@@ -179,8 +168,6 @@ def vggish_classifier(
 
 def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
     """Apply pairs of 3x3 convolutions, the first of a pair padded, the second not."""
-    import keras
-
     shape = tuple(x.shape[1:])
     x = keras.layers.Reshape((*shape, 1), name="one_channel")(x)
     for block, (filters, dropout) in enumerate((((32, 64, 128), 0.3), ((256,), 0), ((512,), 0.3)), start=1):
@@ -199,39 +186,25 @@ def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Flatten(name="flatten")(x)
 
 
-def _load(model: keras.Model, path: Path) -> None:
-    """Load the weights at a path, in any of the supported formats."""
-    import keras
+def _load(model: keras.Model, weights: str | os.PathLike[str]) -> None:
+    """Load weights by name of their source or from a file, in any of the supported formats."""
     import tensorflow as tf
 
-    from gtzan_keras.models.weights import CHECKPOINT_URL
-    from gtzan_keras.store.embeddings import HUB_HANDLE
-
+    expected = (
+        f"the checkpoint {sources.CHECKPOINT_URL}, a folder with the SavedModel of {HUB_HANDLE}, or a .keras "
+        "or .weights.h5 file"
+    )
+    path = sources.hub_folder(HUB_HANDLE) if weights == "audioset" else Path(weights)
+    if path.name.endswith((".keras", ".weights.h5")):
+        sources.load_file(model, path, "VGGish", expected)
+        return
     try:
-        if path.suffix == ".keras":
-            _copy(keras.saving.load_model(path, compile=False), model)
-        elif path.name.endswith(".weights.h5"):
-            model.load_weights(path)
-        else:
-            _read_checkpoint(model, path)
-    except GtzanKerasError:
-        raise
+        _read_checkpoint(model, path)
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = getattr(error, "message", None) or str(error)
         raise GtzanKerasError(
-            f"{path}: cannot read VGGish's weights ({reason.strip().splitlines()[0]}); expected "
-            f"the checkpoint {CHECKPOINT_URL}, a folder with the SavedModel of {HUB_HANDLE}, or a .keras or "
-            ".weights.h5 file"
+            f"{path}: cannot read VGGish's weights ({reason.strip().splitlines()[0]}); expected {expected}"
         ) from error
-
-
-def _copy(source: keras.Model, model: keras.Model) -> None:
-    for name in _names(model):
-        model.get_layer(name).set_weights(source.get_layer(name).get_weights())
-
-
-def _names(model: keras.Model) -> list[str]:
-    return [layer.name for layer in model.layers if layer.name in _SCOPES]
 
 
 def _read_checkpoint(model: keras.Model, path: Path) -> None:
@@ -240,32 +213,19 @@ def _read_checkpoint(model: keras.Model, path: Path) -> None:
 
     if (path / "saved_model.pb").is_file():
         path = path / "variables" / "variables"
-    elif (path / "vggish_model.ckpt").is_file():
-        path = path / "vggish_model.ckpt"
     reader = tf.train.load_checkpoint(os.fspath(path))
     keys = _keys(reader)
-    wanted = {
-        f"{_SCOPES[name]}/{kind}": variable
-        for name in _names(model)
-        for kind, variable in zip(("weights", "biases"), model.get_layer(name).weights, strict=True)
-    }
-    shapes = reader.get_variable_to_shape_map()
-    in_order = dict(zip(wanted, keys.values(), strict=False))
-    if not set(wanted) & set(keys) and [shapes[key] for key in in_order.values()] == [
-        list(variable.shape) for variable in wanted.values()
-    ]:
-        keys = in_order  # a SavedModel with other names, and its variables in the order of the layers
-    if missing := [name for name in wanted if name not in keys]:
-        raise GtzanKerasError(
-            f"{path}: has no variable {missing[0]}; the first of {len(keys)} is {min(keys, default='none')}"
-        )
-    for name, variable in wanted.items():
-        if shapes[keys[name]] != list(variable.shape):
-            raise GtzanKerasError(
-                f"{path}: {name} is {tuple(shapes[keys[name]])}; VGGish's is {tuple(variable.shape)}"
-            )
-        values: np.ndarray = reader.get_tensor(keys[name])
-        variable.assign(values)
+    for layer in model.layers:
+        for variable, kind in zip(layer.weights, ("weights", "biases"), strict=False):
+            name = f"{_SCOPES[layer.name]}/{kind}"
+            if name not in keys:
+                raise ValueError(
+                    f"no variable {name}; the first of {len(keys)} is {min(keys, default='none')}"
+                )
+            values: np.ndarray = reader.get_tensor(keys[name])
+            if values.shape != tuple(variable.shape):
+                raise ValueError(f"{name} is {values.shape}; VGGish's is {tuple(variable.shape)}")
+            variable.assign(values)
 
 
 def _keys(reader: object) -> dict[str, str]:

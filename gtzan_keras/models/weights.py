@@ -11,19 +11,64 @@ import tempfile
 import warnings
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["CHECKPOINT_URL", "PRETRAINED", "Pretrained", "hub_folder", "musicnn_weights", "weights_folder"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "CHECKPOINT_URL",
+    "PRETRAINED",
+    "Pretrained",
+    "hub_folder",
+    "load_file",
+    "musicnn_weights",
+    "weights_folder",
+]
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_URL = "https://storage.googleapis.com/audioset/vggish_model.ckpt"
 """The reference checkpoint, for `gtzan_keras.models.vggish_network`."""
+
+
+def load_file(model: keras.Model, path: str | os.PathLike[str], title: str, expected: str) -> None:
+    """Load a model's weights from a file that Keras wrote.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    path : str or os.PathLike
+        ``.weights.h5``, ``.keras``, or ``.h5`` as published by Keras.
+    title : str
+        What the model is, for the error.
+    expected : str
+        Which values of ``weights`` there are, for the error.
+
+    Raises
+    ------
+    GtzanKerasError
+        The file is missing, or holds other weights.
+    """
+    if not Path(path).is_file():
+        raise GtzanKerasError(f"weights={str(path)!r}: no such file; expected {expected}")
+    with warnings.catch_warnings():
+        # Keras warns where layers would keep their random weights; such a file is unusable.
+        warnings.filterwarnings("error", category=UserWarning)
+        try:
+            model.load_weights(path)
+        except Exception as error:  # h5py, zipfile and Keras: each part fails in its own way
+            reason = str(error).strip().split("\n")[0]
+            raise GtzanKerasError(
+                f"{path}: not the weights of {title} ({model.count_params():,} parameters): {reason}; "
+                f"expected {expected}"
+            ) from error
 
 
 def hub_folder(handle: str) -> Path:
@@ -44,14 +89,9 @@ def hub_folder(handle: str) -> Path:
     GtzanKerasError
         It cannot be downloaded; the message says what to fetch and where to put it.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*pkg_resources")  # it imports that, which is deprecated
-            import tensorflow_hub
-    except ImportError as error:
-        raise GtzanKerasError(
-            f"TensorFlow Hub cannot be imported ({error}); pip install tensorflow-hub 'setuptools<81'"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*pkg_resources")  # it imports that, which is deprecated
+        import tensorflow_hub
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # each of its resolvers raises its own kind
@@ -66,12 +106,7 @@ def hub_folder(handle: str) -> Path:
 
 _WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 _WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
-_CHECKPOINTS = {
-    ("musicnn", "msd"): "MSD_musicnn",
-    ("musicnn", "mtt"): "MTT_musicnn",
-    ("vgg", "msd"): "MSD_vgg",
-    ("vgg", "mtt"): "MTT_vgg",
-}
+_CHECKPOINTS = ("MSD_musicnn", "MTT_musicnn", "MSD_vgg", "MTT_vgg")
 
 
 class Pretrained(NamedTuple):
@@ -105,8 +140,9 @@ class Pretrained(NamedTuple):
 
 PRETRAINED: tuple[Pretrained, ...] = (
     *(
-        Pretrained(f"{kind}-{data}", "package musicnn 0.1.0", "ISC", 29.3, f"{folder}.npz")
-        for (kind, data), folder in _CHECKPOINTS.items()
+        Pretrained(f"{kind}-{data}", "package musicnn 0.1.0", "ISC", 29.3, f"{data.upper()}_{kind}.npz")
+        for kind in ("musicnn", "vgg")
+        for data in ("msd", "mtt")
     ),
     Pretrained("imagenet", "Keras Applications (VGG16 and others)", "as there", None),
     Pretrained("coco", "KerasCV presets (YOLOv8 backbones)", "as there", None),
@@ -155,19 +191,16 @@ def musicnn_weights(
     (200, 50)
     """
     name = os.fspath(source)
+    converted = Path(name)
     if name in ("msd", "mtt"):
-        converted = weights_folder() / f"{_CHECKPOINTS[kind, name]}.npz"
+        converted = weights_folder() / f"{name.upper()}_{kind}.npz"
         if not converted.is_file():
             with tempfile.TemporaryDirectory() as folder:
-                _convert(_download(Path(folder)), weights_folder())
-    elif name.endswith(".whl"):
-        if not Path(name).is_file():
-            raise GtzanKerasError(f"weights={name!r}: no such file; pass 'msd' or 'mtt' to download it")
-        _convert(Path(name), weights_folder())
-        converted = weights_folder() / f"{_CHECKPOINTS[kind, 'msd']}.npz"
-    else:
-        converted = Path(name)
+                _convert(_download(Path(folder)))
     try:
+        if name.endswith(".whl"):
+            _convert(converted)
+            converted = weights_folder() / f"MSD_{kind}.npz"
         with np.load(converted) as file:
             found = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -175,8 +208,7 @@ def musicnn_weights(
             f"weights={name!r}: cannot be read ({error}); expected 'msd', 'mtt', {_WHEEL} or a "
             "converted .npz file"
         ) from error
-    needed = "conv/5/kernel" if kind == "musicnn" else "conv/4/kernel"
-    if needed not in found or len(found) != {"musicnn": 64, "vgg": 36}[kind]:
+    if len(found) != {"musicnn": 64, "vgg": 36}[kind]:
         raise GtzanKerasError(f"{converted}: not the weights of {kind}; delete it to convert them again")
     return found
 
@@ -201,7 +233,7 @@ def _download(folder: Path) -> Path:
     return folder / _WHEEL
 
 
-def _convert(wheel: Path, target: Path) -> None:
+def _convert(wheel: Path) -> None:
     """Read the four checkpoints of the wheel and write one ``.npz`` file each."""
     from tensorflow.compat.v1.train import NewCheckpointReader
 
@@ -211,11 +243,12 @@ def _convert(wheel: Path, target: Path) -> None:
         raise GtzanKerasError(
             f"{wheel}: SHA-256 {checksum}; expected {_WHEEL_SHA256}: damaged, or another version"
         )
+    target = weights_folder()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder, [name for name in archive.namelist() if "/." in name])
-        for name in _CHECKPOINTS.values():
+        for name in _CHECKPOINTS:
             # The files are called ".index" and ".data-...": the prefix is the folder itself.
             reader = NewCheckpointReader(os.path.join(folder, "musicnn", name, ""))
             arrays = {}

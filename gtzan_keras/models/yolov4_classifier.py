@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
+
+import keras
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.head import check_input, check_sizes, dropout_layer
-
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.layers import DropBlock2D
+from gtzan_keras.models.weights import load_file
 
 __all__ = ["csp_darknet53", "yolov4"]
 
 
-class Stage(NamedTuple):
-    """A stage of CSPDarknet53: filters of its map, paths and bottlenecks; number of blocks."""
-
-    filters: int
-    path: int
-    bottleneck: int
-    blocks: int
-
-
-_STEM = 32
-# The first stage differs: its paths are as wide as its map, its bottlenecks half as wide.
-_STAGES = (
-    Stage(64, 64, 32, 1),
-    Stage(128, 64, 64, 2),
-    Stage(256, 128, 128, 8),
-    Stage(512, 256, 256, 8),
-    Stage(1024, 512, 512, 4),
-)
+# Filters of a stage's map, paths and bottlenecks; number of blocks. The first stage differs: its paths are as
+# wide as its map, its bottlenecks half as wide.
+_STAGES = ((64, 64, 32, 1), (128, 64, 64, 2), (256, 128, 128, 8), (512, 256, 256, 8), (1024, 512, 512, 4))
 
 
 def yolov4(
@@ -126,10 +110,6 @@ def yolov4(
     check_sizes(head=head)
     scaled = _scaling(width, depth)
 
-    import keras
-
-    from gtzan_keras.models.layers import DropBlock2D
-
     def drop_blocks(x: keras.KerasTensor, where: str) -> keras.KerasTensor:
         layer = DropBlock2D(dropblock, dropblock_size, dropblock_steps, name=f"{where}_dropblock")
         return layer(x) if dropblock else x  # after its check of the arguments
@@ -148,7 +128,8 @@ def yolov4(
     outputs = keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        _load(model, Path(weights))
+        expected = "None, or a .weights.h5 or .keras file of a model built with the same arguments"
+        load_file(model, weights, "this YOLOv4", expected)
     return model
 
 
@@ -196,8 +177,6 @@ def csp_darknet53(
     check_input(input_shape, num_classes=2, rank=3)
     scaled = _scaling(width, depth)
 
-    import keras
-
     inputs = keras.Input(tuple(input_shape), name="input")
     return keras.Model(inputs, _backbone(inputs, scaled, depth), name=name)
 
@@ -214,8 +193,6 @@ def _conv(
     x: keras.KerasTensor, filters: int, size: int, name: str, activation: str, stride: int = 1
 ) -> keras.KerasTensor:
     """Apply convolution without bias, batch normalization, activation."""
-    import keras
-
     if stride > 1:
         # Darknet pads all sides equally; Keras' "same" would not pad at the top and left.
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -233,33 +210,30 @@ def _conv(
 
 def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) -> list[keras.KerasTensor]:
     """Return the maps of the last three stages."""
-    import keras
 
     def conv(x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
         return _conv(x, scaled(filters), size, name, "mish", stride)
 
-    x = conv(x, _STEM, 3, "stem")
+    x = conv(x, 32, 3, "stem")
     maps = []
-    for number, stage in enumerate(_STAGES, start=1):
+    for number, (filters, path, bottleneck, blocks) in enumerate(_STAGES, start=1):
         at = f"stage{number}"
-        x = conv(x, stage.filters, 3, f"{at}_down", stride=2)
-        skip = conv(x, stage.path, 1, f"{at}_skip")
-        x = conv(x, stage.path, 1, f"{at}_main")
-        for block in range(1, max(1, round(stage.blocks * depth)) + 1):
-            inner = conv(x, stage.bottleneck, 1, f"{at}_block{block}_1")
-            inner = conv(inner, stage.path, 3, f"{at}_block{block}_2")
+        x = conv(x, filters, 3, f"{at}_down", stride=2)
+        skip = conv(x, path, 1, f"{at}_skip")
+        x = conv(x, path, 1, f"{at}_main")
+        for block in range(1, max(1, round(blocks * depth)) + 1):
+            inner = conv(x, bottleneck, 1, f"{at}_block{block}_1")
+            inner = conv(inner, path, 3, f"{at}_block{block}_2")
             x = keras.layers.Add(name=f"{at}_block{block}_add")([x, inner])
-        x = conv(x, stage.path, 1, f"{at}_post")
+        x = conv(x, path, 1, f"{at}_post")
         x = keras.layers.Concatenate(name=f"{at}_concat")([x, skip])
-        x = conv(x, stage.filters, 1, f"{at}_out")
+        x = conv(x, filters, 1, f"{at}_out")
         maps.append(x)
     return maps[-3:]
 
 
 def _spp(x: keras.KerasTensor, scaled: Callable[[int], int]) -> keras.KerasTensor:
     """Concatenate the coarsest map with its maxima over 5x5, 9x9 and 13x13, between convolutions."""
-    import keras
-
     for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=1):
         x = _conv(x, scaled(filters), size, f"spp_{number}", "leaky")
     maxima = [
@@ -292,8 +266,6 @@ def _panet(
         return five([_conv(finer, scaled(filters), 3, f"{at}_shrink", "leaky", 2), coarser], filters, at)
 
     def five(maps: list[keras.KerasTensor], filters: int, at: str) -> keras.KerasTensor:
-        import keras
-
         x = keras.layers.Concatenate(name=f"{at}_concat")(maps)
         for number in range(1, 6):
             wide = number % 2 == 0
@@ -311,28 +283,6 @@ def _panet(
 
 def _enlarge(x: keras.KerasTensor, shape: tuple[int | None, ...], at: str) -> keras.KerasTensor:
     """Double height and width, minus a row or a column where the finer map's is odd."""
-    import keras
-
     x = keras.layers.UpSampling2D(name=f"{at}_resize")(x)
     rows, columns = (x.shape[axis] - shape[axis] for axis in (1, 2))
     return keras.layers.Cropping2D(((0, rows), (0, columns)), name=f"{at}_crop")(x) if rows or columns else x
-
-
-def _load(model: keras.Model, path: Path) -> None:
-    if not path.name.endswith((".weights.h5", ".keras")):
-        raise GtzanKerasError(
-            f"weights={str(path)!r}: expected None or a file whose name ends in .weights.h5 or .keras"
-        )
-    if not path.is_file():
-        raise GtzanKerasError(f"weights: {path}: no such file")
-    with warnings.catch_warnings():
-        # Keras warns where layers would keep their random weights; such a file is unusable.
-        warnings.filterwarnings("error", category=UserWarning)
-        try:
-            model.load_weights(path)
-        except Exception as error:  # h5py, zipfile and Keras: each part fails in its own way
-            reason = str(error).strip().split("\n")[0]
-            raise GtzanKerasError(
-                f"weights: {path}: these are not the weights of this YOLOv4 ({model.count_params():,} "
-                f"parameters): {reason}; expected the file of a model built with the same arguments"
-            ) from error

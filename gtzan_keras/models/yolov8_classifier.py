@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+import keras
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, dropout_layer, normalize
-
-if TYPE_CHECKING:
-    import keras
+from gtzan_keras.models.head import check_input, check_sizes, dropout_layer, normalize, pool
+from gtzan_keras.models.weights import load_file
 
 __all__ = ["yolov8"]
 
@@ -61,8 +58,8 @@ def yolov8(
         Start values of the backbone: random, KerasCV's COCO preset (fetched from Kaggle), or a
         file in that preset's layout, ``model.weights.h5``. Nothing is frozen. Only ``"coco"``
         touches the network.
-    pooling : "avg" or "flatten"
-        How the deepest feature map becomes a vector.
+    pooling : "avg", "flatten", "max" or "avg+max"
+        How the deepest feature map becomes a vector; the source has the first two.
     head : sequence of int
         Widths of the dense ReLU layers.
     norm : "batch", "layer" or None
@@ -108,25 +105,13 @@ def yolov8(
         raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected 1 or 3 channels")
     if size not in _STACKS:
         raise GtzanKerasError(f"size={size!r}: expected xs, s, m, l or xl")
-    if pooling not in ("avg", "flatten"):
-        raise GtzanKerasError(f"pooling={pooling!r}: expected avg or flatten")
-    if norm not in (None, "batch", "layer"):
-        raise GtzanKerasError(f"norm={norm!r}: expected batch, layer or None")
     rates = _rates(dropout, len(head))
-    if weights not in (None, "coco"):
-        _check_file(Path(weights))
-
-    import keras
 
     inputs = x = keras.Input(tuple(input_shape), name="input")
     if input_shape[2] == 1:
         x = keras.layers.Concatenate(name="rgb")([x, x, x])
     x = _backbone(x, size, weights)
-    x = dropout_layer(x, dropout_before_pooling, "pooling_dropout")
-    if pooling == "flatten":
-        x = keras.layers.Flatten(name="flatten")(x)
-    else:
-        x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = pool(dropout_layer(x, dropout_before_pooling, "pooling_dropout"), pooling)
     for number, (width, rate) in enumerate(zip(head, rates, strict=True), start=1):
         x = keras.layers.Dense(width, activation="relu", name=f"dense_{number}")(x)
         x = normalize(x, norm, f"dense_{number}_norm")
@@ -147,22 +132,12 @@ def _rates(dropout: float | Sequence[float], layers: int) -> list[float]:
     return list(dropout)
 
 
-def _check_file(path: Path) -> None:
-    if not path.name.endswith(".weights.h5"):
-        raise GtzanKerasError(
-            f"weights={str(path)!r}: expected None, coco or a file whose name ends in .weights.h5"
-        )
-    if not path.is_file():
-        raise GtzanKerasError(f"weights: {path}: no such file")
-
-
 def _backbone(
     images: keras.KerasTensor, size: str, weights: str | os.PathLike[str] | None
 ) -> keras.KerasTensor:
     """Return the deepest feature map of KerasCV's backbone on three-channel images."""
     from keras_cv.models import YOLOV8Backbone
 
-    coco = _coco_weights(YOLOV8Backbone, size) if weights == "coco" else None
     channels, depth = _STACKS[size]
     backbone = YOLOV8Backbone(
         stackwise_channels=list(channels),
@@ -170,25 +145,13 @@ def _backbone(
         include_rescaling=False,
         input_tensor=images,
     )
-    if coco is not None:
-        backbone.set_weights(coco)
+    if weights == "coco":
+        backbone.set_weights(_coco_weights(YOLOV8Backbone, size))
     elif weights is not None:
-        _load_file(backbone, weights, size)
+        title = f"KerasCV's YOLOv8 backbone of size {size!r}"
+        load_file(backbone, weights, title, "None, 'coco', or the model.weights.h5 of that size's preset")
     # Not `backbone.output`: if the images are the output of a layer, that is another graph's tensor.
     return backbone.layers[-1].output
-
-
-def _load_file(backbone: keras.Model, path: str | os.PathLike[str], size: str) -> None:
-    with warnings.catch_warnings():
-        # Keras warns where layers would keep their random weights; such a file is unusable.
-        warnings.filterwarnings("error", message="Skipping nested container", category=UserWarning)
-        try:
-            backbone.load_weights(path)
-        except (KeyError, OSError, UserWarning, ValueError) as error:
-            raise GtzanKerasError(
-                f"weights: {path}: these are not the weights of KerasCV's YOLOv8 backbone of size {size!r} "
-                f"({backbone.count_params():,} parameters); is it another size's file, or a whole model's?"
-            ) from error
 
 
 def _coco_weights(backbone: type, size: str) -> list[object]:
@@ -200,7 +163,6 @@ def _coco_weights(backbone: type, size: str) -> list[object]:
         handle = backbone.presets[preset]["kaggle_handle"]  # type: ignore[attr-defined]
         raise GtzanKerasError(
             f"weights='coco': KerasCV's preset {preset} could not be loaded ({type(error).__name__}: "
-            f"{error}). It needs network and Kaggle ({handle}). Without, fetch its file model.weights.h5 "
-            f"on another machine, from https://www.kaggle.com/models/{handle.removeprefix('kaggle://')}, "
-            "and pass weights='path/to/model.weights.h5'"
+            f"{error}). Without a network, fetch its model.weights.h5 on another machine, from "
+            f"https://www.kaggle.com/models/{handle.removeprefix('kaggle://')}, and pass its path as weights"
         ) from error

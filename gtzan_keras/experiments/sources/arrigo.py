@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gtzan_keras.experiments.recipe import Published, Recipe
-from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
 from gtzan_keras.training.settings import TrainingSettings
 
 TABLE = {

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gtzan_keras.experiments.recipe import VGGISH, Published, Recipe
-from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
 from gtzan_keras.training.settings import TrainingSettings
 
 _SOURCE = "Uncu, survey of VGGish and scratch CNNs on GTZAN"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gtzan_keras.experiments.recipe import Published, Recipe
-from gtzan_keras.models.custom_cnn import CNN_ARGUMENTS
+from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
 from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.training.settings import TrainingSettings
 

@@ -1,0 +1,17 @@
+from .cnn_arguments import CNN_ARGUMENTS as CNN_ARGUMENTS
+from .custom_cnn import cnn as cnn
+from .dense_network import dense as dense
+from .feature_networks import feature_cnn as feature_cnn
+from .image_bases import IMAGE_BASES as IMAGE_BASES
+from .image_bases import image_base as image_base
+from .image_bases import image_features as image_features
+from .image_bases import vgg16 as vgg16
+from .musicnn_networks import MUSICNN_TAGS as MUSICNN_TAGS
+from .musicnn_networks import musicnn as musicnn
+from .musicnn_networks import musicnn_vgg as musicnn_vgg
+from .two_branch_network import two_branch as two_branch
+from .vggish_network import vggish as vggish
+from .vggish_network import vggish_classifier as vggish_classifier
+from .yolov4_classifier import csp_darknet53 as csp_darknet53
+from .yolov4_classifier import yolov4 as yolov4
+from .yolov8_classifier import yolov8 as yolov8

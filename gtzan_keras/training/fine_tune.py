@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gtzan_keras.models.image_bases import freeze
 from gtzan_keras.training.fit import Stage, train_stage
 from gtzan_keras.training.run import Run
 from gtzan_keras.training.settings import TrainingSettings
@@ -68,6 +67,7 @@ def fine_tune(
     >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
     >>> run = fine_tune(run)  # doctest: +SKIP
     """
+    from gtzan_keras.models.image_bases import freeze
     from gtzan_keras.models.layers import clone
 
     if settings is None:

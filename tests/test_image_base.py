@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import URLError
 
 import h5py
@@ -16,6 +16,10 @@ from gtzan_keras.models.image_bases import IMAGE_BASES, freeze, image_base, vgg1
 from gtzan_keras.training.frozen import frozen_part
 
 SHAPE = (32, 32, 3)
+
+
+def trained(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if layer.trainable_weights]
 
 
 @pytest.fixture(scope="module")
@@ -67,26 +71,24 @@ def images() -> np.ndarray:
 # ---- the base
 
 
-def test_images_of_0_to_1_are_preprocessed_as_keras_says(
-    model: keras.Model, keras_vgg16: keras.Model, images: np.ndarray
-) -> None:
+def test_images_of_0_to_1_are_preprocessed_as_keras_says(model, keras_vgg16, images):
     expected = keras_vgg16(keras.applications.vgg16.preprocess_input(255 * images))
     np.testing.assert_allclose(of_base(model)(images), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_one_channel_stands_for_three(weights_file: Path, model: keras.Model, images: np.ndarray) -> None:
+def test_one_channel_stands_for_three(weights_file, model, images):
     grey = vgg16((32, 32, 1), 4, weights=weights_file)
     one = images[..., :1]
     expected = of_base(model)(np.repeat(one, 3, axis=-1))
     np.testing.assert_allclose(of_base(grey)(one), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_published_file_layout_loads(legacy_file: Path, model: keras.Model, images: np.ndarray) -> None:
+def test_the_published_file_layout_loads(legacy_file, model, images):
     other = vgg16(SHAPE, 4, weights=legacy_file)
     np.testing.assert_array_equal(of_base(other)(images), of_base(model)(images))
 
 
-def test_colours_are_not_rounded_in_bfloat16(images: np.ndarray) -> None:
+def test_colours_are_not_rounded_in_bfloat16(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = vgg16(SHAPE, 4, weights=None)
     given = keras.Model(model.input, model.get_layer("block1_conv1").input)(images)
@@ -105,7 +107,7 @@ PREPROCESSING = {
 
 
 @pytest.mark.parametrize("base", PREPROCESSING)
-def test_preprocessing_is_that_of_keras(base: str, images: np.ndarray) -> None:
+def test_preprocessing_is_that_of_keras(base, images):
     entry = IMAGE_BASES[base]
     ours = (images - entry.mean) / entry.deviation
     expected = PREPROCESSING[base].preprocess_input(255 * images)
@@ -146,14 +148,14 @@ def built(base: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(own, model, trained(model))
 
 
-def test_each_base_gives_what_keras_does(built: Built, images: np.ndarray) -> None:
+def test_each_base_gives_what_keras_does(built, images):
     expected = np.asarray(built.own(255 * images))
     ours = keras.Model(built.model.input, built.model.get_layer("pooling").input)
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(ours(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_each_base_is_trained_from_the_named_layer_on(base: str, built: Built) -> None:
+def test_each_base_is_trained_from_the_named_layer_on(base, built):
     names = [layer.name for layer in built.model.layers if layer.weights]
     place = names.index(LAYERS[base])
     assert 0 < place < names.index("head_norm")
@@ -163,7 +165,7 @@ def test_each_base_is_trained_from_the_named_layer_on(base: str, built: Built) -
     assert built.trained == [name for name in names[place:] if name not in statistics - {"head_norm"}]
 
 
-def test_a_pretrained_base_keeps_its_statistics_while_it_is_trained(real_data: Path) -> None:
+def test_a_pretrained_base_keeps_its_statistics_while_it_is_trained(real_data):
     weights = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
     model = image_base("mobilenet_v2", (32, 48, 1), 4, weights=weights, trainable_from="block_13_expand")
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -177,7 +179,7 @@ def test_a_pretrained_base_keeps_its_statistics_while_it_is_trained(real_data: P
         np.testing.assert_array_equal(old, new)
 
 
-def test_mobilenet_v2_with_real_weights_gives_keras_features_at_any_size(real_data: Path) -> None:
+def test_mobilenet_v2_with_real_weights_gives_keras_features_at_any_size(real_data):
     weights = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
     own = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 96, 3))
     own.load_weights(weights)
@@ -188,7 +190,7 @@ def test_mobilenet_v2_with_real_weights_gives_keras_features_at_any_size(real_da
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_each_frozen_base_can_be_kept(built: Built, images: np.ndarray) -> None:
+def test_each_frozen_base_can_be_kept(built, images):
     freeze(built.model, "head_norm")
     parts = frozen_part(built.model)
     assert parts is not None
@@ -197,9 +199,10 @@ def test_each_frozen_base_can_be_kept(built: Built, images: np.ndarray) -> None:
     np.testing.assert_allclose(parts[1](parts[0](images)), built.model(images), rtol=1e-4)
 
 
-def test_a_saved_model_has_nothing_of_this_package(
-    model: keras.Model, images: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_saved_model_has_nothing_of_this_package_and_is_frozen_as_before(model, images, tmp_path):
+    freeze(model, "head_norm")
+    freeze(model, "block5_conv3")  # which thaws what was frozen
+    assert trained(model) == ["block5_conv3", "head_norm", "dense_1", "predictions"]
     model.save(tmp_path / "model.keras")
     assert "gtzan_keras" not in model.to_json()
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -210,25 +213,11 @@ def test_a_saved_model_has_nothing_of_this_package(
 # ---- the head
 
 
-def test_the_head_normalises_drops_out_and_penalises(model: keras.Model) -> None:
+def test_the_head_normalises_drops_out_and_penalises(model):
     head = [layer.name for layer in model.layers if layer.name.startswith(("head", "dense", "predictions"))]
     assert head == ["head_norm", "dense_1", "dense_1_relu", "dense_1_dropout", "predictions"]
     kernels = [np.asarray(model.get_layer(name).kernel.value) for name in ("dense_1", "predictions")]
     assert float(sum(model.losses)) == pytest.approx(1e-4 * sum((k**2).sum() for k in kernels), rel=1e-4)
-
-
-# ---- what is trained
-
-
-def trained(model: keras.Model) -> list[str]:
-    return [layer.name for layer in model.layers if layer.trainable_weights]
-
-
-def test_freezing_anew_thaws_what_was_frozen(model: keras.Model) -> None:
-    freeze(model, "block5_conv3")
-    assert trained(model) == ["block5_conv3", "head_norm", "dense_1", "predictions"]
-    freeze(model, "head_norm")
-    assert trained(model) == ["head_norm", "dense_1", "predictions"]
 
 
 # ---- refused
@@ -248,14 +237,12 @@ def test_freezing_anew_thaws_what_was_frozen(model: keras.Model) -> None:
         ),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         image_base(**{"base": "vgg16", "input_shape": SHAPE, "weights": None, **arguments})
 
 
-def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(monkeypatch, tmp_path):
     def offline(*_: object, **__: object) -> None:
         raise URLError("no network")
 
@@ -268,7 +255,7 @@ def test_imagenet_weights_that_can_not_be_had_say_where_to_get_them(
     assert "~/.keras/models" in str(caught.value)
 
 
-def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_model_is_refused(tmp_path):
     other = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)])
     other.save_weights(tmp_path / "other.weights.h5")
     with h5py.File(tmp_path / "legacy.h5", "w") as file:

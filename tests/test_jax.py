@@ -117,13 +117,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_a_builders_model_predicts_the_same(compared: Path, name: str) -> None:
+def test_a_builders_model_predicts_the_same(compared, name):
     expected, found = np.load(compared / f"{name}-tensorflow.npy"), np.load(compared / f"{name}.npy")
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_models_are_trained_metrics_count_and_layers_drop(compared: Path) -> None:
+def test_models_are_trained_metrics_count_and_layers_drop(compared):
     done = json.loads((compared / "done.json").read_text("utf-8"))
     assert done["backend"] == "jax"
     for name in FITTED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -43,7 +42,7 @@ def expected_drops(height: int, width: int, block: int, rate: float) -> np.ndarr
 
 
 @pytest.mark.parametrize(("height", "width", "block"), MAPS)
-def test_each_position_is_dropped_as_often_as_probability_says(height: int, width: int, block: int) -> None:
+def test_each_position_is_dropped_as_often_as_probability_says(height, width, block):
     dropped = drop(height, width, block_size=block) == 0
     expected = expected_drops(height, width, block, 0.1)
     error = np.sqrt(expected * (1 - expected) / (64 * 256))
@@ -51,7 +50,7 @@ def test_each_position_is_dropped_as_often_as_probability_says(height: int, widt
 
 
 @pytest.mark.parametrize(("height", "width", "block"), MAPS)
-def test_blocks_are_whole_and_lie_inside_the_map(height: int, width: int, block: int) -> None:
+def test_blocks_are_whole_and_lie_inside_the_map(height, width, block):
     dropped = drop(height, width, block_size=block, batch=16, channels=8) == 0
     shape = np.ones((min(block, height), min(block, width)))
     assert dropped.any()
@@ -61,7 +60,7 @@ def test_blocks_are_whole_and_lie_inside_the_map(height: int, width: int, block:
             np.testing.assert_array_equal(scipy.ndimage.binary_opening(channel, shape), channel)
 
 
-def test_channels_and_samples_are_dropped_independently() -> None:
+def test_channels_and_samples_are_dropped_independently():
     dropped = (drop(7, 9, block_size=3, rate=0.3) == 0)[:, 3, 4].astype(float)  # (64, 256)
     for rows in (dropped, dropped.T[:64]):
         off_diagonal = np.corrcoef(rows)[np.triu_indices(64, 1)]
@@ -72,7 +71,7 @@ def test_channels_and_samples_are_dropped_independently() -> None:
 # ---- what is kept
 
 
-def test_what_is_kept_grows_by_size_over_number_kept() -> None:
+def test_what_is_kept_grows_by_size_over_number_kept():
     inputs = np.random.default_rng(0).normal(size=(8, 6, 9, 4)).astype("float32")
     outputs = np.asarray(DropBlock2D(0.3, 3, seed=1)(inputs, training=True))
     for before, after in zip(inputs, outputs, strict=True):
@@ -80,13 +79,13 @@ def test_what_is_kept_grows_by_size_over_number_kept() -> None:
         np.testing.assert_allclose(after[kept], before[kept] * kept.size / kept.sum(), rtol=1e-5)
 
 
-def test_a_sample_dropped_altogether_is_zero() -> None:
+def test_a_sample_dropped_altogether_is_zero():
     maps = drop(1, 1, rate=0.9, batch=200, channels=1)
     assert set(np.unique(maps)) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("arguments", [{"training": False}, {}])
-def test_outside_training_nothing_changes(arguments: dict[str, bool]) -> None:
+def test_outside_training_nothing_changes(arguments):
     inputs = np.random.default_rng(0).normal(size=(2, 6, 9, 4)).astype("float32")
     layer = DropBlock2D(0.5, 3, schedule_steps=1)
     np.testing.assert_array_equal(layer(inputs, **arguments), inputs)
@@ -96,7 +95,7 @@ def test_outside_training_nothing_changes(arguments: dict[str, bool]) -> None:
 # ---- the schedule, the seed
 
 
-def test_the_rate_rises_in_a_line_and_then_stays() -> None:
+def test_the_rate_rises_in_a_line_and_then_stays():
     layer = DropBlock2D(0.4, 3, schedule_steps=4, seed=0)
     maps = np.ones((16, 8, 12, 256), "float32")
     shares = [(np.asarray(layer(maps, training=True)) == 0).mean() for _ in range(6)]
@@ -106,7 +105,7 @@ def test_the_rate_rises_in_a_line_and_then_stays() -> None:
     assert not layer.trainable_weights
 
 
-def test_half_precision_counts_steps_beyond_256() -> None:
+def test_half_precision_counts_steps_beyond_256():
     layer = DropBlock2D(0.4, 3, schedule_steps=400, dtype="mixed_bfloat16")
     layer.build((1, 3, 3, 1))
     layer.steps.assign(300)
@@ -114,7 +113,7 @@ def test_half_precision_counts_steps_beyond_256() -> None:
     assert (layer.steps.dtype, float(layer.steps)) == ("float32", 301)
 
 
-def test_a_seed_repeats_its_draws_and_no_draw_is_like_the_one_before() -> None:
+def test_a_seed_repeats_its_draws_and_no_draw_is_like_the_one_before():
     maps = np.ones((2, 6, 9, 8), "float32")
     first, second = DropBlock2D(0.3, 3, seed=5), DropBlock2D(0.3, 3, seed=5)
     one, two = (np.asarray(first(maps, training=True)) for _ in range(2))
@@ -125,7 +124,7 @@ def test_a_seed_repeats_its_draws_and_no_draw_is_like_the_one_before() -> None:
 # ---- how it runs
 
 
-def test_compiled_by_xla_it_drops_as_often_and_counts_steps() -> None:
+def test_compiled_by_xla_it_drops_as_often_and_counts_steps():
     layer = DropBlock2D(0.3, 3, schedule_steps=2, seed=5)
     maps = tf.ones((64, 6, 9, 256))
     layer.build(maps.shape)
@@ -139,7 +138,7 @@ def test_compiled_by_xla_it_drops_as_often_and_counts_steps() -> None:
 # ---- configuration
 
 
-def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None:
+def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path):
     inputs = keras.Input((6, 9, 4))
     model = keras.Model(inputs, DropBlock2D(0.2, 3, schedule_steps=10, name="block")(inputs))
     for _ in range(2):
@@ -159,12 +158,12 @@ def test_a_saved_layer_goes_on_counting_where_it_stopped(tmp_path: Path) -> None
         ({"schedule_steps": 0}, r"schedule_steps=\(0,\): expected whole numbers >= 1"),
     ],
 )
-def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_refused_by_name(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         DropBlock2D(**{"rate": 0.1, **arguments})
 
 
-def test_what_is_no_feature_map_is_refused() -> None:
+def test_what_is_no_feature_map_is_refused():
     with pytest.raises(GtzanKerasError, match=r"input shape \(2, 3\): expected \(batch, height, width, chan"):
         DropBlock2D(0.1)(np.ones((2, 3), "float32"))
     with pytest.raises(GtzanKerasError, match=r"input shape \(None, None, 8, 3\): expected .* known"):
@@ -220,7 +219,7 @@ def step(model: keras.Model, training: bool, dtype: str = "float32") -> list[np.
     ],
     ids=str,
 )
-def test_fused_batch_normalization_is_that_of_keras(training: bool, options: dict[str, Any]) -> None:
+def test_fused_batch_normalization_is_that_of_keras(training, options):
     model = normalizing(**options)
     copied = fused(model)
     assert type(copied.layers[0]) is FusedBatchNormalization
@@ -228,7 +227,7 @@ def test_fused_batch_normalization_is_that_of_keras(training: bool, options: dic
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_in_bfloat16_statistics_and_scale_are_not_rounded() -> None:
+def test_in_bfloat16_statistics_and_scale_are_not_rounded():
     expected = step(normalizing(), training=True)
     found = step(fused(normalizing()), training=True, dtype="bfloat16")
     np.testing.assert_allclose(found[0], expected[0], rtol=2**-7, atol=2**-7)  # the feature map is
@@ -236,21 +235,21 @@ def test_in_bfloat16_statistics_and_scale_are_not_rounded() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3)
 
 
-def test_feature_maps_keep_their_precision() -> None:
+def test_feature_maps_keep_their_precision():
     layer = FusedBatchNormalization()
     for dtype in ("bfloat16", "float32"):
         assert layer(tf.zeros(SHAPE, dtype), training=True).dtype == dtype
         assert layer(keras.KerasTensor(SHAPE, dtype=dtype)).dtype == dtype
 
 
-def test_one_value_per_channel_has_no_variance() -> None:
+def test_one_value_per_channel_has_no_variance():
     layer = FusedBatchNormalization(momentum=0.5)
     layer(np.array([[[[2.0, 4.0]]]], "float32"), training=True)
     np.testing.assert_allclose(layer.moving_mean, [1, 2])
     np.testing.assert_allclose(layer.moving_variance, [0.5, 0.5])
 
 
-def test_a_mask_is_left_to_keras() -> None:
+def test_a_mask_is_left_to_keras():
     images = np.random.default_rng(0).normal(size=SHAPE).astype("float32")
     mask = np.random.default_rng(1).random(SHAPE[:3]) > 0.5
     model = normalizing()
@@ -268,13 +267,13 @@ def test_a_mask_is_left_to_keras() -> None:
     ],
     ids=["float64", "subclass", "relu"],
 )
-def test_other_layers_are_not_exchanged(layer: keras.layers.Layer) -> None:
+def test_other_layers_are_not_exchanged(layer):
     copied = fused(keras.Sequential([keras.Input(SHAPE[1:]), layer])).layers[0]
     assert type(copied) is type(layer)
     assert getattr(copied, "activation", None) is getattr(layer, "activation", None)
 
 
-def test_a_clone_has_the_same_output_and_seeds_and_leaves_the_model_alone() -> None:
+def test_a_clone_has_the_same_output_and_seeds_and_leaves_the_model_alone():
     inner = keras.Sequential(
         [keras.layers.BatchNormalization(), keras.layers.Activation("mish", name="mish")]
     )
@@ -294,7 +293,7 @@ def test_a_clone_has_the_same_output_and_seeds_and_leaves_the_model_alone() -> N
         assert [layer.activation for layer in layers if layer.name == "mish"] == [activation]
 
 
-def test_mish_and_its_derivative_are_those_of_keras_in_float64() -> None:
+def test_mish_and_its_derivative_are_those_of_keras_in_float64():
     points = np.concatenate([np.linspace(-30, 30, 2001), [-1e4, -100, -88, 88, 100, 1e4]])
     values = {}
     for function, dtype in ((mish, "float32"), (keras.activations.mish, "float64")):
@@ -307,7 +306,7 @@ def test_mish_and_its_derivative_are_those_of_keras_in_float64() -> None:
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
 
 
-def test_mish_of_bfloat16_is_rounded_once() -> None:
+def test_mish_of_bfloat16_is_rounded_once():
     x = tf.constant(np.linspace(-8, 8, 101), "bfloat16")
     exact = keras.activations.mish(tf.cast(x, "float64"))
     np.testing.assert_array_equal(mish(x), tf.cast(tf.cast(exact, "float32"), "bfloat16"))
@@ -317,17 +316,13 @@ def test_mish_of_bfloat16_is_rounded_once() -> None:
     ("backend", "gpus", "expected"),
     [("tensorflow", 0, True), ("tensorflow", 1, False), ("jax", 0, False)],
 )
-def test_fused_kernels_are_for_tensorflow_on_a_processor(
-    monkeypatch: pytest.MonkeyPatch, backend: str, gpus: int, expected: bool
-) -> None:
+def test_fused_kernels_are_for_tensorflow_on_a_processor(monkeypatch, backend, gpus, expected):
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     monkeypatch.setattr("gtzan_keras.models.device.count_gpus", lambda: gpus)
     assert fit._has_fused_kernels() is expected
 
 
-def test_training_with_fused_kernels_is_training_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_with_fused_kernels_is_training_without(tmp_path, monkeypatch):
     spec = SpectrogramSpec(name="tiny", n_mels=16, height=16, width=16)
     ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
     images = np.random.default_rng(0).integers(256, size=(40, 16, 16), dtype=np.uint8)

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -127,14 +126,8 @@ def batched_samples(draw: st.DrawFn) -> tuple[Samples, list[slice]]:
     zero_division=st.sampled_from([0.0, 1.0, NAN]),
 )
 def test_equals_scikit_learn_however_batched(
-    metric_class: type,
-    data: tuple[Samples, list[slice]],
-    precision: tuple[str, float],
-    weighted: bool,
-    label_format: str,
-    classes: str,
-    zero_division: float,
-) -> None:
+    metric_class, data, precision, weighted, label_format, classes, zero_division
+):
     (samples, batches), (dtype, tolerance) = data, precision
     labels = {
         "numbers": samples.labels,
@@ -150,7 +143,7 @@ def test_equals_scikit_learn_however_batched(
     assert float(metric.result()) == pytest.approx(expected, rel=tolerance, nan_ok=True)
 
 
-def test_soft_labels_count_by_their_largest_entry() -> None:
+def test_soft_labels_count_by_their_largest_entry():
     samples = random_samples(50)
     rng = np.random.default_rng(1)
     share = rng.uniform(0.55, 1, (50, 1))
@@ -161,7 +154,7 @@ def test_soft_labels_count_by_their_largest_entry() -> None:
     assert float(metric.result()) == pytest.approx(reference(MacroPrecision, samples), rel=1e-6)
 
 
-def test_a_sample_of_weight_zero_is_as_good_as_left_out() -> None:
+def test_a_sample_of_weight_zero_is_as_good_as_left_out():
     samples = random_samples(50)
     weights = np.where(samples.labels == 3, 0, samples.weights)
     kept = weights > 0
@@ -173,9 +166,7 @@ def test_a_sample_of_weight_zero_is_as_good_as_left_out() -> None:
 
 @pytest.mark.parametrize("classes", ["seen", "all"])
 @pytest.mark.parametrize("zero_division", [0.0, 1.0, NAN])
-def test_before_the_first_sample_and_after_reset_the_result_is_zero_division(
-    classes: Any, zero_division: float
-) -> None:
+def test_before_the_first_sample_and_after_reset_the_result_is_zero_division(classes, zero_division):
     metric = MacroF1(3, classes=classes, zero_division=zero_division)
     before = float(metric.result())
     metric.update_state([0, 1, 1], np.eye(3)[[0, 1, 2]])
@@ -185,13 +176,13 @@ def test_before_the_first_sample_and_after_reset_the_result_is_zero_division(
 
 
 @pytest.mark.parametrize("stray", [-1, 3])
-def test_a_label_that_is_no_class_turns_the_result_into_nan(stray: int) -> None:
+def test_a_label_that_is_no_class_turns_the_result_into_nan(stray):
     metric = MacroRecall(3)
     metric.update_state([0, 1, 2, stray], np.eye(3)[[0, 1, 2, 2]])
     assert math.isnan(metric.result())
 
 
-def test_float64_counts_on_where_float32_stands_still() -> None:
+def test_float64_counts_on_where_float32_stands_still():
     metric = MacroPrecision(2, zero_division=NAN, dtype="float64")
     metric.update_state([0], [[1.0, 0.0]], [2.0**24])
     metric.update_state([1], [[1.0, 0.0]], [1.0])
@@ -206,7 +197,7 @@ def test_float64_counts_on_where_float32_stands_still() -> None:
     [{"jit_compile": False}, {"jit_compile": True, "steps_per_execution": 2}],
     ids=["graph", "XLA, two steps at once"],
 )
-def test_fit_and_evaluate_report_the_whole_epoch(how: dict[str, Any]) -> None:
+def test_fit_and_evaluate_report_the_whole_epoch(how):
     train, test = random_samples(50), random_samples(31, seed=1)
     model = copying_model(5, [metric_class(5) for metric_class in METRICS], **how)
     history = model.fit(
@@ -228,7 +219,7 @@ def test_fit_and_evaluate_report_the_whole_epoch(how: dict[str, Any]) -> None:
         assert evaluated[name] == pytest.approx(reference(metric_class, test, True), rel=1e-5)
 
 
-def test_mixed_precision_models_count_in_float32() -> None:
+def test_mixed_precision_models_count_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
     samples = random_samples(30000)  # in half precision a count stands still at 256 or 2048
     model = copying_model(5, [metric_class(5) for metric_class in METRICS])
@@ -238,7 +229,7 @@ def test_mixed_precision_models_count_in_float32() -> None:
         assert history[metric_class(5).name] == pytest.approx([reference(metric_class, samples)], rel=1e-6)
 
 
-def test_a_mixed_precision_layer_that_updates_it_counts_in_float32() -> None:
+def test_a_mixed_precision_layer_that_updates_it_counts_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
 
     class Endpoint(keras.layers.Layer):
@@ -285,7 +276,7 @@ MIRRORED = """
 """
 
 
-def test_two_mirrored_devices_report_what_one_does() -> None:
+def test_two_mirrored_devices_report_what_one_does():
     samples = random_samples(33)
     completed = subprocess.run(  # devices can only be split before TensorFlow starts
         [sys.executable, "-c", textwrap.dedent(MIRRORED)],
@@ -303,7 +294,7 @@ def test_two_mirrored_devices_report_what_one_does() -> None:
 
 # Keras reads a variable with `np.array(variable)`, which NumPy 2 deprecates for want of `copy=`.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-def test_a_saved_model_brings_its_metrics_back(tmp_path: Path) -> None:
+def test_a_saved_model_brings_its_metrics_back(tmp_path):
     samples = random_samples(31)
     settings: dict[str, Any] = {"classes": "all", "zero_division": NAN}
     model = copying_model(5, [metric_class(5, **settings) for metric_class in METRICS])
@@ -316,7 +307,7 @@ def test_a_saved_model_brings_its_metrics_back(tmp_path: Path) -> None:
         assert evaluated[metric_class(5).name] == pytest.approx(expected, rel=1e-6, nan_ok=True)
 
 
-def test_callbacks_know_that_more_is_better() -> None:
+def test_callbacks_know_that_more_is_better():
     samples = random_samples(20)
     model = copying_model(5, [MacroPrecision(5)])
     stopping = keras.callbacks.EarlyStopping(monitor="macro_precision", patience=1)
@@ -337,7 +328,7 @@ def test_callbacks_know_that_more_is_better() -> None:
         ({"num_classes": 3, "zero_division": 0.5}, "zero_division=0.5: expected 0.0, 1.0 or"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         MacroF1(**arguments)
 
@@ -351,6 +342,6 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: 
         ([(4,), (4, 10), (4, 10)], r"sample_weight has shape \(4, 10\), expected \(4,\) or"),
     ],
 )
-def test_wrong_shapes_are_refused(shapes: list[tuple[int, ...]], message: str) -> None:
+def test_wrong_shapes_are_refused(shapes, message):
     with pytest.raises(GtzanKerasError, match=message):
         MacroRecall(10).update_state(*(np.zeros(shape, "float32") for shape in shapes))

@@ -32,7 +32,7 @@ def saved(model: keras.Model, tmp_path: Path) -> Path:
     return save_model(model, tmp_path / "made" / "model.keras", SPEC, GENRES)
 
 
-def test_model_spec_and_genres_come_back(saved: Path, model: keras.Model) -> None:
+def test_model_spec_and_genres_come_back(saved, model):
     again, spec, genres = load_model(saved)
     assert spec == SPEC
     assert genres == GENRES
@@ -40,27 +40,27 @@ def test_model_spec_and_genres_come_back(saved: Path, model: keras.Model) -> Non
     np.testing.assert_array_equal(keras.saving.load_model(saved)(IMAGES), model(IMAGES))  # Keras alone
 
 
-def test_spec_and_genres_lie_in_the_file_as_json(saved: Path) -> None:
+def test_spec_and_genres_lie_in_the_file_as_json(saved):
     with zipfile.ZipFile(saved) as archive:
         card = json.loads(archive.read("gtzan_keras.json"))
     assert card["genres"] == GENRES
     assert card["spec"] == SPEC.to_dict()
 
 
-def test_a_model_compiled_with_our_metrics_is_loaded(tmp_path: Path) -> None:
+def test_a_model_compiled_with_our_metrics_is_loaded(tmp_path):
     model = models.dense(SPEC.shape, 3, units=())
     model.compile("sgd", "categorical_crossentropy", metrics=[MacroPrecision(3)])
     again = load_model(save_model(model, tmp_path / "x.keras", SPEC, GENRES)).model
     np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
 
 
-def test_an_existing_file_is_replaced_and_nothing_else_is_left(saved: Path, model: keras.Model) -> None:
+def test_an_existing_file_is_replaced_and_nothing_else_is_left(saved, model):
     save_model(model, saved, SPEC, ["a", "b", "c"])
     assert load_model(saved).genres == ["a", "b", "c"]
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(saved: Path, model: keras.Model) -> None:
+def test_a_failure_leaves_the_old_file_and_nothing_else(saved, model):
     before = saved.read_bytes()
     unfit: Any = [object()] * 3  # no JSON
     with pytest.raises(TypeError):
@@ -77,15 +77,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(saved: Path, model: kera
         ("x.keras", (8, 12, 1), GENRES[:2], "to 3 classes, but .* there are 2 genres"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_not_saved(
-    tmp_path: Path, name: str, shape: tuple[int, int, int], genres: list[str], message: str
-) -> None:
+def test_what_does_not_fit_is_not_saved(tmp_path, name, shape, genres, message):
     with pytest.raises(GtzanKerasError, match=message):
         save_model(models.dense(shape, 3, units=()), tmp_path / name, SPEC, genres)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_missing_or_no_archive_is_refused(tmp_path: Path, saved: Path) -> None:
+def test_what_is_missing_or_no_archive_is_refused(tmp_path, saved):
     with pytest.raises(GtzanKerasError, match=r"x\.keras: no such model"):
         load_model(tmp_path / "x.keras")
     for content in (b"", b"hello", saved.read_bytes()[:-200]):
@@ -94,13 +92,13 @@ def test_what_is_missing_or_no_archive_is_refused(tmp_path: Path, saved: Path) -
             load_model(tmp_path / "x.keras")
 
 
-def test_a_model_that_does_not_say_what_its_input_is_is_refused(tmp_path: Path, model: keras.Model) -> None:
+def test_a_model_that_does_not_say_what_its_input_is_is_refused(tmp_path, model):
     model.save(tmp_path / "x.keras")
     with pytest.raises(GtzanKerasError, match=r"does not describe its input.*save_model\("):
         load_model(tmp_path / "x.keras")
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_file_is_not_run(tmp_path):
     inputs = keras.Input(SPEC.shape)
     x = keras.layers.Lambda(lambda x: x + 1)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))

@@ -113,20 +113,15 @@ def independent_patches(audio: np.ndarray) -> np.ndarray:
     return log_mel[: whole * 96].reshape(whole, 96, 64)
 
 
-def test_patches_agree_with_an_independent_derivation() -> None:
+def test_patches_agree_with_an_independent_derivation():
     np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-4)
 
 
-def test_frames_begin_with_the_sound_and_are_not_centred() -> None:
+def test_frames_begin_with_the_sound_and_are_not_centred():
     click = np.zeros(16000, np.float32)
     click[400] = 1.0  # the first sample after the first window
     loud = vggish_patches(click)[0].max(axis=1) > np.log(0.01) + 1e-6
     assert np.flatnonzero(loud).tolist() == [1, 2]  # windows 160..559 and 320..719
-
-
-def test_sound_of_two_channels_is_refused() -> None:
-    with pytest.raises(GtzanKerasError, match=r"\(16000, 2\).*mono samples at 16 kHz"):
-        vggish_patches(np.zeros((16000, 2), np.float32))
 
 
 # ---- the network
@@ -141,9 +136,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[keras.Mode
     shutil.rmtree(folder)  # 289 MB
 
 
-def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(
-    whole: tuple[keras.Model, dict[str, np.ndarray]],
-) -> None:
+def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(whole):
     model, variables = whole
     assert model.count_params() == 72_141_184
     patches = vggish_patches(NOISE)
@@ -153,7 +146,7 @@ def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs(
     assert embeddings.min() < 0 < embeddings.max()
 
 
-def test_without_the_top_it_ends_with_feature_maps(base: keras.Model, base_features: np.ndarray) -> None:
+def test_without_the_top_it_ends_with_feature_maps(base, base_features):
     assert base.output_shape == (None, 6, 4, 512)
     assert_same_features(base, base_features)
 
@@ -161,9 +154,7 @@ def test_without_the_top_it_ends_with_feature_maps(base: keras.Model, base_featu
 # ---- weights
 
 
-def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(
-    base_variables: dict[str, np.ndarray], base_features: np.ndarray, tmp_path: Path
-) -> None:
+def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(base_variables, base_features, tmp_path):
     # The format of the reference's own file, one file and no index.
     names, values = list(base_variables), list(base_variables.values())
     tf.raw_ops.Save(filename=str(tmp_path / "vggish_model.ckpt"), tensor_names=names, data=values)
@@ -171,20 +162,13 @@ def test_weights_are_read_from_a_checkpoint_of_tensorflow_1(
 
 
 @pytest.mark.parametrize("name", ["x.keras", "x.weights.h5"])
-def test_weights_are_read_from_what_keras_saves(
-    base: keras.Model, base_features: np.ndarray, name: str, tmp_path: Path
-) -> None:
+def test_weights_are_read_from_what_keras_saves(base, base_features, name, tmp_path):
     path = tmp_path / name
     base.save(path) if path.suffix == ".keras" else base.save_weights(path)
     assert_same_features(vggish(path, include_top=False), base_features)
 
 
-def test_audioset_is_the_saved_model_of_the_hub_by_name(
-    base_variables: dict[str, np.ndarray],
-    base_features: np.ndarray,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_audioset_is_the_saved_model_of_the_hub_by_name(base_variables, base_features, tmp_path, monkeypatch):
     network = tf.Module()
     # As the reference exports it to TensorFlow Hub: a list of variables that keep their names.
     network._variables = [tf.Variable(values, name=name) for name, values in base_variables.items()][::-1]
@@ -195,25 +179,20 @@ def test_audioset_is_the_saved_model_of_the_hub_by_name(
     assert asked == ["https://tfhub.dev/google/vggish/1"]
 
 
-def test_audioset_without_a_network_says_what_to_put_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audioset_without_a_network_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(hub, "HUB_HANDLE", "http://127.0.0.1:9/google/vggish/1")  # nobody is there
     with pytest.raises(GtzanKerasError, match=r"TFHUB_CACHE_DIR.*audioset/vggish_model.ckpt.*weights="):
         vggish("audioset", include_top=False)
 
 
-def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for name, message in (("gone.ckpt", ": cannot read VGGish's weights"), ("gone.keras", "': no such file")):
-        with pytest.raises(GtzanKerasError, match=f"{name}{message}.*expected the checkpoint"):
-            vggish(tmp_path / name, include_top=False)
-
-
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "x.ckpt").write_text("no weights " * 99)
     with pytest.raises(GtzanKerasError, match=r"x\.ckpt: cannot read VGGish's weights.*not an sstable"):
         vggish(tmp_path / "x.ckpt", include_top=False)
+    for name, message in (("gone.ckpt", ": cannot read VGGish's weights"), ("gone.keras", "': no such file")):
+        with pytest.raises(GtzanKerasError, match=f"{name}{message}.*expected the checkpoint"):
+            vggish(tmp_path / name, include_top=False)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +202,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         ("vggish/conv1/weights", r"vggish/conv1/weights is \(3,\); VGGish's is \(3, 3, 1, 64\)"),
     ],
 )
-def test_a_checkpoint_of_another_network_is_refused(variable: str, message: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused(variable, message, tmp_path):
     path = write_checkpoint(tmp_path / "other", {variable: np.zeros(3, np.float32)})
     with pytest.raises(GtzanKerasError, match=message):
         vggish(path, include_top=False)
@@ -232,7 +211,7 @@ def test_a_checkpoint_of_another_network_is_refused(variable: str, message: str,
 # ---- classifiers
 
 
-def test_the_authors_head_has_the_parameters_counted_by_hand() -> None:
+def test_the_authors_head_has_the_parameters_counted_by_hand():
     filters = [1, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512]
     convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(filters))
     # 31x128: three pairs -> 25x122, pooled 12x61; a pair -> 10x59, pooled 5x29; a pair -> 3x27, pooled 1x13
@@ -241,21 +220,13 @@ def test_the_authors_head_has_the_parameters_counted_by_hand() -> None:
     assert vggish_classifier(head="cnn").count_params() == 12_712_058
 
 
-def test_the_dense_head_sees_the_mean_without_padding() -> None:
-    model = vggish_classifier((5, 8), 3)
+def test_the_dense_head_sees_the_mean_without_padding():
+    model = vggish_classifier((5, 8), 3, name="mine")
+    assert (model.name, model.output_shape) == ("mine", (None, 3))
     track = RANDOM.normal(size=(1, 3, 8)).astype(np.float32)
     padded = np.pad(track, ((0, 0), (0, 2), (0, 0)))
     mean = keras.Model(model.input, model.get_layer("mean").output)
     np.testing.assert_allclose(mean(padded), track.mean(axis=1), rtol=1e-5)
-
-
-@pytest.mark.parametrize("head", ["dense", "cnn"])
-def test_classifiers_give_one_probability_a_genre(head: str) -> None:
-    model = vggish_classifier((31, 32), 4, head=head, name="mine")
-    assert model.name == "mine"
-    probabilities = model(RANDOM.normal(size=(2, 31, 32)).astype(np.float32)).numpy()
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert probabilities.shape == (2, 4)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +238,6 @@ def test_classifiers_give_one_probability_a_genre(head: str) -> None:
         ({"input_shape": (7, 128), "head": "cnn"}, "block 1"),
     ],
 )
-def test_unfit_arguments_are_refused(arguments: dict, message: str) -> None:
+def test_unfit_arguments_are_refused(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         vggish_classifier(**arguments)

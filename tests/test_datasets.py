@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,7 @@ from gtzan_keras.datasets import notebook_data
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.catalogue import GENRES, facts, load_tracks
+from gtzan_keras.tracks.demo import make
 from tests.make_packaged_data import make_features, make_thumbnails
 
 
@@ -103,6 +105,7 @@ def test_a_notebook_that_needs_sound_works_on_the_demo_set(
     nothing_set: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "_DEMO_TRACKS_PER_GENRE", 3)
+    monkeypatch.setattr(datasets, "make", functools.partial(make, seconds=1.0))
     data = notebook_data(sound=True)
     assert str(data) == "demo set, synthesised, not GTZAN: 30 tracks"
     assert data.split().name == "fault-filtered"

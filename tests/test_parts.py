@@ -91,37 +91,27 @@ def test_parts_are_made_in_order_joined_and_deleted(tmp_path: Path) -> None:
     assert not (tmp_path / "out.parts").exists()
 
 
-def interrupted(path: Path, some: list[Task]) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(path, some, Writer(breaks_at=2))
-
-
-def test_finished_parts_are_used_after_an_interruption(tmp_path: Path) -> None:
-    some = tasks(tmp_path)
-    interrupted(tmp_path / "out", some)
-    writer = Writer()
-    assert run(tmp_path / "out", some, writer) == [task.track_id for task in some]
-    assert writer.parts == [["track 4"]]
-
-
-@pytest.mark.parametrize("change", ["content", "file that appears"])
-def test_a_changed_file_makes_only_its_part_anew(tmp_path: Path, change: str) -> None:
-    some = tasks(tmp_path)
-    if change != "content":
+@pytest.mark.parametrize(
+    ("change", "key", "made"),
+    [
+        ("nothing", "key", ["4"]),
+        ("content", "key", ["01", "4"]),
+        ("a file that appears", "key", ["01", "4"]),
+        ("nothing", "other settings", ["01", "23", "4"]),
+    ],
+)
+def test_after_an_interruption_the_finished_parts_are_used_that_still_hold(
+    tmp_path: Path, change: str, key: str, made: list[str]
+) -> None:
+    some, writer = tasks(tmp_path), Writer()
+    if change == "a file that appears":
         Path(some[1].file).unlink()
-    interrupted(tmp_path / "out", some)
-    Path(some[1].file).write_text("changed")
-    writer = Writer()
-    run(tmp_path / "out", some, writer)
-    assert writer.parts == [["track 0", "track 1"], ["track 4"]]
-
-
-def test_parts_of_other_settings_are_not_used(tmp_path: Path) -> None:
-    some = tasks(tmp_path)
-    interrupted(tmp_path / "out", some)
-    writer = Writer()
-    run(tmp_path / "out", some, writer, key="other")
-    assert len(writer.parts) == 3
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", some, Writer(breaks_at=2))
+    if change != "nothing":
+        Path(some[1].file).write_text("changed")
+    assert run(tmp_path / "out", some, writer, key) == [task.track_id for task in some]
+    assert writer.parts == [[f"track {number}" for number in part] for part in made]
 
 
 def test_a_whole_that_a_killed_run_left_does_not_become_the_output(tmp_path: Path) -> None:

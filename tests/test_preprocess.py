@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -195,19 +194,6 @@ def test_a_complete_store_costs_nothing_and_stays_as_it_is(
     assert again.resumed == len(tracks)
     assert (tmp_path / "x.h5").stat().st_mtime_ns == before.st_mtime_ns
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
-
-
-def test_a_store_of_an_earlier_version_has_its_refused_tracks_tried_again(
-    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
-) -> None:
-    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
-    with h5py.File(tmp_path / "x.h5", "r+") as file:
-        table = json.loads(file["tracks"].asstr()[()])
-        del table["md5"][BROKEN], file["tracks"]  # earlier versions recorded no MD5 for them
-        file["tracks"] = json.dumps(table)
-    loaded.clear()
-    assert list(preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1).refused) == [BROKEN]
-    assert loaded == [BROKEN]
 
 
 def test_other_facts_about_the_tracks_are_written_without_decoding(

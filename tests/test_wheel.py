@@ -38,6 +38,7 @@ def test_it_holds_code_data_and_model_in_under_12_mb(wheel: Path) -> None:
         "gtzan_keras/data/baseline-cnn.keras",
         "gtzan_keras/data/features_30_sec.csv.gz",
         "gtzan_keras/data/gtzan_thumbnail_64.h5",
+        "gtzan_keras/tracks/demo.toml",
         "gtzan_keras/tracks/near_duplicates.csv",
         "gtzan_keras/tracks/tracks.csv",
     }
@@ -49,11 +50,9 @@ def test_an_installation_has_the_data_without_anything_else(wheel: Path, tmp_pat
     """The unpacked wheel alone, in an empty folder, with this environment's dependencies."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import gtzan_keras as gk; from gtzan_keras import datasets; import numpy as np\n"
+        "import gtzan_keras as gk\n"
         "print(gk.__file__)\n"
-        "print(len(datasets.thumbnails()), len(datasets.feature_table()))\n"
-        "noise = np.random.default_rng(0).normal(size=22050 * 12)\n"
-        "print(len(gk.predict(noise, sample_rate=22050).times))\n"
+        "print(len(gk.datasets.thumbnails()), len(gk.datasets.feature_table()))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -63,6 +62,6 @@ def test_an_installation_has_the_data_without_anything_else(wheel: Path, tmp_pat
         text=True,
         check=True,
     )
-    file, counts, windows = done.stdout.split("\n")[:3]
+    file, counts = done.stdout.splitlines()
     assert Path(file).is_relative_to(tmp_path / "site")
-    assert (counts, windows) == ("999 1000", "2")
+    assert counts == "999 1000"

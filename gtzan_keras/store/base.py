@@ -72,6 +72,8 @@ class Store:
     ----------
     path : str or os.PathLike
         The HDF5 file.
+    left_out : frozenset of str
+        Genres to treat as absent; `without` checks them first.
 
     Raises
     ------

@@ -63,12 +63,6 @@ def test_packaged_facts_equal_the_published_table(real_data):
     pd.testing.assert_frame_equal(ours, theirs[ours.columns])
 
 
-def test_changing_the_returned_facts_changes_nothing_for_the_next_caller():
-    mine = facts()
-    mine.loc["blues.00000", "artist"] = "nobody"
-    assert facts().loc["blues.00000", "artist"] == "John Lee Hooker"
-
-
 def test_facts_saved_by_a_spreadsheet_are_text_also_where_they_say_na(tmp_path):
     (tmp_path / "tracks.csv").write_text(HEADER + "a/x,a,Björk,NA,,,\n", encoding="utf-8-sig")
     assert facts(tmp_path / "tracks.csv").loc["a/x", ["artist", "title"]].tolist() == ["Björk", "NA"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import hashlib
 import importlib
 import io
@@ -67,15 +66,19 @@ GOOD = tar_gz({"genres/README": b"hello", **as_members()})
 
 @pytest.fixture
 def server() -> Iterator[SimpleNamespace]:
-    """A web server whose `pages` answer with (status, body, bytes sent before it breaks off)."""
+    """A web server that answers each path as `serve` says, and keeps the `requests`."""
     state = SimpleNamespace(pages={}, requests=[])
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.requests.append(self.path)
-            answers = state.pages.get(self.path, [(404, b"nothing here", None)])
-            status, body, sent = answers.pop(0) if len(answers) > 1 else answers[0]
-            self.send_response(status)
+            answers = state.pages.get(self.path, [404])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(answer, int):
+                self.send_error(answer)
+                return
+            body, sent = answer if isinstance(answer, tuple) else (answer, None)
+            self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[:sent])
@@ -90,14 +93,7 @@ def server() -> Iterator[SimpleNamespace]:
 
         def serve(path: str, *answers: bytes | int | tuple[bytes, int]) -> str:
             """Answer with a body, a status, or a body that breaks off; the last one for ever."""
-            state.pages[path] = [
-                (answer, b"no", None)
-                if isinstance(answer, int)
-                else (200, answer, None)
-                if isinstance(answer, bytes)
-                else (200, *answer)
-                for answer in answers
-            ]
+            state.pages[path] = list(answers)
             return state.url + path
 
         state.serve = serve
@@ -196,13 +192,6 @@ def test_folder_with_a_part_of_the_tracks_is_refused_untouched(server, folder, r
     assert not server.requests
 
 
-def test_leftovers_of_a_killed_run_are_removed(server, folder):
-    (folder / module.WORK_FOLDER / "genres" / "blues").mkdir(parents=True)
-    (folder / module.WORK_FOLDER / "genres" / "blues" / "blues.00000.wav").write_bytes(b"half")
-    server.serve("/full.tar.gz", GOOD)
-    assert contents(download(folder)) == as_members()
-
-
 def test_second_mirror_is_used_when_the_first_has_changed(server, folder):
     server.serve("/full.tar.gz", tar_gz(as_members() | {"genres/rock/rock.00000.wav": b"changed"}))
     server.serve("/old.tar.gz", GOOD)
@@ -242,11 +231,6 @@ def test_track_that_changed_is_an_error(server, refuses, pack):
     assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00001 first" in refuses(mirror=url)
 
 
-def test_archive_with_another_md5_than_known_is_an_error(server, refuses):
-    server.serve("/old.tar.gz", gzip.compress(gzip.decompress(GOOD), compresslevel=1))
-    assert "old.tar.gz: has changed, its MD5 is" in refuses()
-
-
 def test_missing_track_is_an_error(server, refuses):
     server.serve("/full.tar.gz", tar_gz(as_members(set(WAVS) - {"rock.00001"})))
     assert "holds 5 tracks, expected at least 5 besides jazz.00054" in refuses()
@@ -275,10 +259,9 @@ def test_tar_member_that_is_a_link_or_device_is_left_out(server, folder, kind):
     assert contents(download(folder)) == members
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
-def test_zip_member_that_is_a_link_or_device_is_no_track(server, refuses, kind):
+def test_zip_member_that_is_a_link_is_no_track(server, refuses):
     name = "genres/blues/blues.00000.wav"
-    url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: kind | 0o644}))
+    url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: stat.S_IFLNK | 0o644}))
     assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00000 first" in refuses(mirror=url)
 
 

@@ -172,15 +172,6 @@ def test_a_low_tone_is_bright_in_the_bottom_rows_and_a_high_one_in_the_top_rows(
         assert image[:, :, 0].astype(float).mean(axis=1).argmax() in rows
 
 
-@every_spec
-def test_time_runs_from_left_to_right(spec):
-    grey = replace(shortened(spec), channels=1, colour_map=None)
-    audio = 0.1 * np.random.default_rng(0).normal(size=round((grey.piece_seconds or 3) * spec.sample_rate))
-    audio[len(audio) // 4 :] *= 1e-3
-    brightness = mel_image(audio.astype(np.float32), grey)[:, :, 0].astype(float).mean(axis=0)
-    assert brightness[: spec.width // 5].min() > brightness[spec.width // 3 :].max()
-
-
 def test_grey_levels_are_decibels_above_the_floor_in_255_steps(given_decibels):
     spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=3, db_range=60.0)
     decibels = -60 + 60 * np.arange(12).reshape(4, 3) / 11
@@ -199,39 +190,11 @@ def test_images_are_enlarged_by_bilinear_interpolation(given_decibels, height, w
     assert np.abs(image - 255 * (1 + expected / 80)).max() <= 0.51  # half a step of rounding
 
 
-def test_reduced_images_weigh_every_frame_by_its_distance(given_decibels):
-    """Ten times fewer columns: each is a mean under a triangle that reaches to its neighbours' middles."""
-    decibels = -80 * np.random.default_rng(1).random((4, 200))
-    spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=20)
-    image = mel_image(given_decibels(decibels), spec)[::-1, :, 0]
-    frames = np.arange(200) + 0.5
-    for column in range(20):
-        weights = np.maximum(0, 1 - np.abs(frames - (10 * column + 5)) / 10)
-        expected = 255 * (1 + np.average(decibels, axis=1, weights=weights) / 80)
-        assert np.abs(image[:, column] - expected).max() <= 0.51
-
-
 @pytest.mark.parametrize(("width", "expected"), [(3, [255, 0, 128]), (6, [255, 0, 128, 255, 0, 0])])
 def test_pad_cuts_frames_off_or_adds_frames_at_the_floor(given_decibels, width, expected):
     spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=width, fit="pad")
     image = mel_image(given_decibels(np.array([[0.0, -80.0, -40.0, 0.0, -80.0]])), spec)
     np.testing.assert_array_equal(image[0, :, 0], expected)
-
-
-def test_sample_takes_whole_frames_at_even_distances(given_decibels):
-    spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=40, fit="sample", floor="track")
-    decibels = -np.arange(200.0)[None, ::-1] / 4
-    levels = np.arange(200) / 199
-    image = mel_image(given_decibels(decibels), spec)[0, :, 0]
-    steps = set(np.minimum(levels * 256, 255).astype(int).tolist())
-    assert set(image.tolist()) <= steps
-    assert np.abs(np.diff(image.astype(int)) - 256 * 5 / 199).max() < 3
-
-
-def test_a_tracks_own_floor_is_its_quietest_point(given_decibels):
-    spec = SpectrogramSpec(name="own", n_mels=1, height=1, width=3, fit="pad", floor="track")
-    image = mel_image(given_decibels(np.array([[0.0, -15.0, -30.0]])), spec)
-    np.testing.assert_array_equal(image[0, :, 0], [255, 128, 0])
 
 
 def test_colours_are_viridis_at_the_grey_levels():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,6 @@ __all__ = [
     "correlation_filter",
     "extract",
 ]
-
-logger = logging.getLogger(__name__)
 
 _SERIES = (
     "chroma_stft", "rms", "spectral_centroid", "spectral_bandwidth", "rolloff", "zero_crossing_rate",
@@ -102,8 +100,11 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
     decibels = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=rate))
     onsets = onset_strength(S=decibels, sr=rate, aggregate=np.median)
     harmonic, percussive = _harmonic_percussive(magnitude, phase, len(samples))
+    with warnings.catch_warnings():  # of no pitch, for example in silence
+        warnings.filterwarnings("ignore", "Trying to estimate tuning from empty frequency set")
+        chroma = librosa.feature.chroma_stft(S=power, sr=rate)
     series = {
-        "chroma_stft": librosa.feature.chroma_stft(S=power, sr=rate, tuning=_tuning(power)),
+        "chroma_stft": chroma,
         "rms": librosa.feature.rms(y=samples, pad_mode=_PADDING),
         "spectral_centroid": librosa.feature.spectral_centroid(S=magnitude, sr=rate),
         "spectral_bandwidth": librosa.feature.spectral_bandwidth(S=magnitude, sr=rate),
@@ -183,18 +184,6 @@ def _checked(audio: npt.NDArray[np.floating], sample_rate: int) -> Audio:
             f"features need at least {_FRAME} ({_FRAME / FEATURE_RATE:.2f} s)"
         )
     return samples
-
-
-def _tuning(power: Array) -> float:
-    """Return `librosa.estimate_tuning`, without its warning if there is no pitch (for example in silence)."""
-    import librosa
-
-    pitches, magnitudes = librosa.piptrack(S=power, sr=FEATURE_RATE)
-    found = pitches > 0
-    if not found.any():
-        return 0.0
-    loud = magnitudes >= np.median(magnitudes[found])
-    return float(librosa.pitch_tuning(pitches[loud & found], bins_per_octave=12))
 
 
 def _harmonic_percussive(

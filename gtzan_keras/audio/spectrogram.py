@@ -372,13 +372,10 @@ def block_means(image: Image, height: int, width: int) -> Image:
     >>> block_means(np.array([[0, 10, 20, 90], [20, 10, 20, 90]], dtype="uint8"), 1, 2).tolist()
     [[10, 55]]
     """
-    sums = image.astype(np.float64)
-    for axis, size in enumerate((height, width)):
-        edges = np.arange(size + 1) * image.shape[axis] // size
-        sums = np.add.reduceat(sums, edges[:-1], axis=axis)
-        counts = np.diff(edges)
-        sums /= counts[:, None] if axis == 0 else counts
-    return np.rint(sums).astype(np.uint8)
+    rows = np.arange(height + 1) * image.shape[0] // height
+    columns = np.arange(width + 1) * image.shape[1] // width
+    sums = np.add.reduceat(np.add.reduceat(image.astype(np.float64), rows[:-1], axis=0), columns[:-1], axis=1)
+    return np.rint(sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
 
 
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:

@@ -12,10 +12,9 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import describe, duplicate_groups, facts, load_tracks
+from gtzan_keras.tracks.catalogue import describe, duplicate_groups, facts, known_near_duplicates, load_tracks
 from gtzan_keras.tracks.near_duplicates import (
     find_near_duplicates,
-    known_near_duplicates,
     near_duplicates,
     with_near_duplicates,
 )
@@ -124,9 +123,9 @@ def test_no_tracks_have_no_near_duplicates():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"threshold": 0}, "threshold=0: expected 0 < threshold <= 1"),
-        ({"frame_seconds": 0}, "frame_seconds=0: expected seconds above 0"),
-        ({"min_overlap": -1}, "min_overlap=-1: expected seconds above 0"),
+        ({"threshold": 0}, "threshold=0, .*: expected 0 < threshold <= 1"),
+        ({"frame_seconds": 0}, "frame_seconds=0, .*: expected 0 < threshold <= 1 and seconds above 0"),
+        ({"min_overlap": -1}, "min_overlap=-1: expected"),
         ({"track_ids": ["a"]}, "2 spectrograms, 1 track ids"),
         ({"min_overlap": 31}, r"last 30 s at most, less than min_overlap=31"),
         ({"spectrograms": [music(0), music(0)[0]]}, r"of shape \(120,\); expected \(bands, frames\)"),

@@ -19,11 +19,10 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, in_parallel, known_near_duplicates, linked, load_track
+from gtzan_keras.tracks.catalogue import check_columns, in_parallel, linked, load_track
 
 __all__ = [
     "find_near_duplicates",
-    "known_near_duplicates",
     "near_duplicates",
     "with_near_duplicates",
 ]
@@ -102,11 +101,11 @@ def near_duplicates(
             first      second  correlation  shift
     0  rock.00000  rock.00001          1.0   -5.0
     """
-    if not 0 < threshold <= 1:
-        raise GtzanKerasError(f"near_duplicates: threshold={threshold}: expected 0 < threshold <= 1")
-    for name, value in (("frame_seconds", frame_seconds), ("min_overlap", min_overlap)):
-        if not 0 < value < np.inf:
-            raise GtzanKerasError(f"near_duplicates: {name}={value}: expected seconds above 0")
+    if not 0 < threshold <= 1 or not 0 < min(frame_seconds, min_overlap) < np.inf:
+        raise GtzanKerasError(
+            f"near_duplicates: {threshold=}, {frame_seconds=}, {min_overlap=}: expected 0 < threshold <= 1 "
+            "and seconds above 0"
+        )
     structures = [_structure(image, frame_seconds) for image in spectrograms]
     if len(structures) != len(track_ids):
         raise GtzanKerasError(
@@ -131,7 +130,7 @@ def near_duplicates(
     return table.sort_values(["place", "first", "second"], ignore_index=True).drop(columns="place")
 
 
-def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float) -> pd.DataFrame:
+def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     """Find pairs of sound files that hold the same recording, in their first 30 s.
 
     Parameters
@@ -140,8 +139,6 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
         From `load_tracks`. Files that cannot be read are left out, with one log line each.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.
-    options
-        ``threshold`` and ``min_overlap`` of `near_duplicates`.
 
     Returns
     -------
@@ -175,10 +172,10 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1, **options: float)
         else:
             ids.append(track_id)
             images.append(result)
-    return near_duplicates(images, ids, FRAME_SECONDS, **options)
+    return near_duplicates(images, ids, FRAME_SECONDS)
 
 
-def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the table of tracks with near-duplicates counted as copies, so that splits keep them together.
 
     `stratified`, `folds` and `Split.check` know GTZAN's own; this is for what `find_near_duplicates`
@@ -188,9 +185,9 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
     ----------
     tracks : pd.DataFrame
         From `load_tracks`, or a store's.
-    pairs : pd.DataFrame, optional
-        With columns ``first`` and ``second``, as from `near_duplicates`; GTZAN's known ones when
-        omitted. Two tracks that are paired with the same absent one are linked too.
+    pairs : pd.DataFrame
+        With columns ``first`` and ``second``, as from `near_duplicates`. Two tracks that are paired with
+        the same absent one are linked too.
 
     Returns
     -------
@@ -214,7 +211,6 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame | None = None
     [('fado/one again',), ('fado/one',), ()]
     """
     check_columns(tracks, ["track_id", "duplicates"])
-    pairs = known_near_duplicates() if pairs is None else pairs
     exact = zip(tracks["track_id"], tracks["duplicates"], strict=True)
     together = [(track_id, *others) for track_id, others in exact]
     together += zip(pairs["first"], pairs["second"], strict=True)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 - intervals are written with an en dash
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from gtzan_keras.report.leaderboard import COLUMNS, ON_FAULT_FILTERED, leaderboa
 from gtzan_keras.report.published import SOURCES, SYSTEM_SOURCES
 from tests.made_results import answers, put, put_recipe
 
+REPORTS = Path(__file__).resolve().parent.parent / "reports"
 FEWER = ["at most 2 epochs in place of 50"]
 
 
@@ -178,3 +180,11 @@ def test_a_recipe_has_its_part_of_the_page_with_all_metrics_and_commands(pages):
 
 def test_the_page_is_complete_in_itself(pages):
     assert not re.search(r"""(src|<link[^>]*href|@import)[ =\"']*(https?:)?//""", pages[1])
+
+
+def test_the_committed_leaderboard_is_what_report_writes_from_the_committed_results(tmp_path, committed):
+    for written in leaderboard(tmp_path, committed):
+        kept = REPORTS / written.name
+        assert kept.read_text("utf-8") == written.read_text("utf-8"), (
+            f"run: gtzan-keras report {REPORTS.name}"
+        )

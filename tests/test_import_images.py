@@ -163,18 +163,16 @@ def grey(tmp_path: Path) -> SpectrogramStore:
     return SpectrogramStore.from_arrays(tmp_path / "grey.h5", images, ids, GREY)
 
 
-def test_a_store_is_resized_as_pillow_does(grey: SpectrogramStore, tmp_path: Path) -> None:
+def test_a_store_is_resized_as_pillow_does_and_coloured_as_matplotlib_does(
+    grey: SpectrogramStore, tmp_path: Path
+) -> None:
     larger = resize(grey, tmp_path / "larger.h5", 40, 45)
-    assert larger.shape == (3, 40, 45, 1)
-    for before, after in zip(grey.read(), larger.read(), strict=True):
-        expected = Image.fromarray(before[..., 0]).resize((45, 40), Image.Resampling.BILINEAR)
-        np.testing.assert_array_equal(after[..., 0], expected)
-
-
-def test_grey_becomes_the_colours_of_the_map(grey: SpectrogramStore, tmp_path: Path) -> None:
-    coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis").read()
-    expected = mpl.colormaps["viridis"](grey.read()[..., 0], bytes=True)[..., :3]
-    np.testing.assert_array_equal(coloured, expected)
+    coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis")
+    assert (larger.shape, coloured.shape) == ((3, 40, 45, 1), (3, 20, 30, 3))
+    for before, large, colours in zip(grey.read()[..., 0], larger.read(), coloured.read(), strict=True):
+        expected = Image.fromarray(before).resize((45, 40), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(large[..., 0], expected)
+        np.testing.assert_array_equal(colours, mpl.colormaps["viridis"](before, bytes=True)[..., :3])
 
 
 def test_tracks_segments_and_what_was_left_out_stay(tmp_path: Path) -> None:

@@ -156,45 +156,31 @@ KILLED = """
     import json, sys
     from gtzan_keras.audio.spectrogram import SpectrogramSpec
     from gtzan_keras.store import parts
-    from gtzan_keras.store.feature_table import feature_table
     from gtzan_keras.store.preprocess import preprocess
     from gtzan_keras.tracks.catalogue import load_tracks
 
     parts._TRACKS = parts._TRACKS_A_WORKER = 2
-    tracks, out, spec = load_tracks(sys.argv[1]), sys.argv[2], SpectrogramSpec(**json.loads(sys.argv[3]))
+    tracks, spec = load_tracks(sys.argv[1]), SpectrogramSpec(**json.loads(sys.argv[3]))
     print("ready", flush=True)
-    if out.endswith(".csv"):
-        feature_table(tracks, path=out, jobs=1)
-    else:
-        preprocess(tracks, out, spec, jobs=1)
-    print("done", flush=True)
+    preprocess(tracks, sys.argv[2], spec, jobs=1)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize("name", ["x.h5", "x.csv"])
-def test_killed_a_few_times_it_ends_as_if_undisturbed(
-    tmp_path: Path, tracks: pd.DataFrame, name: str
-) -> None:
-    def work(path: Path) -> None:
-        if name == "x.csv":
-            feature_table(tracks, path=path, jobs=1)
-        else:
-            preprocess(tracks, path, SPEC, jobs=1)
-
-    work(tmp_path / "undisturbed" / name)
-    path = tmp_path / "killed" / name
+def test_killed_a_few_times_it_ends_as_if_undisturbed(tmp_path: Path, tracks: pd.DataFrame) -> None:
+    path = tmp_path / "killed" / "x.h5"
     arguments = [str(tmp_path / "sounds"), str(path), json.dumps(SPEC.to_dict())]
     command = [sys.executable, "-c", textwrap.dedent(KILLED), *arguments]
-    for seconds in (0.0, 0.1):
+    for seconds in (0.0, 0.02, 0.1):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             time.sleep(seconds)
             os.kill(process.pid, signal.SIGKILL)
-    work(path)
-    assert path.read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
-    assert [file.name for file in path.parent.iterdir()] == [name]
+    for out in (path, tmp_path / "undisturbed.h5"):
+        preprocess(tracks, out, SPEC, jobs=1)
+    assert path.read_bytes() == (tmp_path / "undisturbed.h5").read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == ["x.h5"]
 
 
 def test_a_feature_table_goes_on_where_it_stopped_and_sees_changed_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import statistics
@@ -93,31 +94,25 @@ def test_a_run_does_not_differ_from_itself(pair: tuple) -> None:
     assert found["disagreements"] == []
 
 
-@pytest.mark.parametrize("name", ["accuracy", "macro_precision"])
-def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple, name: str) -> None:
+def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple) -> None:
     truth, first = answers_of(pair[0])
     _, second = answers_of(pair[1])
-
-    def score(truth: np.ndarray, predicted: np.ndarray) -> float:
-        if name == "accuracy":
-            return accuracy_score(truth, predicted)
-        return precision_score(truth, predicted, average="macro", zero_division=0)
-
-    found = compare(*pair)["scores"][name]
+    score = functools.partial(precision_score, average="macro", zero_division=0)
+    found = compare(*pair)["scores"]["macro_precision"]
     assert found["first"] == pytest.approx(score(truth, first))
     assert found["second"] == pytest.approx(score(truth, second))
     assert found["difference"]["value"] == pytest.approx(found["first"] - found["second"])
     theirs = scipy.stats.bootstrap(
         (truth, first, second),
         lambda t, a, b: score(t, a) - score(t, b),
-        n_resamples=600,
+        n_resamples=300,
         paired=True,
         vectorized=False,
         method="percentile",
         rng=np.random.default_rng(1),
     ).confidence_interval
-    assert found["difference"]["low"] == pytest.approx(theirs.low, abs=0.025)
-    assert found["difference"]["high"] == pytest.approx(theirs.high, abs=0.025)
+    ours = found["difference"]
+    assert (ours["low"], ours["high"]) == pytest.approx((theirs.low, theirs.high), abs=0.03)
 
 
 def test_differences_over_artists_draw_whole_artists() -> None:
@@ -146,55 +141,28 @@ def test_disagreements_name_artist_title_and_both_answers(pair: tuple) -> None:
     )
 
 
-def test_the_order_of_tracks_does_not_matter(pair: tuple) -> None:
-    shuffled = a_result("second", 2, 0.4, range(59, -1, -1))
-    assert compare(pair[0], shuffled) == compare(*pair)
-
-
 def test_runs_are_read_from_their_folders(pair: tuple, tmp_path: Path) -> None:
     write_result(tmp_path, *pair[0])
     assert compare(tmp_path, pair[1]) == compare(*pair)
-    with pytest.raises(GtzanKerasError, match="no such file; name the folder of a run"):
-        compare(tmp_path / "absent", pair[1])
 
 
 def test_a_comparison_can_be_written_as_json(pair: tuple) -> None:
-    for found in (compare(*pair), across_seeds(pair), ensemble(pair)[0]):
+    for found in (compare(*pair), across_seeds(pair)):
         assert json.loads(json.dumps(found)) == found
 
 
-def test_other_test_tracks_are_refused_with_their_number(pair: tuple) -> None:
-    other = a_result("other", 1, 0.5, range(2, 61))
-    with pytest.raises(
-        GtzanKerasError, match="first and other were not tested on the same tracks: 3 are in one of them only"
+def test_results_that_are_not_about_the_same_tracks_are_refused(pair: tuple) -> None:
+    first, (result, table) = pair
+    for other, message in (
+        (a_result("other", 1, 0.5, range(2, 61)), "not tested on the same tracks: 3 are .* t000, t001, t060"),
+        (changed(pair[1], 7, genre="rock"), "not tested on the same tracks: 1 are .* genre, .* t007"),
+        (a_result("twice", 1, 0.5, [*range(60), 0]), "twice: 1 tracks were tested more than once, .* t000"),
+        ((result, table[:0]), "second: the run has no test part"),
+        (({**result, "data": {"genres": ["rock"]}}, table), "genres blues, jazz, rock, second has rock"),
     ):
-        compare(pair[0], other)
-
-
-def test_tracks_tested_twice_are_refused(pair: tuple) -> None:
-    twice = a_result("twice", 1, 0.5, [*range(60), 0, 1])
-    with pytest.raises(GtzanKerasError, match=r"twice: 2 tracks were tested more than once, e\.g\. t000"):
-        compare(pair[0], twice)
-
-
-def test_other_genres_are_refused(pair: tuple) -> None:
-    other = {**pair[1][0], "data": {"genres": ["blues", "rock"]}}, pair[1][1]
-    for function in (ensemble, across_seeds):
-        with pytest.raises(GtzanKerasError, match="has the genres blues, jazz, rock, second has blues, rock"):
-            function([pair[0], other])
-    with pytest.raises(GtzanKerasError, match="same genres"):
-        compare(pair[0], other)
-
-
-def test_other_labels_are_refused(pair: tuple) -> None:
-    other = changed(a_result("other", 1, 0.5), 7, genre="rock")
-    with pytest.raises(GtzanKerasError, match=r"do not agree on the true genre of 1 tracks, e\.g\. t007"):
-        compare(pair[0], other)
-
-
-def test_a_run_without_a_test_part_is_refused(pair: tuple) -> None:
-    with pytest.raises(GtzanKerasError, match="second: the run has no test part"):
-        compare(pair[0], (pair[1][0], pair[1][1][:0]))
+        for function in (lambda pair: compare(*pair), ensemble):
+            with pytest.raises(GtzanKerasError, match=message):
+                function([first, other])
 
 
 # ---- in words
@@ -205,10 +173,7 @@ def test_a_clear_difference_is_called_so() -> None:
     assert found["p_value"] < 0.05
     assert "so good is the better of these two" in in_words(found)
     assert "only bad (leaky) got" in in_words(found)
-
-
-def test_what_chance_explains_is_called_so(pair: tuple) -> None:
-    assert "neither is shown to be better" in in_words(compare(pair[0], pair[0]))
+    assert "neither is shown to be better" in in_words({**found, "p_value": 0.2})
 
 
 # ---- seeds
@@ -240,7 +205,7 @@ def test_the_interval_is_of_the_mean_over_seeds(seeds: list[Result]) -> None:
     # A track counts by the share of seeds that had it right.
     share = np.mean([np.equal(*answers_of(result)) for result in seeds], axis=0)
     theirs = scipy.stats.bootstrap(
-        (share,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+        (share,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
     assert found["accuracy"]["low"] == pytest.approx(theirs.low, abs=0.012)
     assert found["accuracy"]["high"] == pytest.approx(theirs.high, abs=0.012)

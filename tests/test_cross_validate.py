@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import confusion_matrix, f1_score
-from sklearn.model_selection import cross_val_predict, cross_val_score
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from gtzan_keras.errors import GtzanKerasError
@@ -76,37 +76,26 @@ def validate(build: Callable, table: pd.DataFrame, folds: list[Split], **argumen
     return cross_validate(build, table, folds, settings, **{"columns": COLUMNS, **arguments})
 
 
-@pytest.mark.parametrize("name", ["svm", "knn", "logistic_regression"])
-def test_the_summed_matrix_is_that_of_scikit_learns_cross_val_predict(table, folds, name):
-    found = validate(lambda: classical(name), table, folds).confusion_matrix()
-    predicted = cross_val_predict(
-        classical(name), table[[*COLUMNS]], table["label"], cv=positions(table, folds)
-    )
-    np.testing.assert_array_equal(found, confusion_matrix(table["label"], predicted, labels=GENRES))
+@pytest.mark.parametrize("name", ["svm", "logistic_regression"])
+def test_matrix_and_scores_are_those_of_scikit_learns_cross_val_predict(table, folds, name):
+    result = validate(lambda: classical(name), table, folds)
+    places = positions(table, folds)
+    truth = table["label"].to_numpy()
+    predicted = cross_val_predict(classical(name), table[[*COLUMNS]], truth, cv=places)
+    matrix = confusion_matrix(truth, predicted, labels=GENRES)
+    np.testing.assert_array_equal(result.confusion_matrix(), matrix)
+    expected = []
+    for _, test in places:
+        macro = precision_recall_fscore_support(truth[test], predicted[test], average="macro")[:3]
+        expected.append([accuracy_score(truth[test], predicted[test]), *macro])
+    scores = result.scores()
+    assert scores["fold"].tolist() == [fold.name for fold in folds]
+    np.testing.assert_allclose(scores.drop(columns=["fold", "leaky"]), expected)
+    np.testing.assert_allclose(result.summary()["mean"], np.mean(expected, axis=0))
+    np.testing.assert_allclose(result.summary()["std"], np.std(expected, axis=0, ddof=1))
 
 
-@pytest.mark.parametrize(
-    ("score", "scoring"),
-    [
-        ("accuracy", "accuracy"),
-        ("macro_f1", "f1_macro"),
-        ("macro_recall", "recall_macro"),
-        ("macro_precision", "precision_macro"),
-    ],
-)
-def test_each_folds_score_is_that_of_scikit_learns_cross_val_score(table, folds, score, scoring):
-    build = lambda: classical("logistic_regression")  # noqa: E731
-    expected = cross_val_score(
-        build(), table[[*COLUMNS]], table["label"], cv=positions(table, folds), scoring=scoring
-    )
-    result = validate(build, table, folds)
-    np.testing.assert_allclose(result.scores()[score], expected)
-    assert result.summary().at[score, "mean"] == pytest.approx(expected.mean())
-    assert result.summary().at[score, "std"] == pytest.approx(expected.std(ddof=1))
-
-
-@pytest.mark.parametrize("build", [small_network, lambda: classical("knn")], ids=["keras", "scikit-learn"])
-def test_the_scaler_sees_training_rows_only(table, folds, build, monkeypatch):
+def test_the_scaler_sees_training_rows_only(table, folds, monkeypatch):
     seen = []
     original = StandardScaler.fit
 
@@ -115,7 +104,7 @@ def test_the_scaler_sees_training_rows_only(table, folds, build, monkeypatch):
         return original(self, features, *arguments, **keywords)
 
     monkeypatch.setattr(StandardScaler, "fit", spy)
-    validate(build, table, folds)
+    validate(lambda: classical("knn"), table, folds)
     assert len(seen) == len(folds)
     for features, (train, _) in zip(seen, positions(table, folds), strict=True):
         np.testing.assert_array_equal(features, table[[*COLUMNS]].to_numpy()[train])
@@ -202,21 +191,22 @@ def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise
 
 
 def test_rows_without_a_spectrogram_are_left_out(noise, separable, make_store):
-    ids = [track for track in separable.track_id if track != "metal.00000"]
-    result = validate(two, noise, splits.folds(tracks_of(noise), k=3), spectrograms=make_store(ids))
-    assert sorted(result.rows["track_id"]) == sorted(ids)
+    folds = splits.folds(tracks_of(noise), k=3)
+    ids = [track for track in separable.track_id if track != folds[0].test[0]]
+    result = validate(two, noise, folds[:1], epochs=1, spectrograms=make_store(ids))
+    assert sorted(result.rows["track_id"]) == list(folds[0].test[1:])
 
 
-def test_a_store_that_fits_no_row_is_refused(noise, make_store):
+def test_a_store_of_segments_is_refused(noise, make_store):
     folds = splits.folds(tracks_of(noise), k=3)
     with pytest.raises(GtzanKerasError, match="several spectrograms per track"):
         validate(two, noise, folds, spectrograms=make_store(["disco.00000", "disco.00000"]))
-    with pytest.raises(GtzanKerasError, match="no spectrogram of any track"):
-        validate(two, noise, folds, spectrograms=make_store(["pop.00000", "jazz.00000"]))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, folds):
-    first, same, other = (validate(small_network, table, folds[:2], seed=seed) for seed in (3, 3, 4))
+    first, same, other = (
+        validate(small_network, table, folds[:1], epochs=1, seed=seed) for seed in (3, 3, 4)
+    )
     pd.testing.assert_frame_equal(first.rows, same.rows)
     assert not np.allclose(first.rows[GENRES], other.rows[GENRES], atol=1e-4)
 
@@ -226,16 +216,6 @@ def test_a_builder_without_required_arguments_is_called_without_any(table, folds
     assert len(result.rows) == len(folds[0].test)
 
 
-def test_artist_grouped_folds_have_no_artist_on_two_sides(table):
-    artist = facts()["artist"]
-    result = validate(lambda: classical("knn"), table, splits.folds(tracks_of(table), k=3, group="artist"))
-    tested = result.tracks.assign(artist=result.tracks["track_id"].map(artist))
-    known = tested[tested["artist"] != ""]
-    assert len(result.tracks) == len(table)
-    assert known.groupby("artist")["fold"].nunique().max() == 1
-    assert known["artist"].duplicated().any()
-
-
 def test_a_single_split_is_one_fold(table):
     result = validate(lambda: classical("knn"), table, [splits.fault_filtered(tracks_of(table))])
     parts = facts()["fault_filtered"].reindex(tracks_of(table)["track_id"])
@@ -243,29 +223,21 @@ def test_a_single_split_is_one_fold(table):
     assert np.isnan(result.summary().at["accuracy", "std"])
 
 
-def test_copies_of_one_recording_on_two_sides_are_refused():
-    copies = facts()["exact_duplicate_of"]
-    one = next(name for name in copies.index[copies != ""] if name.startswith("metal"))
-    other = copies[one].split()[0]
-    names = [one, other, "pop.00000", "pop.00001"]
-    table = make_table(["metal"], 4).assign(
-        filename=[f"{name}.wav" for name in names], label=[name.split(".")[0] for name in names]
-    )
-    leak = Split("by hand", (one, "pop.00000"), (), (other, "pop.00001"))
-    with pytest.raises(GtzanKerasError, match="copies of one recording are in two parts"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["metal.00058", "pop.00000", "rock.00016", "pop.00001"], "copies of one recording are in two parts"),
+        (["jazz.00033", "pop.00000", "jazz.00051", "pop.00001"], "jazz.00033 in train, jazz.00051 in test"),
+    ],
+)
+def test_copies_and_near_duplicates_on_two_sides_are_refused_unless_marked_leaky(names, message):
+    files, labels = [f"{name}.wav" for name in names], [name.split(".")[0] for name in names]
+    table = make_table(["metal"], 4).assign(filename=files, label=labels)
+    leak = Split("by hand", tuple(names[:2]), (), tuple(names[2:]))
+    with pytest.raises(GtzanKerasError, match=message):
         validate(lambda: classical("knn", n_neighbors=1), table, [leak])
     marked = dataclasses.replace(leak, leaky=True)
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
-
-
-def test_near_duplicates_on_two_sides_are_refused_and_none_are_in_the_folds_that_are_drawn():
-    table = make_table(["jazz", "rock"], 60)
-    leak = Split("by hand", ("jazz.00033", "jazz.00000"), (), ("jazz.00051",))
-    with pytest.raises(GtzanKerasError, match=r"jazz\.00033 in train, jazz\.00051 in test"):
-        validate(lambda: classical("knn"), table, [leak])
-    pairs = [{"jazz.00033", "jazz.00051"}, {"jazz.00034", "jazz.00053"}, {"jazz.00035", "jazz.00055"}]
-    for fold in splits.folds(tracks_of(table), k=5):
-        assert all(len(pair & set(fold.test)) != 1 for pair in pairs)
 
 
 def test_segments_follow_their_track(segments):
@@ -283,12 +255,6 @@ def test_a_tracks_segments_vote_with_their_mean_probabilities(segments):
     for track in result.tracks.itertuples():
         votes = result.rows.loc[result.rows["track_id"] == track.track_id, GENRES].mean()
         assert track.predicted == votes.idxmax()
-    row_f1 = [
-        f1_score(part["genre"], part["predicted"], average="macro") for _, part in result.rows.groupby("fold")
-    ]
-    np.testing.assert_allclose(result.scores(by="row")["macro_f1"], row_f1)
-    assert result.confusion_matrix(by="row").sum() == 180
-    assert result.confusion_matrix(by="track").sum() == 36
 
 
 def test_random_rows_put_a_track_on_both_sides_and_say_so(segments):
@@ -305,8 +271,8 @@ def test_random_rows_flatter_a_model_that_knows_tracks_by_heart(segments):
     clean = validate(build, segments, splits.folds(tracks_of(segments), k=3))
     assert leaky.leaky
     assert leaky.scores()["leaky"].tolist() == [True, True, True]
-    assert leaky.summary(by="row").at["accuracy", "mean"] > 0.95
-    assert clean.summary(by="row").at["accuracy", "mean"] < 0.8
+    assert leaky.summary().at["accuracy", "mean"] > 0.95
+    assert clean.summary().at["accuracy", "mean"] < 0.8
 
 
 def test_single_rows_in_a_fold_that_is_not_marked_leaky_are_refused(segments):
@@ -315,9 +281,8 @@ def test_single_rows_in_a_fold_that_is_not_marked_leaky_are_refused(segments):
         validate(lambda: classical("knn"), segments, [unmarked])
 
 
-@pytest.mark.parametrize("build", [lambda n: dense((n,), 2, units=(4,)), lambda: classical("svm")])
-def test_excluded_genres_are_gone_from_training_and_scores(table, folds, build):
-    result = validate(build, table, folds, exclude_genres=["metal"])
+def test_excluded_genres_are_gone_from_training_and_scores(table, folds):
+    result = validate(lambda: classical("svm"), table, folds, exclude_genres=["metal"])
     assert result.genres == ["blues", "pop"]
     assert set(result.rows["genre"]) == {"blues", "pop"}
     assert result.folds["train"].tolist() == [40, 40, 40]
@@ -343,15 +308,6 @@ def test_the_svms_probabilities_agree_with_its_predictions(table, folds):
         result = validate(lambda: classical("svm"), table, folds, exclude_genres=excluded)
         np.testing.assert_allclose(result.rows[result.genres].sum(axis=1), 1)
         assert result.rows[result.genres].idxmax(axis=1).tolist() == result.rows["predicted"].tolist()
-
-
-def test_intervals_are_about_the_tracks_of_all_folds(segments):
-    result = validate(lambda: classical("svm"), segments, splits.folds(tracks_of(segments), k=3))
-    interval = result.intervals()["accuracy"]
-    right = (result.tracks["genre"] == result.tracks["predicted"]).mean()
-    assert interval["value"] == pytest.approx(right)
-    normal = 1.96 * np.sqrt(right * (1 - right) / len(result.tracks))
-    assert interval["high"] - interval["low"] == pytest.approx(2 * normal, rel=0.2)
 
 
 def test_intervals_resample_tracks_that_leaky_folds_test_several_times(segments):
@@ -387,16 +343,19 @@ def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
 @pytest.mark.parametrize(
     ("build", "arguments", "words"),
     [
-        (lambda: dense((3,), 3), {}, "maps .None, 3. to .None, 3., but there are 4 features and 3 genres"),
-        (lambda: dense((4,), 10), {}, "maps .None, 4. to .None, 10., but there are 4 features and 3 genres"),
-        (lambda: two_branch((4,), (8, 8, 1), 3), {}, "'two_branch' maps .* but there are 4 features"),
-        (lambda: "svm", {}, "build returned str"),
-        (RandomForestClassifier, {"columns": ["tempo", "mfcc9_mean"]}, "no column mfcc9_mean"),
-        (RandomForestClassifier, {"columns": []}, "columns is empty"),
+        (lambda: dense((3,), 3), {}, r"maps .*\(3,\)} to 3 classes, but there are .*\(4,\)} and 3 genres"),
+        (lambda: dense((4,), 10), {}, "to 10 classes, but there are .* and 3 genres"),
+        (lambda: two_branch((4,), (8, 8, 1), 3), {}, r"'spectrogram': \(8, 8, 1\)} to 3 classes, but"),
+        (RandomForestClassifier, {"columns": ["tempo", "mfcc9_mean"]}, "which has no mfcc9_mean"),
+        (RandomForestClassifier, {"columns": []}, r"columns=\[\]: expected names"),
         (RandomForestClassifier, {"folds": []}, "folds is empty"),
         (RandomForestClassifier, {"augmentation": STRONG_AUGMENTATION}, "augmentation: expected None"),
-        (RandomForestClassifier, {"exclude_genres": ["rock"]}, "no rock in the table; its genres are blues"),
-        (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "exclude_genres leaves 1 genres"),
+        (
+            RandomForestClassifier,
+            {"exclude_genres": ["rock"]},
+            "the table are blues, metal, pop",
+        ),
+        (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "at least two must be left"),
         (RandomForestClassifier, {"folds": [Split("other", ("a.1",), (), ("b.1",))]}, "no row of its train"),
     ],
 )
@@ -407,11 +366,5 @@ def test_bad_input_meets_one_clear_error(table, folds, build, arguments, words):
 
 def test_a_hole_in_the_table_is_named(table, folds):
     holed = table.assign(tempo=table["tempo"].where(table["filename"] != "pop.00002.wav"))
-    with pytest.raises(GtzanKerasError, match=r"column 'tempo', row 'pop\.00002\.wav'"):
+    with pytest.raises(GtzanKerasError, match=r"column\(s\) tempo: expected finite"):
         validate(lambda: classical("knn"), holed, folds)
-
-
-def test_scores_by_anything_else_are_refused(table, folds):
-    result = validate(lambda: classical("knn"), table, folds[:1])
-    with pytest.raises(GtzanKerasError, match="by='segment': expected track or row"):
-        result.scores(by="segment")

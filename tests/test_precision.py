@@ -16,7 +16,6 @@ import pytest
 import tensorflow as tf
 
 from gtzan_keras import models
-from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.layers import clone
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
@@ -29,24 +28,20 @@ from gtzan_keras.training.settings import TrainingSettings
 
 
 @pytest.mark.parametrize(
-    ("word", "able", "name"),
+    ("word", "built", "able", "name"),
     [
-        ("float32", True, "float32"),
-        ("bfloat16", False, "mixed_bfloat16"),
-        ("auto", True, "mixed_bfloat16"),
-        ("auto", False, "float32"),
+        ("float32", "mixed_float16", True, "float32"),
+        ("bfloat16", "mixed_float16", False, "mixed_bfloat16"),
+        ("auto", "float32", True, "mixed_bfloat16"),
+        ("auto", "float32", False, "float32"),
+        ("auto", "mixed_float16", True, "mixed_float16"),
     ],
 )
-def test_auto_is_bfloat16_where_the_machine_computes_in_it(
-    monkeypatch: pytest.MonkeyPatch, word: str, able: bool, name: str
+def test_the_requested_precision_wins_over_the_models_and_that_over_the_machine(
+    monkeypatch: pytest.MonkeyPatch, word: str, built: str, able: bool, name: str
 ) -> None:
     monkeypatch.setattr(module, "_has_bfloat16", lambda: able)
-    assert training_policy(word)[0] == name
-
-
-def test_another_word_is_refused() -> None:
-    with pytest.raises(GtzanKerasError, match="precision='float16': expected one of auto, float32, bfloat16"):
-        training_policy("float16")
+    assert training_policy(word, built)[0] == name
 
 
 @pytest.mark.parametrize(
@@ -66,22 +61,6 @@ def test_a_gpu_from_before_ampere_has_no_bfloat16(
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(details))))
     monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
     assert module._has_bfloat16() is able
-
-
-@pytest.mark.parametrize(
-    ("precision", "built", "expected"),
-    [
-        ("auto", "float32", "mixed_bfloat16"),
-        ("auto", "mixed_float16", "mixed_float16"),
-        ("float32", "mixed_float16", "float32"),
-        ("bfloat16", "mixed_float16", "mixed_bfloat16"),
-    ],
-)
-def test_the_requested_precision_wins_over_the_models_and_that_over_the_machine(
-    monkeypatch: pytest.MonkeyPatch, precision: str, built: str, expected: str
-) -> None:
-    monkeypatch.setattr(module, "_has_bfloat16", lambda: True)
-    assert training_policy(precision, built)[0] == expected
 
 
 # ---- a model in another policy than it was built in
@@ -157,12 +136,13 @@ def as_built(separable: SpectrogramStore, tmp_path_factory: pytest.TempPathFacto
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("word", ["bfloat16", "auto"])
 def test_a_float32_model_trains_as_if_it_had_been_built_in_the_policy(
-    as_built: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    as_built: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_has_bfloat16", lambda: True)
-    run = fit(as_built.store, tmp_path, precision=word)
+    with caplog.at_level(logging.INFO, "gtzan_keras"):
+        run = fit(as_built.store, tmp_path)
+    assert "precision mixed_bfloat16 (this machine computes in it), fused kernels " in caplog.text
     pd.testing.assert_frame_equal(run.history, as_built.history, check_exact=True)
     for one, other in zip(run.model.get_weights(), as_built.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -179,33 +159,11 @@ def test_a_model_that_was_built_in_a_policy_keeps_it(
     pd.testing.assert_frame_equal(fit(as_built.store, tmp_path).history, as_built.history, check_exact=True)
 
 
-@pytest.mark.parametrize(
-    ("able", "said"),
-    [
-        (True, "precision mixed_bfloat16 (this machine computes in it), fused kernels "),
-        (False, "precision float32 (no fast bfloat16 found), fused kernels "),
-    ],
-)
-def test_one_line_of_the_log_says_what_was_chosen_and_why(
-    separable: SpectrogramStore,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    able: bool,
-    said: str,
-) -> None:
-    monkeypatch.setattr(module, "_has_bfloat16", lambda: able)
-    with caplog.at_level(logging.INFO, "gtzan_keras"):
-        fit(separable, tmp_path, epochs=1)
-    assert len([line for line in caplog.messages if said in line]) == 1
-
-
-@pytest.mark.parametrize("word", ["float32", "bfloat16"])
 def test_a_second_stage_keeps_to_the_precision_of_the_first(
-    separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_has_bfloat16", lambda: word == "float32")  # auto would choose the other
-    first = fit(separable, tmp_path / "first", precision=word, epochs=1)
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: False)  # auto would choose the other
+    first = fit(separable, tmp_path / "first", precision="bfloat16", epochs=1)
     settings = dataclasses.replace(first.settings, learning_rate=1e-5)
     second = fine_tune(first, "dense_1", settings, out=tmp_path / "second", verbose=0, cache_frozen=False)
     assert second.outcome.precision == first.outcome.precision

@@ -73,8 +73,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(saved, model):
     ("name", "shape", "genres", "message"),
     [
         ("x.h5", (8, 12, 1), GENRES, r"x\.h5: expected a file name that ends in \.keras"),
-        ("x.keras", (8, 10, 1), GENRES, r"maps \(8, 10, 1\) .* but spec .small. has \(8, 12, 1\)"),
-        ("x.keras", (8, 12, 1), GENRES[:2], "to 3 classes, but .* there are 2 genres"),
+        ("x.keras", (8, 10, 1), GENRES, r"maps \(8, 10, 1\) .* but the samples are \(8, 12, 1\)"),
+        ("x.keras", (8, 12, 1), GENRES[:2], "to 3 classes, but .* of 2 genres"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_not_saved(tmp_path, name, shape, genres, message):

@@ -124,13 +124,6 @@ def test_an_interrupted_search_trains_only_what_is_missing(
     pd.testing.assert_frame_equal(table.drop(columns="seconds"), searched[1].drop(columns="seconds"))
 
 
-def test_other_settings_or_another_seed_train_again(store, split, tmp_path, trained):
-    for changed in ({}, {"seed": 1}, {"epochs": 3}):
-        settings = dataclasses.replace(SETTINGS, **changed)
-        grid_search(build, store, split, {"dropout": (0.0,)}, settings, out=tmp_path, verbose=0)
-    assert trained == ["dropout=0.0"] * 3
-
-
 def test_the_test_part_is_not_read(store, split, tmp_path, monkeypatch):
     seen: set[int] = set()
     original = SpectrogramStore.read
@@ -156,10 +149,9 @@ def test_values_may_be_of_any_kind(store, split, tmp_path):
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        ({}, "grid={}: expected at least one name"),
-        ({"dropout": ()}, "expected at least one name, each with a sequence"),
-        ({"dropout": 0.5}, "each with a sequence"),
-        ({"optimizer": "adam"}, "each with a sequence"),
+        ({"dropout": ()}, r"grid=.*'dropout': \(\)"),
+        ({"dropout": 0.5}, "grid=.*'dropout': 0.5"),
+        ({"optimizer": "adam"}, "grid=.*'optimizer': 'adam'"),
         ({"seed": (0, 1)}, "grid: seed must be the same for all combinations"),
     ],
 )
@@ -168,15 +160,13 @@ def test_a_grid_of_nothing_is_refused(store, split, tmp_path, grid, words):
         grid_search(build, store, split, grid, SETTINGS, out=tmp_path, verbose=0)
 
 
-def test_a_split_without_validation_is_refused(store, tmp_path):
-    split = splits.stratified(store.tracks, (0.75, 0.0, 0.25))
-    with pytest.raises(GtzanKerasError, match="no validation part"):
-        grid_search(build, store, split, GRID, SETTINGS, out=tmp_path, verbose=0)
-
-
-def test_a_ranking_by_the_training_part_is_refused(store, split, tmp_path):
-    with pytest.raises(GtzanKerasError, match="monitor='loss': a search is ranked on the validation part"):
-        grid_search(build, store, split, GRID, TrainingSettings(monitor="loss"), out=tmp_path)
+def test_a_ranking_without_a_validation_part_is_refused(store, split, tmp_path):
+    for parts, settings in (
+        (dataclasses.replace(split, validation=()), SETTINGS),
+        (split, TrainingSettings(monitor="loss")),
+    ):
+        with pytest.raises(GtzanKerasError, match="a search is ranked on the validation part"):
+            grid_search(build, store, parts, GRID, settings, out=tmp_path, verbose=0)
 
 
 def test_an_error_of_a_training_or_a_builder_comes_through(store, split, tmp_path):

@@ -73,11 +73,7 @@ def save_model(
     path = Path(path)
     if path.suffix != ".keras":
         raise GtzanKerasError(f"{path}: expected a file name that ends in .keras")
-    if not fits(model, spec.shape, len(genres)):
-        raise GtzanKerasError(
-            f"model {model.name!r} maps {model.input_shape[1:]} to {model.output_shape[-1]} classes, but "
-            f"spec {spec.name!r} has {spec.shape} and there are {len(genres)} genres"
-        )
+    check_fit(model, spec.shape, len(genres))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.writing.keras")
     try:
@@ -90,22 +86,22 @@ def save_model(
     return path
 
 
-def fits(model: keras.Model, shape: Sequence[int], num_classes: int) -> bool:
-    """Return whether a model has so many classes and accepts samples of a shape; None accepts any length.
+def check_fit(model: keras.Model, shape: Sequence[int], num_classes: int) -> None:
+    """Refuse a model with another input or number of classes; a side of None accepts any length.
 
     Examples
     --------
     >>> from gtzan_keras import models
-    >>> from gtzan_keras.models.saving import fits
-    >>> fits(models.cnn((16, None, 1), filters=(4,), pooling="avg"), (16, 99, 1), 10)
-    True
+    >>> from gtzan_keras.models.saving import check_fit
+    >>> check_fit(models.cnn((16, None, 1), filters=(4,), pooling="avg"), (16, 99, 1), 10)
     """
-    sides = model.input_shape[1:]
-    return (
-        len(sides) == len(shape)
-        and all(side in (None, length) for side, length in zip(sides, shape, strict=True))
-        and model.output_shape[-1] == num_classes
-    )
+    sides, classes = model.input_shape[1:], model.output_shape[-1]
+    same = len(sides) == len(shape) and all(a in (None, b) for a, b in zip(sides, shape, strict=True))
+    if not same or classes != num_classes:
+        raise GtzanKerasError(
+            f"model {model.name!r} maps {sides} to {classes} classes, but the samples are {tuple(shape)} of "
+            f"{num_classes} genres; build it with input_shape={tuple(shape)}, num_classes={num_classes}"
+        )
 
 
 def load_model(path: str | os.PathLike[str]) -> SavedModel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from gtzan_keras.store.files import replacing
+
 __all__ = ["Checkpoint", "fingerprint"]
 
 logger = logging.getLogger(__name__)
@@ -24,16 +25,17 @@ logger = logging.getLogger(__name__)
 class Checkpoint(keras.callbacks.Callback):
     """Keep a training's state in one file, so that it continues after an interruption as if there were none.
 
-    The state consists of weights, random seeds, the optimizer, counters of other callbacks, and the history
-    so far. Keras' ``BackupAndRestore`` keeps weights and optimizer only. The file is replaced in one step;
-    `forget` removes it.
+    The state consists of weights, random seeds, the optimizer, counters and best weights of other callbacks,
+    and the history so far. Keras' ``BackupAndRestore`` keeps weights and optimizer only. The file is
+    replaced in one step.
 
     Parameters
     ----------
     path : Path
         The file.
     key : str
-        Identifies the training; a file with another key is ignored.
+        Identifies the training; a file with another key is ignored. Without one, only the history is kept,
+        and an old file is removed.
     watched : sequence of keras.callbacks.Callback
         Callbacks whose counters are kept too; they come before this one in ``fit``'s list.
     """
@@ -43,41 +45,42 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.key, self.watched = path, key, watched
         self.rows: list[dict[str, float]] = []
         self.stopped = False
-        self.earlier_seconds = 0.0
-        self._restored: dict[str, Any] = {}
-        if path.is_file():
+        self._earlier_seconds, self._begin = 0.0, time.perf_counter()
+        self._counters: list[dict[str, Any]] = []
+        self._arrays: list[npt.NDArray[Any]] = []
+        if not key:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
             self._read()
 
-    def forget(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
+    def seconds(self) -> float:
+        """Return the duration of the training so far."""
+        return self._earlier_seconds + time.perf_counter() - self._begin
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore the state; by now the other callbacks have reset their counters."""
-        self._begin = time.perf_counter()
-        if not self._restored:
+        if not self._arrays:
             return
         self.model.optimizer.build(self.model.trainable_variables)
-        for variable, value in zip(self._variables(), self._restored["variables"], strict=True):
+        variables = self._variables()
+        for variable, value in zip(variables, self._arrays, strict=False):
             variable.assign(value)
-        for callback, state, best in zip(
-            self.watched, self._restored["callbacks"], self._restored["best_weights"], strict=True
-        ):
-            vars(callback).update(state)
-            if best:
-                callback.best_weights = best
-        self._restored = {}
+        for callback, counters in zip(self.watched, self._counters, strict=True):
+            vars(callback).update(counters)
+            if hasattr(callback, "best_weights"):
+                callback.best_weights = self._arrays[len(variables) :] or None
+        self._arrays = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write the file."""
         self.rows.append({name: float(value) for name, value in (logs or {}).items()})
-        best = [getattr(callback, "best_weights", None) or [] for callback in self.watched]
+        if not self.key:
+            return
         state = {
             "key": self.key,
             "rows": self.rows,
             "stopped": self.model.stop_training,
-            "seconds": self.earlier_seconds + time.perf_counter() - self._begin,
-            "best_weights": [len(weights) for weights in best],
+            "seconds": self.seconds(),
             "callbacks": [
                 {
                     name: value
@@ -87,39 +90,28 @@ class Checkpoint(keras.callbacks.Callback):
                 for callback in self.watched
             ],
         }
-        arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
-        arrays += [array for weights in best for array in weights]
-        temporary = self.path.with_name(self.path.name + ".writing")
-        with open(temporary, "wb") as file:
-            np.savez(file, np.array(json.dumps(state)), *arrays)
-        os.replace(temporary, self.path)
+        arrays = [*map(keras.ops.convert_to_numpy, self._variables())]
+        for callback in self.watched:  # only one of them keeps weights
+            arrays += getattr(callback, "best_weights", None) or []
+        with replacing(self.path) as temporary:
+            np.savez(temporary, np.array(json.dumps(state)), *arrays)
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _read(self) -> None:
         try:
-            with open(self.path, "rb") as raw, np.load(raw) as file:
+            with open(self.path, "rb") as raw, np.load(raw) as file:  # np.load leaves a damaged file open
                 state = json.loads(str(file["arr_0"]))
-                if state["key"] == self.key:
-                    arrays = [file[f"arr_{number}"] for number in range(1, len(file.files))]
+                arrays = [file[f"arr_{number}"] for number in range(1, len(file.files))]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("%s: not readable (%s); training starts again", self.path, error)
             return
         if state["key"] != self.key:
             logger.warning("%s: made by another training; training starts again", self.path)
             return
-        self.rows, self.stopped, self.earlier_seconds = state["rows"], state["stopped"], state["seconds"]
-        best_weights: list[list[npt.NDArray[Any]]] = []
-        for count in reversed(state["best_weights"]):
-            first = len(arrays) - count
-            best_weights.insert(0, arrays[first:])
-            del arrays[first:]
-        self._restored = {
-            "variables": arrays,
-            "callbacks": state["callbacks"],
-            "best_weights": best_weights,
-        }
+        self.rows, self.stopped, self._earlier_seconds = state["rows"], state["stopped"], state["seconds"]
+        self._counters, self._arrays = state["callbacks"], arrays
         logger.info("%s: continuing after epoch %d", self.path, len(self.rows))
 
 

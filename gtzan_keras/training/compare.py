@@ -11,16 +11,13 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.training.evaluate import (
-    RESAMPLES,
     answers,
-    artist_groups,
+    bootstrapped,
     interval,
-    macro_scores,
-    resampled,
+    over_artists,
     score_tracks,
     segment_scores,
     track_groups,
-    unit_matrices,
 )
 from gtzan_keras.training.results import read_result
 
@@ -30,7 +27,7 @@ Source: TypeAlias = str | os.PathLike[str] | tuple[Mapping[str, Any], pd.DataFra
 """A run's folder, or what `read_result` returns for it."""
 
 
-def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def compare(first: Source, second: Source) -> dict[str, Any]:
     """Compare two runs on the same test tracks: is one better, or could that be chance?
 
     McNemar's exact test asks whether the tracks that only one of the two got right are evenly divided. The
@@ -41,10 +38,6 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
     ----------
     first, second : path or pair
         A run's folder, or what `read_result` returns for it.
-    resamples : int
-        Bootstrap samples.
-    seed : int
-        Of the resampling.
 
     Returns
     -------
@@ -88,16 +81,17 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
     truth, *predicted = answers(one, genres)[0], *(answers(table, genres)[1] for table in (one, other))
 
     def differences(units: np.ndarray) -> dict[str, dict[str, Any]]:
-        value, draws = _scores([(units, truth, answer) for answer in predicted], genres, resamples, seed)
+        value, draws = bootstrapped([(units, truth, answer) for answer in predicted], len(genres))
         return {
             name: {"first": float(value[name][0]), "second": float(value[name][1])}
             | {"difference": interval(value[name][0] - value[name][1], draws[name][0] - draws[name][1])}
             for name in value
         }
 
-    artists = artist_groups(one)
-    is_right = [answer == truth for answer in predicted]
-    only_first, only_second = (int((a & ~b).sum()) for a, b in (is_right, is_right[::-1]))
+    right = [answer == truth for answer in predicted]
+    both, only_first, only_second = (
+        int(chosen.sum()) for chosen in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
+    )
     discordant = only_first + only_second
     tracks = one.rename(columns={"predicted": "first"}).assign(second=other["predicted"])
     columns = ["track_id", "artist", "title", "genre", "first", "second"]
@@ -108,17 +102,14 @@ def compare(first: Source, second: Source, resamples: int = RESAMPLES, seed: int
         },
         "count": len(one),
         "scores": differences(np.arange(len(one))),
-        "by_artist": None
-        if artists is None
-        else {
-            "count": int(artists.max()) + 1,
-            **{name: score["difference"] for name, score in differences(artists).items()},
-        },
+        "by_artist": over_artists(
+            one, lambda units: {name: score["difference"] for name, score in differences(units).items()}
+        ),
         "right": {
-            "both": int((is_right[0] & is_right[1]).sum()),
+            "both": both,
             "only_first": only_first,
             "only_second": only_second,
-            "neither": int((~is_right[0] & ~is_right[1]).sum()),
+            "neither": len(one) - both - discordant,
         },
         "p_value": float(binomtest(only_first, discordant).pvalue) if discordant else 1.0,
         "disagreements": tracks.loc[tracks["first"] != tracks["second"], columns].to_dict("records"),
@@ -169,7 +160,7 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def across_seeds(results: Sequence[Source]) -> dict[str, Any]:
     """Average several seeds of one experiment: mean and spread of each score, and the mean's interval.
 
     Each bootstrap sample draws tracks (or artists) once and averages the seeds' scores on them: the
@@ -180,10 +171,6 @@ def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: in
     ----------
     results : sequence of path or pair
         One a seed: a run's folder, or what `read_result` returns for it.
-    resamples : int
-        Bootstrap samples.
-    seed : int
-        Of the resampling.
 
     Returns
     -------
@@ -217,33 +204,23 @@ def across_seeds(results: Sequence[Source], resamples: int = RESAMPLES, seed: in
     bounds = np.cumsum([len(table) for table in tables])[:-1]
     codes = answers(every, genres)
 
-    def drawn(units: np.ndarray) -> dict[str, dict[str, float]]:
+    def drawn(units: np.ndarray) -> dict[str, dict[str, Any]]:
         by_seed = zip(*(np.split(column, bounds) for column in (units, *codes)), strict=True)
-        value, draws = _scores(list(by_seed), genres, resamples, seed)
-        return {
-            name: interval(value[name].mean(), draws[name].mean(axis=0)) | _spread(value[name])
-            for name in value
-        }
+        value, draws = bootstrapped(list(by_seed), len(genres))
+        return {name: interval(value[name].mean(), draws[name].mean(axis=0)) for name in value}
 
-    artists = artist_groups(every)
     segments = parts[0].get("segments") if len(parts) == 1 else None
     if all("segments" in table for table in tables):
         segments = segment_scores(tables)
     return {
         "seeds": len(found),
         "tracks": every["track_id"].nunique(),
-        **drawn(track_groups(every)),
-        "loss": _spread([part["loss"] for part in parts]),
-        "ece": _spread([part["ece"] for part in parts]),
-        "by_artist": None
-        if artists is None
-        else {
-            "count": int(artists.max()) + 1,
-            **{
-                name: {key: score[key] for key in ("value", "low", "high")}
-                for name, score in drawn(artists).items()
-            },
+        **{
+            name: score | _spread([part[name]["value"] for part in parts])
+            for name, score in drawn(track_groups(every)).items()
         },
+        **{name: _spread([part[name] for part in parts]) for name in ("loss", "ece")},
+        "by_artist": over_artists(every, drawn),
         "segments": segments,
     }
 
@@ -284,18 +261,6 @@ def ensemble(results: Sequence[Source]) -> tuple[dict[str, Any], pd.DataFrame]:
     return score_tracks(tracks, genres), tracks
 
 
-def _scores(
-    seeds: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    genres: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the scores of each model's (units, truth, predicted), and of samples of the units."""
-    count = max(int(units.max()) for units, _, _ in seeds) + 1
-    matrices = np.stack([unit_matrices(u, t, p, len(genres), count) for u, t, p in seeds])
-    return macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
-
-
 def _read(sources: Sequence[Source]) -> tuple[list[Mapping[str, Any]], list[pd.DataFrame], list[str]]:
     """Return results that have a test part, their tables of tracks, and the genres they share."""
     if not sources:
@@ -304,9 +269,7 @@ def _read(sources: Sequence[Source]) -> tuple[list[Mapping[str, Any]], list[pd.D
     first = pairs[0][0]
     for result, tracks in pairs:
         if not len(tracks):
-            raise GtzanKerasError(
-                f"{result['name']}: the run has no test part, so there is nothing to compare"
-            )
+            raise GtzanKerasError(f"{result['name']}: the run has no test part; expected one to compare")
         if result["data"]["genres"] != first["data"]["genres"]:
             raise GtzanKerasError(
                 f"{first['name']} has the genres {', '.join(first['data']['genres'])}, {result['name']} has "
@@ -318,6 +281,7 @@ def _read(sources: Sequence[Source]) -> tuple[list[Mapping[str, Any]], list[pd.D
 def _matched(results: Sequence[Mapping[str, Any]], tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """Return the tables in order of track id; refused unless they are of the same tracks, once each."""
     tables = [table.sort_values("track_id", kind="stable", ignore_index=True) for table in tables]
+    first = set(zip(tables[0]["track_id"], tables[0]["genre"], strict=True))
     for result, table in zip(results, tables, strict=True):
         ids = table["track_id"]
         if twice := sorted(set(ids[ids.duplicated()])):
@@ -325,26 +289,21 @@ def _matched(results: Sequence[Mapping[str, Any]], tables: Sequence[pd.DataFrame
                 f"{result['name']}: {len(twice)} tracks were tested more than once, e.g. {twice[0]}; compare "
                 "runs with one answer a track"
             )
-        names = f"{results[0]['name']} and {result['name']}"
-        if differ := sorted(set(ids) ^ set(tables[0]["track_id"])):
+        if differ := sorted({track_id for track_id, _ in first ^ set(zip(ids, table["genre"], strict=True))}):
             raise GtzanKerasError(
-                f"{names} were not tested on the same tracks: {len(differ)} are in one of them only, e.g. "
-                f"{', '.join(differ[:3])}; compare runs on the same split of the same data"
-            )
-        if unlike := ids[table["genre"] != tables[0]["genre"]].tolist():
-            raise GtzanKerasError(
-                f"{names} do not agree on the true genre of {len(unlike)} tracks, e.g. {unlike[0]}; "
-                "compare runs on the same data"
+                f"{results[0]['name']} and {result['name']} were not tested on the same tracks: "
+                f"{len(differ)} are in one of them only, or of another genre, e.g. {', '.join(differ[:3])}; "
+                "compare runs on the same split of the same data"
             )
     return tables
 
 
-def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
+def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Return mean and spread over seeds."""
     return {
         "value": float(np.mean(values)),
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "min": float(np.min(values)),
         "max": float(np.max(values)),
-        "by_seed": [float(value) for value in values],
+        "by_seed": list(values),
     }

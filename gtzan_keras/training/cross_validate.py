@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,17 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
 from gtzan_keras.tracks.splits import Split, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
-from gtzan_keras.training.evaluate import confusion, interval_scores
+from gtzan_keras.training.evaluate import (
+    answers,
+    confusion_matrix,
+    interval_scores,
+    macro_scores,
+    track_groups,
+    unit_matrices,
+)
 from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    import keras
-
     from gtzan_keras.store.base import Store
 
 __all__ = ["INPUTS", "CrossValidation", "cross_validate", "random_segments", "row_folds", "tracks_of"]
@@ -46,8 +51,7 @@ REPORT_SETTINGS = TrainingSettings(learning_rate=1e-3, schedule="step", keep_bes
 class CrossValidation:
     """Predictions of the models of all folds for the rows they were not trained on.
 
-    Scores are computed ``by="track"``, from the mean probabilities of a track's rows, or ``by="row"``. In a
-    table with one row per track the two agree.
+    Scores are by track, from the mean probabilities of its rows.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ class CrossValidation:
         table.insert(3, "predicted", np.array(self.genres)[likeliest])
         return table
 
-    def scores(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
+    def scores(self) -> pd.DataFrame:
         """Return accuracy and macro precision, recall and F1 of each fold.
 
         Returns
@@ -90,18 +94,11 @@ class CrossValidation:
         pd.DataFrame [shape=(folds, 6)]
             ``fold`` (name), ``leaky``, ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1``.
         """
-        from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+        numbers, codes = self.tracks["fold"].to_numpy(), answers(self.tracks, self.genres)
+        matrices = unit_matrices(numbers, *codes, len(self.genres), len(self.folds))
+        return self.folds[["fold", "leaky"]].assign(**macro_scores(matrices))
 
-        result = []
-        for number, part in self._predictions(by).groupby("fold"):
-            truth, predicted = part["genre"], part["predicted"]
-            macro = precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
-            name, leaky = self.folds.loc[number, ["fold", "leaky"]]
-            result.append([name, leaky, accuracy_score(truth, predicted), *macro[:3]])
-        columns = ["fold", "leaky", "accuracy", "macro_precision", "macro_recall", "macro_f1"]
-        return pd.DataFrame(result, columns=columns)
-
-    def summary(self, by: Literal["track", "row"] = "track") -> pd.DataFrame:
+    def summary(self) -> pd.DataFrame:
         """Return mean and standard deviation (of the sample, n - 1) of `scores` over the folds.
 
         Returns
@@ -109,30 +106,20 @@ class CrossValidation:
         pd.DataFrame [shape=(4, 2)]
             Indexed by score; columns ``mean`` and ``std`` (NaN for a single fold).
         """
-        return self.scores(by).drop(columns=["fold", "leaky"]).agg(["mean", "std"]).T
+        return self.scores().drop(columns=["fold", "leaky"]).agg(["mean", "std"]).T
 
-    def confusion_matrix(self, by: Literal["track", "row"] = "track") -> npt.NDArray[np.int64]:
+    def confusion_matrix(self) -> npt.NDArray[np.int64]:
         """Return the sum of the folds' confusion matrices (true, predicted)."""
-        return confusion(*self._codes(by), len(self.genres))
+        return confusion_matrix(self.tracks, self.genres)
 
-    def intervals(self, resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, float]]:
+    def intervals(self) -> dict[str, dict[str, float]]:
         """Return scores over the tracks of all folds together, with 95 % bootstrap intervals.
 
         Whole tracks are resampled: not their segments, and not one track's predictions in several folds.
         See `gtzan_keras.training.evaluate.interval_scores`.
         """
-        groups = np.unique(self.tracks["track_id"], return_inverse=True)[1]
-        return interval_scores(*self._codes("track"), len(self.genres), resamples, seed, groups=groups)
-
-    def _predictions(self, by: str) -> pd.DataFrame:
-        if by not in ("track", "row"):
-            raise GtzanKerasError(f"by={by!r}: expected track or row")
-        return self.tracks if by == "track" else self.rows
-
-    def _codes(self, by: str) -> tuple[np.ndarray, np.ndarray]:
-        table = self._predictions(by)
-        code = {genre: number for number, genre in enumerate(self.genres)}
-        return table["genre"].map(code).to_numpy(), table["predicted"].map(code).to_numpy()
+        codes, groups = answers(self.tracks, self.genres), track_groups(self.tracks)
+        return interval_scores(*codes, len(self.genres), groups)
 
 
 def cross_validate(
@@ -208,6 +195,7 @@ def cross_validate(
     >>> result.scores()["accuracy"].tolist(), result.confusion_matrix().tolist()
     ([1.0, 1.0], [[4, 0], [0, 4]])
     """
+    from sklearn.preprocessing import StandardScaler
     from tqdm import tqdm
 
     names = list(FEATURE_COLUMNS if columns is None else columns)
@@ -242,13 +230,9 @@ def cross_validate(
         features = table[kept].astype(float)
         model, is_keras = _build(build, len(kept), settings.seed)
         if is_keras:
-            inputs = {"features": _standardised(features, train)}
-            if spectrograms is not None:
-                inputs["spectrogram"] = images
-            _check_model(model, inputs, len(genres))
-            seen = {name: values[train] for name, values in inputs.items()}
-            unseen = {name: values[test] for name, values in inputs.items()}
-            probabilities = _predict(_fitted(model, seen, labels[train], settings), unseen)
+            scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
+            inputs = {"features": scaled} | ({} if spectrograms is None else {"spectrogram": images})
+            probabilities = _network_probabilities(model, inputs, labels, genres, train, test, settings)
             predicted = probabilities.argmax(axis=1)
         else:
             model.fit(features.loc[train], labels[train])
@@ -323,8 +307,7 @@ def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
     >>> fold.name, fold.leaky, len(fold.test)
     ('random rows (leaky) fold 1 of 2', True, 2)
     """
-    rows = pd.DataFrame({"track_id": table["filename"], "genre": table["label"]})
-    rows["duplicates"] = [()] * len(rows)
+    rows = pd.DataFrame({"track_id": table["filename"], "genre": table["label"], "duplicates": ""})
     return [
         dataclasses.replace(fold, name=fold.name.replace("stratified", "random rows (leaky)", 1), leaky=True)
         for fold in track_folds(rows, k, seed=seed)
@@ -379,11 +362,10 @@ def random_segments(
     >>> split.leaky, len(split.train), split.test[0].split("#")[0]
     (True, 6, 'pop.00000')
     """
-    rows = pd.DataFrame({"track_id": store.sample_id, "genre": store.genre})
+    rows = pd.DataFrame({"track_id": store.sample_id, "genre": store.genre, "duplicates": ""})
     rows = rows[~rows["genre"].isin(set(without))].reset_index(drop=True)
     if count is not None and count < len(rows):
         rows = rows.iloc[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
-    rows["duplicates"] = [()] * len(rows)
     split = stratified(rows, shares, seed)
     return dataclasses.replace(split, name=f"random segments (leaky) {split.name}", leaky=True)
 
@@ -395,29 +377,23 @@ def _track_ids(table: pd.DataFrame) -> list[str]:
 
 def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
     absent = [column for column in ("filename", "label", *columns) if column not in table]
-    if absent:
+    if absent or not columns:
         raise GtzanKerasError(
-            f"the table of features has no column {', '.join(absent)}; read it with load_feature_table() or "
-            "feature_table(), or choose other columns"
+            f"columns={list(columns)}: expected names of columns of the table of features, which has no "
+            f"{', '.join(absent) or 'other'}; read it with load_feature_table() or feature_table()"
         )
-    if not columns:
-        raise GtzanKerasError("columns is empty; expected names of features")
-    for column in columns:
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        if not np.isfinite(numbers).all():
-            row = table["filename"].iloc[int(np.argmin(np.isfinite(numbers)))]
-            raise GtzanKerasError(f"column {column!r}, row {row!r}: expected a finite number")
+    numbers = table[list(columns)].apply(pd.to_numeric, errors="coerce")
+    if bad := numbers.columns[~np.isfinite(numbers).all()].tolist():
+        raise GtzanKerasError(f"column(s) {', '.join(bad)}: expected finite numbers only")
 
 
 def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame:
     excluded, present = set(exclude_genres), set(table["label"])
-    if excluded - present:
+    if excluded - present or len(present - excluded) < 2:
         raise GtzanKerasError(
-            f"exclude_genres: no {', '.join(sorted(excluded - present))} in the table; "
-            f"its genres are {', '.join(genre_names(present))}"
+            f"exclude_genres={sorted(excluded)}: the genres of the table are "
+            f"{', '.join(genre_names(present))}, of which at least two must be left"
         )
-    if len(present - excluded) < 2:
-        raise GtzanKerasError(f"exclude_genres leaves {len(present - excluded)} genres; expected at least 2")
     return table[~table["label"].isin(excluded)].reset_index(drop=True)
 
 
@@ -448,10 +424,6 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
         return model.set_params(**dict.fromkeys(random_states, seed)), False
     import keras
 
-    if not isinstance(model, keras.Model):
-        raise GtzanKerasError(
-            f"build returned {type(model).__name__}; expected a scikit-learn classifier or a keras.Model"
-        )
     keras.utils.set_random_seed(seed)
     return build(*arguments), True  # again, so that its weights follow the seed
 
@@ -462,79 +434,56 @@ def _with_spectrograms(table: pd.DataFrame, store: Store) -> tuple[pd.DataFrame,
     if len(place) < len(store):
         raise GtzanKerasError(f"{store.path}: has several spectrograms per track; expected one")
     table = table[table["track_id"].isin(place)].reset_index(drop=True)
-    if table.empty:
-        raise GtzanKerasError(f"{store.path}: has no spectrogram of any track in the table")
     return table, store.read([place[track_id] for track_id in table["track_id"]]) / np.float32(255)
 
 
-def _check_model(model: keras.Model, inputs: Mapping[str, np.ndarray], num_classes: int) -> None:
-    given = {name: (None, *values.shape[1:]) for name, values in inputs.items()}
-    expected = {"features": model.input_shape}
-    if len(model.inputs) > 1:
-        expected = {tensor.name: tensor.shape for tensor in model.inputs}
-    if expected != given or model.output_shape != (None, num_classes):
-        features = inputs["features"].shape[1]
-        images = f", spectrograms of {inputs['spectrogram'].shape[1:]}" if "spectrogram" in inputs else ""
-        builder = "two_branch((features,), store.spec.shape" if images else "feature_cnn((features,)"
-        raise GtzanKerasError(
-            f"model {model.name!r} maps {model.input_shape} to {model.output_shape}, but there are "
-            f"{features} features{images} and {num_classes} genres; build it as "
-            f"lambda features: {builder}, {num_classes})"
-        )
-
-
-def _standardised(features: pd.DataFrame, train: np.ndarray) -> npt.NDArray[np.float32]:
-    """Return all rows, standardised by mean and standard deviation of the training rows."""
-    from sklearn.preprocessing import StandardScaler
-
-    return StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
-
-
-def _fitted(
-    model: keras.Model, inputs: Mapping[str, np.ndarray], labels: np.ndarray, settings: TrainingSettings
-) -> keras.Model:
-    """Train a model, or a copy of it where it was built in another precision, and return it."""
+def _network_probabilities(
+    model: Any,
+    inputs: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    genres: Sequence[str],
+    train: np.ndarray,
+    test: np.ndarray,
+    settings: TrainingSettings,
+) -> np.ndarray:
+    """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
     import keras
 
     from gtzan_keras.models.layers import clone
     from gtzan_keras.training.fit import callbacks_for, class_weights_of, optimizer_for
     from gtzan_keras.training.precision import dtypes_in, policy_of
 
+    by_name = len(model.inputs) > 1
+    expected = {tensor.name if by_name else "features": tensor.shape[1:] for tensor in model.inputs}
+    given = {name: values.shape[1:] for name, values in inputs.items()}
+    if expected != given or model.output_shape[-1] != len(genres):
+        raise GtzanKerasError(
+            f"model {model.name!r} maps {expected} to {model.output_shape[-1]} classes, but there are "
+            f"{given} and {len(genres)} genres; build it as lambda features: feature_cnn((features,), "
+            f"{len(genres)})"
+        )
     policy = "mixed_bfloat16" if settings.precision == "bfloat16" else "float32"
     if policy_of(model) != policy:
         model = clone(model, dtypes_in(model, policy))
         keras.utils.set_random_seed(settings.seed)
-    optimizer = optimizer_for(settings, -(-len(labels) // settings.batch_size))
-    # XLA compiles longer than such a small network trains.
+
+    def rows(chosen: np.ndarray) -> Any:
+        return {name: v[chosen] for name, v in inputs.items()} if by_name else inputs["features"][chosen]
+
+    optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
+    # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
     model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
     model.fit(
-        _as_input(model, inputs),
-        keras.utils.to_categorical(labels, model.output_shape[-1]),
+        rows(train),
+        keras.utils.to_categorical(labels[train], len(genres)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        class_weight=class_weights_of(labels) if settings.class_weights else None,
+        class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
         callbacks=callbacks_for(settings, optimizer, has_validation=False),
         verbose=0,
     )
-    return model
-
-
-def _as_input(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> Any:
-    """Return arrays by name, or the only one by itself, as the model expects them."""
-    return dict(inputs) if len(model.inputs) > 1 else inputs["features"]
-
-
-def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray], rows: int = 256) -> np.ndarray:
-    """Return probabilities, `rows` at a time; `Model.predict` would be traced in every fold."""
-    import keras
-
-    def part(start: int) -> Any:
-        return _as_input(model, {name: values[start : start + rows] for name, values in inputs.items()})
-
-    starts = range(0, len(inputs["features"]), rows)
-    return np.concatenate(
-        [keras.ops.convert_to_numpy(model(part(start), training=False)) for start in starts]
-    )
+    parts = [model(rows(test[start : start + 256]), training=False) for start in range(0, len(test), 256)]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def _probabilities(model: Any, features: pd.DataFrame, num_classes: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -183,7 +183,7 @@ def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     GtzanKerasError
-        There are no tracks, or a true or predicted genre is not in `genres`.
+        There are no tracks.
 
     Examples
     --------
@@ -198,16 +198,14 @@ def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
     (0.5, 1, 0.983)
     """
     truth, predicted = answers(tracks, genres)
-    by_artist = artist_groups(tracks)
     chosen = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), truth]
+
+    def scores(groups: np.ndarray) -> dict[str, dict[str, float]]:
+        return interval_scores(truth, predicted, len(genres), groups)
+
     return {
-        **interval_scores(truth, predicted, len(genres), groups=track_groups(tracks)),
-        "by_artist": None
-        if by_artist is None
-        else {
-            "count": int(by_artist.max()) + 1,
-            **interval_scores(truth, predicted, len(genres), groups=by_artist),
-        },
+        **scores(track_groups(tracks)),
+        "by_artist": over_artists(tracks, scores),
         "loss": float(-np.log(np.maximum(chosen, 1e-7)).mean()),
         "ece": calibration(*confidences(tracks, genres), resamples=1)["ece"],
         "count": len(tracks),
@@ -239,7 +237,9 @@ def segment_scores(seeds: Sequence[pd.DataFrame]) -> dict[str, Any]:
 
 def confusion_matrix(tracks: pd.DataFrame, genres: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the number of tracks by true genre (rows) and predicted genre (columns)."""
-    return confusion(*answers(tracks, genres), len(genres))
+    from sklearn.metrics import confusion_matrix as count
+
+    return count(tracks["genre"], tracks["predicted"], labels=list(genres))
 
 
 def class_scores(tracks: pd.DataFrame, genres: Sequence[str]) -> pd.DataFrame:
@@ -252,12 +252,12 @@ def class_scores(tracks: pd.DataFrame, genres: Sequence[str]) -> pd.DataFrame:
     """
     from sklearn.metrics import precision_recall_fscore_support
 
+    names = list(genres)
     scores = precision_recall_fscore_support(
-        *answers(tracks, genres), labels=np.arange(len(genres)), zero_division=0
+        tracks["genre"], tracks["predicted"], labels=names, zero_division=0
     )
-    return pd.DataFrame(
-        dict(zip(("genre", "precision", "recall", "f1", "support"), (list(genres), *scores), strict=True))
-    )
+    columns = ("genre", "precision", "recall", "f1", "support")
+    return pd.DataFrame(dict(zip(columns, (names, *scores), strict=True)))
 
 
 def confidences(
@@ -268,21 +268,11 @@ def confidences(
     return tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), predicted], truth == predicted
 
 
-def answers(
-    tracks: pd.DataFrame, genres: Sequence[str]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def answers(tracks: pd.DataFrame, genres: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the class numbers of true and predicted genres."""
-    if not len(tracks):
-        raise GtzanKerasError("no tracks to score; expected at least one")
     code = {genre: index for index, genre in enumerate(genres)}
-    for column in ("genre", "predicted"):
-        strange = tracks.loc[~tracks[column].isin(code), ["track_id", column]]
-        if len(strange):
-            track_id, value = strange.iloc[0]
-            raise GtzanKerasError(
-                f"track {track_id}: {column} is {value!r}, expected one of {', '.join(genres)}"
-            )
-    return tuple(tracks[column].map(code).to_numpy(np.int64) for column in ("genre", "predicted"))  # type: ignore[return-value]
+    truth, predicted = (tracks[column].map(code).to_numpy(np.int64) for column in ("genre", "predicted"))
+    return truth, predicted
 
 
 def track_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -303,8 +293,16 @@ def artist_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64] | None:
     return np.array([number[track_id] for track_id in tracks["track_id"]], dtype=np.int64)
 
 
+def over_artists(
+    tracks: pd.DataFrame, scores_of: Callable[[np.ndarray], Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the number of artists, and scores over them; None where none is known."""
+    artists = artist_groups(tracks)
+    return None if artists is None else {"count": int(artists.max()) + 1, **scores_of(artists)}
+
+
 def calibration(
-    confidence: npt.ArrayLike, right: npt.ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+    confidence: npt.ArrayLike, right: npt.ArrayLike, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
     """Return the expected calibration error: how far confidence is from the share of right answers.
 
@@ -319,8 +317,6 @@ def calibration(
         Whether it is the true one.
     resamples : int
         Number of draws.
-    seed : int
-        Of the draws.
 
     Returns
     -------
@@ -328,11 +324,6 @@ def calibration(
         ``ece``; ``calibrated``, the 95 % range (``low``, ``high``) of a model with exactly the right
         confidences; ``bins``, 15 of equal width, each with ``low`` (excluded), ``high`` (included),
         ``count``, and the means ``confidence`` and ``accuracy`` (None in an empty bin).
-
-    Raises
-    ------
-    GtzanKerasError
-        There are no tracks, the two differ in length, or a confidence is outside 0..1.
 
     References
     ----------
@@ -348,17 +339,11 @@ def calibration(
     (0.125, [2, 2])
     """
     sure, correct = np.asarray(confidence, dtype=float), np.asarray(right, dtype=bool)
-    if sure.shape != correct.shape or sure.ndim != 1 or not len(sure):
-        raise GtzanKerasError(
-            f"{sure.shape} confidences and {correct.shape} answers; expected one each a track, at least one"
-        )
-    if not (sure.min() >= 0 and sure.max() <= 1 + 1e-6):  # a softmax may sum to a little more than 1
-        raise GtzanKerasError(f"confidences lie within {sure.min():g} and {sure.max():g}; expected 0 to 1")
     edges = np.arange(BINS + 1) / BINS
     place = np.clip(np.digitize(sure, edges, right=True) - 1, 0, BINS - 1)
     member = np.eye(BINS)[place]
     counts, expected, hits = member.sum(axis=0), sure @ member, correct @ member
-    draws = np.random.default_rng(seed).random((resamples, len(sure))) < sure
+    draws = np.random.default_rng(0).random((resamples, len(sure))) < sure
     by_chance = np.abs(draws @ member - expected).sum(axis=1) / len(sure)
     low, high = np.percentile(by_chance, [2.5, 97.5])
     return {
@@ -381,8 +366,6 @@ def interval_scores(
     truth: npt.ArrayLike,
     predicted: npt.ArrayLike,
     num_classes: int,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     groups: npt.ArrayLike | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return accuracy and macro precision, recall and F1, each with its 95 % bootstrap interval.
@@ -398,10 +381,6 @@ def interval_scores(
         Class numbers, one a track.
     num_classes : int
         How many classes there are.
-    resamples : int
-        Bootstrap samples.
-    seed : int
-        Of the resampling.
     groups : array_like of int [shape=(n,)], optional
         What is drawn as a whole, such as the number of each track's artist; by default each track.
 
@@ -427,18 +406,15 @@ def interval_scores(
     (0.75, 0.833)
     """
     labels, guesses = np.asarray(truth), np.asarray(predicted)
-    units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if labels.ndim != 1 or guesses.shape != labels.shape or not len(labels):
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if labels.ndim != 1 or not len(labels) or not labels.shape == guesses.shape == units.shape:
         raise GtzanKerasError(
-            f"{labels.shape} labels and {guesses.shape} predictions; expected one each a track, at least one"
+            f"{labels.shape} labels, {guesses.shape} predictions and {units.shape} groups; expected one "
+            "each a track, at least one"
         )
-    if units.shape != labels.shape:
-        raise GtzanKerasError(f"{units.shape} groups and {labels.shape} labels; expected one each a track")
     if min(labels.min(), guesses.min()) < 0 or max(labels.max(), guesses.max()) >= num_classes:
         raise GtzanKerasError(f"labels and predictions are class numbers, from 0 to {num_classes - 1}")
-    units = np.unique(units, return_inverse=True)[1]
-    matrices = unit_matrices(units, labels, guesses, num_classes)[None]
-    value, draws = macro_scores(matrices.sum(axis=1)), resampled(matrices, resamples, seed)
+    value, draws = bootstrapped([(units, labels, guesses)], num_classes)
     return {name: interval(value[name][0], draws[name][0]) for name in value}
 
 
@@ -448,43 +424,48 @@ def interval(value: float, draws: np.ndarray) -> dict[str, float]:
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
+def bootstrapped(
+    models: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], num_classes: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the scores of each model's (units, truth, predicted), and of samples of units, one draw for all.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(models,)]
+        The scores.
+    dict of str to np.ndarray [shape=(models, RESAMPLES)]
+        Those of each sample.
+    """
+    count = max(int(units.max()) for units, _, _ in models) + 1
+    matrices = np.stack([unit_matrices(*codes, num_classes, count) for codes in models])
+    draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    offset = np.arange(RESAMPLES)[:, None] * count
+    times = np.bincount((draws + offset).ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count)
+    sums = times.astype(float) @ matrices.reshape(len(models), count, num_classes**2)
+    samples = sums.reshape(len(models), RESAMPLES, num_classes, num_classes)
+    return macro_scores(matrices.sum(axis=1)), macro_scores(samples)
+
+
 def unit_matrices(
-    units: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int, count: int | None = None
+    units: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int, count: int
 ) -> npt.NDArray[np.float64]:
-    """Return the confusion matrix of each unit that is drawn as a whole (unit, true, predicted)."""
-    matrices = np.zeros((units.max() + 1 if count is None else count, num_classes, num_classes))
+    """Return the confusion matrix of each unit (unit, true, predicted)."""
+    matrices = np.zeros((count, num_classes, num_classes))
     np.add.at(matrices, (units, truth, predicted), 1)
     return matrices
 
 
-def resampled(matrices: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:
-    """Return score -> (model, sample): each sample draws the same units for all models."""
-    models, units, classes, _ = matrices.shape
-    draws = np.random.default_rng(seed).integers(units, size=(resamples, units))
-    offset = np.arange(resamples)[:, None] * units
-    times = np.bincount((draws + offset).ravel(), minlength=resamples * units).reshape(resamples, units)
-    sums = times.astype(float) @ matrices.reshape(models, units, classes**2)
-    scores = macro_scores(sums.reshape(models * resamples, classes, classes))
-    return {name: values.reshape(models, resamples) for name, values in scores.items()}
-
-
-def confusion(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> npt.NDArray[np.int64]:
-    """Return the confusion matrix (true, predicted)."""
-    cells = np.bincount(truth * num_classes + predicted, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
-
-
 def macro_scores(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the scores of many confusion matrices (sample, true, predicted) at once."""
-    right = np.diagonal(matrices, axis1=1, axis2=2)
-    actual, guessed = matrices.sum(axis=2), matrices.sum(axis=1)
-    seen = (actual + guessed) > 0
+    """Return the scores of many confusion matrices (..., true, predicted) at once."""
+    right = np.diagonal(matrices, axis1=-2, axis2=-1)
+    actual, guessed = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    seen = ((actual + guessed) > 0).sum(axis=-1)
 
     def mean(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-        return (numerator / np.maximum(denominator, 1)).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+        return (numerator / np.maximum(denominator, 1)).sum(axis=-1) / np.maximum(seen, 1)
 
     return {
-        "accuracy": right.sum(axis=1) / np.maximum(actual.sum(axis=1), 1),
+        "accuracy": right.sum(axis=-1) / np.maximum(actual.sum(axis=-1), 1),
         "macro_precision": mean(right, guessed),
         "macro_recall": mean(right, actual),
         "macro_f1": mean(2 * right, actual + guessed),

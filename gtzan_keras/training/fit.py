@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.saving import fits
+from gtzan_keras.models.device import count_gpus
+from gtzan_keras.models.saving import check_fit
 from gtzan_keras.store.base import Store
 from gtzan_keras.tracks.splits import Split, warn_of_unseen_genres
+from gtzan_keras.training.precision import dtypes_in, policy_of, training_policy
 from gtzan_keras.training.run import Outcome, Run, complete_run, environment, save_run
 from gtzan_keras.training.settings import TrainingSettings
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.npz"
 
 
 def train(
@@ -141,90 +144,32 @@ def train_stage(
     """Train as `train` does, where there may be a stage before."""
     import keras
 
-    from gtzan_keras.metrics import MacroPrecision
     from gtzan_keras.models.layers import clone, copy_state
-    from gtzan_keras.training.checkpoint import Checkpoint, fingerprint
-    from gtzan_keras.training.precision import dtypes_in, policy_of, training_policy
+    from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
 
     store, split, settings, folder = stage.store, stage.split, stage.settings, stage.folder
-    before = stage.before
     split.check(store.tracks)
     warn_of_unseen_genres(split, store.tracks)
-    _check_fit(model, store)
+    check_fit(model, store.spec.shape, len(store.genres))
     policy, why = training_policy(settings.precision, policy_of(model))
-    key = ""
-    if resume:
-        labels = [store.track_id.tolist(), store.genre.tolist()]
-        earlier = None if before is None else before.settings.to_dict()
-        key = fingerprint(
-            model,
-            model.get_weights(),
-            *(settings.to_dict(), policy, dataclasses.asdict(split), store.checksum, labels, earlier),
-            bool(cache_frozen),
-        )
-        if (complete := complete_run(folder, key, store)) is not None:
-            logger.info("%s: already complete", folder)
-            return complete
+    key = _key(model, stage, policy, bool(cache_frozen)) if resume else ""
+    if resume and (complete := complete_run(folder, key, store)) is not None:
+        logger.info("%s: already complete", folder)
+        return complete
 
     fused = _has_fused_kernels()
+    logger.info("%s: precision %s (%s), fused kernels %s", folder, policy, why, "on" if fused else "off")
     trained = clone(model, dtypes_in(model, policy), fused)
     keras.utils.set_random_seed(settings.seed)
-    head, samples = trained, store
-    if cache_frozen and settings.augmentation is None:
-        head, samples = _without_frozen(trained, store, split, cache_frozen)
-    validation = None
-    if has_validation := len(store.rows(split.validation)) > 0:
-        validation = samples.batches(split.validation, settings.batch_size)
-    training = samples.batches(
-        split.train,
-        settings.batch_size,
-        shuffle=True,
-        seed=settings.seed,
-        augmentation=settings.augmentation,
-    )
-    logger.info("%s: precision %s (%s), fused kernels %s", folder, policy, why, "on" if fused else "off")
-    optimizer = optimizer_for(settings, len(training))
-    head.compile(
-        optimizer,
-        "categorical_crossentropy",
-        metrics=["accuracy", MacroPrecision(len(store.genres), name="macro_precision")],
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    own = callbacks_for(settings, optimizer, has_validation)
-    if not resume:
-        (folder / "checkpoint.npz").unlink(missing_ok=True)
-    checkpoint = Checkpoint(folder / "checkpoint.npz", key, own)
-    for _ in checkpoint.rows:
-        training.on_epoch_end()  # the next epoch's order
-    begin = time.perf_counter()
-    fitted = head.fit(
-        training,
-        validation_data=validation,
-        epochs=settings.epochs,
-        initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
-        shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
-        class_weight=class_weights_of(training.labels) if settings.class_weights else None,
-        callbacks=[*own, *callbacks, *([checkpoint] if resume else [])],
-        verbose=verbose,
-    )
-    seconds = time.perf_counter() - begin + checkpoint.earlier_seconds
-
-    history = pd.DataFrame(checkpoint.rows if resume else fitted.history)
-    history.insert(0, "epoch", np.arange(1, len(history) + 1))
-    stopper = next((c for c in own if isinstance(c, keras.callbacks.EarlyStopping)), None)
-    best = len(history) if stopper is None else stopper.best_epoch + 1
-    try:
-        _check_converged(head, history, best, settings.learning_rate)
-    except GtzanKerasError:
-        checkpoint.forget()
-        raise
+    head: keras.Model = trained
+    samples: Any = store  # or what is left to train, on the frozen part's output
+    if cache_frozen and settings.augmentation is None and (parts := frozen_part(trained)) is not None:
+        base, head = parts
+        cache = None if isinstance(cache_frozen, bool) else cache_frozen
+        samples = FrozenFeatures(base, store, [*split.train, *split.validation], cache)
+    history, best, seconds = _fit(head, samples, stage, key, callbacks, verbose)
+    _check_converged(head, history, best, settings.learning_rate)
     copy_state(trained, model)
-    first_stage = None
-    if before is not None:
-        best += len(before.history)
-        seconds += before.outcome.seconds
-        history = _appended(before.history, history)
-        first_stage = {"settings": before.settings.to_dict(), "outcome": dataclasses.asdict(before.outcome)}
     outcome = Outcome(
         epochs=len(history),
         best_epoch=best,
@@ -234,47 +179,93 @@ def train_stage(
         frozen_part_cached=head is not trained,
         date=date.today().isoformat(),
         environment=environment(),
-        first_stage=first_stage,
     )
-    recorded = json.loads(json.dumps(dict(stage.facts)))  # as `load_run` will read them
-    run = Run(folder, stage.name, _for_use(model), store, split, history, settings, outcome, recorded)
+    if stage.before is not None:
+        history, outcome = _continued(stage.before, history, outcome)
+    facts = json.loads(json.dumps(dict(stage.facts)))  # as `load_run` will read them
+    run = Run(folder, stage.name, _for_use(model), store, split, history, settings, outcome, facts)
     save_run(run, key)
-    checkpoint.forget()
-    logger.info("%s: %d epochs in %.0f s, best epoch %d", stage.name, len(history), seconds, best)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    logger.info("%s: %d epochs in %.0f s, best epoch %d", run.name, len(history), seconds, outcome.best_epoch)
     return run
 
 
-def _check_fit(model: keras.Model, store: Store) -> None:
-    wanted, shape = model.input_shape[1:], store.spec.shape
-    if not fits(model, shape, len(store.genres)):
-        raise GtzanKerasError(
-            f"model {model.name!r} maps {wanted} to {model.output_shape[-1]} classes, but "
-            f"{store.path.name} holds {shape} of {len(store.genres)} genres; build the model with "
-            f"input_shape={shape}, num_classes={len(store.genres)}"
-        )
+def _key(model: keras.Model, stage: Stage, policy: str, caches: bool) -> str:
+    """Return a checksum of all that a training depends on."""
+    from gtzan_keras.training.checkpoint import fingerprint
+
+    store = stage.store
+    return fingerprint(
+        model,
+        model.get_weights(),
+        stage.settings.to_dict(),
+        policy,
+        dataclasses.asdict(stage.split),
+        store.checksum,
+        [store.track_id.tolist(), store.genre.tolist()],
+        None if stage.before is None else stage.before.settings.to_dict(),
+        caches,
+    )
 
 
 def _has_fused_kernels() -> bool:
     """Return whether TensorFlow's kernels are faster than Keras: on a CPU, where Keras does not use XLA."""
     import keras
 
-    from gtzan_keras.models.device import count_gpus
-
     return keras.backend.backend() == "tensorflow" and not count_gpus()
 
 
-def _without_frozen(
-    model: keras.Model, store: Store, split: Split, cache: str | os.PathLike[str] | bool
-) -> tuple[keras.Model, Any]:
-    """Return what is left to train, and what to train it on: the frozen part's output, if there is one."""
-    from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
+def _fit(
+    model: keras.Model,
+    samples: Any,
+    stage: Stage,
+    key: str,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int,
+) -> tuple[pd.DataFrame, int, float]:
+    """Fit a model to a store's samples, or frozen features; return history, best epoch (from 1), seconds."""
+    import keras
 
-    parts = frozen_part(model)
-    if parts is None:
-        return model, store
-    base, head = parts
-    folder = None if cache is True else Path(cache)  # type: ignore[arg-type]
-    return head, FrozenFeatures(base, store, [*split.train, *split.validation], folder)
+    from gtzan_keras.metrics import MacroPrecision
+    from gtzan_keras.training.checkpoint import Checkpoint
+
+    settings, split, folder = stage.settings, stage.split, stage.folder
+    training = samples.batches(
+        split.train,
+        settings.batch_size,
+        shuffle=True,
+        seed=settings.seed,
+        augmentation=settings.augmentation,
+    )
+    validation = None
+    if len(samples.rows(split.validation)):
+        validation = samples.batches(split.validation, settings.batch_size)
+    optimizer = optimizer_for(settings, len(training))
+    model.compile(
+        optimizer,
+        "categorical_crossentropy",
+        metrics=["accuracy", MacroPrecision(len(stage.store.genres), name="macro_precision")],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    own = callbacks_for(settings, optimizer, validation is not None)
+    checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
+    for _ in checkpoint.rows:
+        training.on_epoch_end()  # the next epoch's order
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=settings.epochs,
+        initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
+        shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
+        class_weight=class_weights_of(training.labels) if settings.class_weights else None,
+        callbacks=[*own, *callbacks, checkpoint],
+        verbose=verbose,
+    )
+    history = pd.DataFrame(checkpoint.rows)
+    history.insert(0, "epoch", np.arange(1, len(history) + 1))
+    stopper = next((c for c in own if isinstance(c, keras.callbacks.EarlyStopping)), None)
+    best = len(history) if stopper is None else stopper.best_epoch + 1
+    return history, best, checkpoint.seconds()
 
 
 def optimizer_for(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
@@ -345,12 +336,18 @@ def _check_converged(model: keras.Model, history: pd.DataFrame, best: int, learn
         )
 
 
-def _appended(before: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Return one history of two stages: epochs count on, and each row names its stage."""
-    if "stage" not in before:
-        before = before.assign(stage=1)
-    history = history.assign(epoch=history["epoch"] + len(before), stage=before["stage"].max() + 1)
-    return pd.concat([before, history], ignore_index=True)
+def _continued(before: Run, history: pd.DataFrame, outcome: Outcome) -> tuple[pd.DataFrame, Outcome]:
+    """Return history and outcome of two stages: epochs count on, and each row names its stage."""
+    earlier = before.history if "stage" in before.history else before.history.assign(stage=1)
+    history = history.assign(epoch=history["epoch"] + len(earlier), stage=earlier["stage"].max() + 1)
+    outcome = dataclasses.replace(
+        outcome,
+        epochs=len(earlier) + outcome.epochs,
+        best_epoch=len(earlier) + outcome.best_epoch,
+        seconds=round(before.outcome.seconds + outcome.seconds, 1),
+        first_stage={"settings": before.settings.to_dict(), "outcome": dataclasses.asdict(before.outcome)},
+    )
+    return pd.concat([earlier, history], ignore_index=True), outcome
 
 
 def _for_use(model: keras.Model) -> keras.Model:
@@ -360,11 +357,8 @@ def _for_use(model: keras.Model) -> keras.Model:
     opens only where our metrics are imported. A file in bfloat16 would run slowly where the processor has
     none.
     """
-    import keras
-
     from gtzan_keras.models.layers import clone
-    from gtzan_keras.training.precision import policy_of
 
-    if policy_of(model) != "float32":
+    if policy_of(model) != "float32" or model.compiled:
         return clone(model, lambda _: "float32")
-    return keras.Model(model.input, model.output, name=model.name) if model.compiled else model
+    return model

@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
+import keras
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.layers import all_layers
 from gtzan_keras.store.base import Store
-from gtzan_keras.store.batches import IN_MEMORY_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import keras
-
-    from gtzan_keras.store.batches import Batches
+from gtzan_keras.store.batches import IN_MEMORY_BYTES, Batches
+from gtzan_keras.store.files import replacing
+from gtzan_keras.training.checkpoint import fingerprint
 
 __all__ = ["FrozenFeatures", "frozen_part"]
 
@@ -58,8 +58,6 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     >>> base.output_shape, head.count_params()
     ((None, 512), 135946)
     """
-    import keras
-
     if not hasattr(model, "operations") or len(model.inputs) != 1 or not model.trainable_weights:
         return None
     fixed = {id(model.inputs[0])}
@@ -83,10 +81,6 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
 
 def _is_fixed(operation: Any) -> bool:
     """Return whether it gives the same for the same input, in training and after any training."""
-    import keras
-
-    from gtzan_keras.models.layers import all_layers
-
     if not isinstance(operation, keras.layers.Layer):
         return True  # a plain operation, such as flip
     parts = all_layers(operation)
@@ -134,8 +128,6 @@ class FrozenFeatures:
         track_ids: Sequence[str],
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        from gtzan_keras.training.checkpoint import fingerprint
-
         self.store, self.genres, self.genre = store, store.genres, store.genre
         self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
         key = fingerprint(base, base.get_weights(), store.checksum)
@@ -171,15 +163,11 @@ class FrozenFeatures:
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
         """Return batches, as `Store.batches`, in the same order."""
-        from gtzan_keras.store.batches import Batches
-
         size = 4 * len(self.rows(track_ids)) * int(np.prod(self.spec.shape))
         return Batches(self, track_ids, batch_size, in_memory=size <= IN_MEMORY_BYTES, **options)  # type: ignore[arg-type]
 
     def _open(self) -> npt.NDArray[np.bool_]:
         """Open the file, if it exists, and return which rows it has."""
-        import h5py
-
         if self.path.exists():
             try:
                 self._file = h5py.File(self.path)
@@ -191,12 +179,8 @@ class FrozenFeatures:
 
     def _compute(self, base: keras.Model, missing: npt.NDArray[np.int64]) -> None:
         """Write a new file: the rows of the old one, and the missing ones."""
-        import h5py
-        from tqdm import tqdm
-
-        # Named after this process: two trainings may begin at once. The open old file stays readable.
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.writing")
-        try:
+        # The open old file stays readable; two trainings may write at once.
+        with replacing(self.path) as temporary:
             if self.path.is_file():
                 shutil.copyfile(self.path, temporary)
             shape = (len(self.store), *self.spec.shape)
@@ -210,7 +194,4 @@ class FrozenFeatures:
                         features[rows] = np.asarray(base.predict_on_batch(samples), np.float32)
                         there[rows] = True
                         bar.update(len(rows))
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
         logger.info("%s: the frozen base's output for %d samples", self.path, len(missing))

@@ -36,7 +36,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
@@ -51,7 +50,6 @@ RESULT, TRACKS, HISTORY = "result.json", "tracks.csv", "history.csv"
 _TEXT = ("track_id", "genre", "predicted", "artist", "title")
 _COUNTS = ("segments", "segments_right")
 _FACTS = ["artist", "title"]
-_NEEDED = {"name": str, "data": dict, "split": dict, "model": dict, "scores": dict}
 
 
 def write_result(
@@ -137,22 +135,18 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     folder = Path(folder)
     result = _read_json(folder / RESULT)
     path, genres = folder / TRACKS, result["data"]["genres"]
-    tracks = _read_csv(path)
-    missing = [name for name in ("track_id", "fold", "genre", "predicted", *genres) if name not in tracks]
-    if missing:
+    try:
+        tracks = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise GtzanKerasError(f"{path}: not readable as CSV ({error})") from error
+    columns = ("track_id", "fold", "genre", "predicted", *genres)
+    if missing := [name for name in columns if name not in tracks]:
         raise GtzanKerasError(f"{path}: column(s) {', '.join(missing)} missing; run the experiment again")
-    for column in ("genre", "predicted"):
-        strange = tracks.loc[~tracks[column].isin(genres), ["track_id", column]]
-        if len(strange):
-            track_id, value = strange.iloc[0]
-            raise GtzanKerasError(
-                f"{path}: {column} of {track_id} is {value!r}; expected one of {', '.join(genres)}"
-            )
-    numbers = tracks[genres].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    good = ((numbers >= 0) & (numbers <= 1)).all(axis=1)  # False for NaN
-    if not good.all():
-        track_id = tracks["track_id"][int(np.argmin(good))]
-        raise GtzanKerasError(f"{path}: probabilities of {track_id}: expected {len(genres)} numbers, 0 to 1")
+    if strange := sorted({*tracks["genre"], *tracks["predicted"]} - set(genres)):
+        raise GtzanKerasError(f"{path}: genre {strange[0]!r}: expected one of {', '.join(genres)}")
+    shares = tracks[genres].apply(pd.to_numeric, errors="coerce")
+    if bad := tracks["track_id"][~((shares >= 0) & (shares <= 1)).all(axis=1)].tolist():
+        raise GtzanKerasError(f"{path}: probabilities of {bad[0]}: expected {len(genres)} numbers, 0 to 1")
     count = (result["scores"].get("test") or {}).get("count", 0)
     if len(tracks) != count:
         raise GtzanKerasError(
@@ -184,19 +178,4 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path}: not a result of format {FORMAT}; it was made by another version of gtzan_keras or "
             "another program, run the experiment again"
         )
-    for name, kind in _NEEDED.items():
-        if not isinstance(result.get(name), kind):
-            raise GtzanKerasError(f"{path}: {name} is missing, or not a {kind.__name__}")
-    genres = result["data"].get("genres")
-    if not isinstance(genres, list) or not all(isinstance(genre, str) for genre in genres):
-        raise GtzanKerasError(f"{path}: data.genres is {genres!r}; expected a list of names")
     return result
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
-    except FileNotFoundError as error:
-        raise GtzanKerasError(f"{path}: no such file; it belongs to {path.with_name(RESULT)}") from error
-    except (OSError, ValueError) as error:
-        raise GtzanKerasError(f"{path}: not readable as CSV ({error})") from error

@@ -154,8 +154,6 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     if not (folder / "run.json").is_file():
         raise GtzanKerasError(f"{folder}: run.json is missing, so this is not a run; make one with train()")
     record = json.loads((folder / "run.json").read_text("utf-8"))
-    if "outcome" not in record:
-        raise GtzanKerasError(f"{folder}: run.json was written by an older version; train again")
     parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
     split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
     model, spec, genres = load_model(folder / "model.keras")

@@ -25,8 +25,6 @@ __all__ = ["grid_search"]
 
 logger = logging.getLogger(__name__)
 
-_FIXED = ("seed", "monitor")
-
 
 def grid_search(
     build: Callable[..., keras.Model],
@@ -93,28 +91,35 @@ def grid_search(
     from sklearn.model_selection import ParameterGrid
 
     monitor = settings.monitor
-    _check(grid, monitor, store, split)
+    if fixed := sorted({"seed", "monitor"} & set(grid)):
+        raise GtzanKerasError(f"grid: {fixed[0]} must be the same for all combinations; set it in settings")
+    if not monitor.startswith("val_") or not len(store.rows(split.validation)):
+        raise GtzanKerasError(
+            f"monitor={monitor!r}, split {split.name!r}: a search is ranked on the validation part; expected "
+            "one, and val_loss, val_accuracy or val_macro_precision"
+        )
+    try:
+        points = list(ParameterGrid(dict(grid)))
+    except (TypeError, ValueError) as error:
+        raise GtzanKerasError(f"grid={dict(grid)}: {error}") from error
     folder, rows = Path(out), []
-    for values in [{name: point[name] for name in grid} for point in ParameterGrid(dict(grid))]:
+    for values in [{name: point[name] for name in grid} for point in points]:
         of_build, of_training = divided(values)
-        chosen = dataclasses.replace(settings, **of_training)
         keras.utils.set_random_seed(settings.seed)  # before building: the initial weights are drawn there
+        model, chosen = build(**of_build), dataclasses.replace(settings, **of_training)
         label = ",".join(f"{name}={value}" for name, value in values.items())
         target = folder / re.sub(r"[^\w.,=()-]+", "_", label)
         options: dict[str, Any] = {"resume": True, "verbose": verbose, "cache_frozen": cache_frozen}
-        run = train(build(**of_build), store, split, chosen, out=target, **options)
+        run = train(model, store, split, chosen, out=target, **options)
         best = run.history.iloc[run.outcome.best_epoch - 1]
         figures = {name: float(best[name]) for name in dict.fromkeys(("val_loss", "val_accuracy", monitor))}
         logger.info("%s: %s %.4f", label, monitor, figures[monitor])
         outcome = {"best_epoch": run.outcome.best_epoch, "seconds": run.outcome.seconds, "run": target.name}
         rows.append({**values, **figures, **outcome})
-    # Objects, so that None stays None and 1 stays 1.
-    columns = {name: pd.Series([row[name] for row in rows], dtype=object) for name in grid}
-    table = (
-        pd.DataFrame(rows)
-        .assign(**columns)
-        .sort_values(monitor, ascending=monitor.endswith("loss"), kind="stable", ignore_index=True)
-    )
+    table = pd.DataFrame(rows)
+    for name in grid:  # objects, so that None stays None and 1 stays 1
+        table[name] = pd.Series([row[name] for row in rows], dtype=object)
+    table = table.sort_values(monitor, ascending=monitor.endswith("loss"), kind="stable", ignore_index=True)
     table.to_csv(folder / "grid.csv", index=False)
     return table
 
@@ -131,21 +136,3 @@ def divided(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     fields = {field.name for field in dataclasses.fields(TrainingSettings)}
     of_training = {name: value for name, value in values.items() if name in fields}
     return {name: value for name, value in values.items() if name not in fields}, of_training
-
-
-def _check(grid: Mapping[str, Sequence[Any]], monitor: str, store: Store, split: Split) -> None:
-    single = any(isinstance(values, str) or not isinstance(values, Sequence) for values in grid.values())
-    if not grid or single or not all(grid.values()):
-        raise GtzanKerasError(
-            f"grid={dict(grid)}: expected at least one name, each with a sequence of values, such as "
-            "{'dropout': (0.2, 0.4)}"
-        )
-    if fixed := [name for name in grid if name in _FIXED]:
-        raise GtzanKerasError(f"grid: {fixed[0]} must be the same for all combinations; set it in settings")
-    if not monitor.startswith("val_"):
-        raise GtzanKerasError(
-            f"monitor={monitor!r}: a search is ranked on the validation part; expected val_loss, "
-            "val_accuracy or val_macro_precision"
-        )
-    if not len(store.rows(split.validation)):
-        raise GtzanKerasError(f"split {split.name!r} has no validation part to rank a search on")

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-import librosa
 import numpy as np
 import pytest
-import scipy.signal
 import tensorflow as tf
 
 from gtzan_keras.audio.patches import vggish_patches
@@ -100,28 +98,11 @@ def assert_same_features(model: keras.Model, features: np.ndarray) -> None:
 # ---- the front end
 
 
-def independent_patches(audio: np.ndarray) -> np.ndarray:
-    """From the definitions alone: a Fourier matrix, SciPy's window, librosa's mel scale, `np.interp`."""
-    window = scipy.signal.get_window("hann", 400)  # periodic
-    fourier = np.exp(-2j * np.pi * np.outer(np.arange(400), np.arange(257)) / 512)
-    bins = librosa.hz_to_mel(np.arange(257) * 16000 / 512, htk=True)
-    edges = np.linspace(librosa.hz_to_mel(125, htk=True), librosa.hz_to_mel(7500, htk=True), 66)
-    bank = np.stack([np.interp(bins, edges[band : band + 3], [0, 1, 0]) for band in range(64)], axis=1)
-    frames = np.stack([audio[start : start + 400] * window for start in range(0, len(audio) - 399, 160)])
-    log_mel = np.log(np.abs(frames @ fourier) @ bank + 0.01)
-    whole = len(log_mel) // 96
-    return log_mel[: whole * 96].reshape(whole, 96, 64)
-
-
-def test_patches_agree_with_an_independent_derivation():
-    np.testing.assert_allclose(vggish_patches(NOISE), independent_patches(NOISE), rtol=0, atol=1e-4)
-
-
-def test_frames_begin_with_the_sound_and_are_not_centred():
-    click = np.zeros(16000, np.float32)
-    click[400] = 1.0  # the first sample after the first window
-    loud = vggish_patches(click)[0].max(axis=1) > np.log(0.01) + 1e-6
-    assert np.flatnonzero(loud).tolist() == [1, 2]  # windows 160..559 and 320..719
+def test_patches_agree_with_tensorflow_signal_as_the_hub_model_computes_them():
+    magnitude = tf.abs(tf.signal.stft(NOISE, 400, 160, 512))
+    bank = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0)
+    expected = tf.signal.frame(tf.math.log(magnitude @ bank + 0.01), 96, 96, axis=0)
+    np.testing.assert_allclose(vggish_patches(NOISE), expected, rtol=0, atol=1e-3)
 
 
 # ---- the network

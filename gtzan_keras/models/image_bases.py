@@ -41,8 +41,6 @@ IMAGE_BASES: Mapping[str, ImageBase] = {
 }
 """Bases by name, with what Keras' ``preprocess_input``, or the model itself, does to an image."""
 
-_SMALLEST = 32  # five halvings
-
 
 def vgg16(
     input_shape: Sequence[int] = (224, 224, 3),
@@ -164,11 +162,8 @@ def image_base(
     height, width, channels = input_shape
     if base not in tuple(IMAGE_BASES):
         raise GtzanKerasError(f"base={base!r}: expected one of {', '.join(IMAGE_BASES)}")
-    if channels not in (1, 3) or min(height, width) < _SMALLEST:
-        raise GtzanKerasError(
-            f"input_shape={tuple(input_shape)}: expected at least {_SMALLEST} x {_SMALLEST}, and 1 or 3 "
-            "channels"
-        )
+    if channels not in (1, 3) or min(height, width) < 32:  # five halvings
+        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected at least 32 x 32, 1 or 3 channels")
 
     entry = IMAGE_BASES[base]
     inputs = keras.Input(tuple(input_shape), name="input")

@@ -17,19 +17,6 @@ from gtzan_keras.store.embeddings import HUB_HANDLE
 
 __all__ = ["vggish", "vggish_classifier"]
 
-_SCOPES = {
-    "conv1": "vggish/conv1",
-    "conv2": "vggish/conv2",
-    "conv3_1": "vggish/conv3/conv3_1",
-    "conv3_2": "vggish/conv3/conv3_2",
-    "conv4_1": "vggish/conv4/conv4_1",
-    "conv4_2": "vggish/conv4/conv4_2",
-    "fc1_1": "vggish/fc1/fc1_1",
-    "fc1_2": "vggish/fc1/fc1_2",
-    "fc2": "vggish/fc2",
-}
-"""Our layers, in order, and the scopes of their ``weights`` and ``biases`` in the reference."""
-
 
 def vggish(
     weights: str | os.PathLike[str] | None = None,
@@ -216,8 +203,9 @@ def _read_checkpoint(model: keras.Model, path: Path) -> None:
     reader = tf.train.load_checkpoint(os.fspath(path))
     keys = _keys(reader)
     for layer in model.layers:
+        scope = "/".join(["vggish", *layer.name.split("_")[:-1], layer.name])  # such as vggish/conv3/conv3_1
         for variable, kind in zip(layer.weights, ("weights", "biases"), strict=False):
-            name = f"{_SCOPES[layer.name]}/{kind}"
+            name = f"{scope}/{kind}"
             if name not in keys:
                 raise ValueError(
                     f"no variable {name}; the first of {len(keys)} is {min(keys, default='none')}"

@@ -11,6 +11,8 @@ from .audio.spectrogram import log_mel as log_mel
 from .audio.spectrogram import mel_image as mel_image
 from .errors import GtzanKerasError as GtzanKerasError
 from .inference.embed import embed as embed
+from .inference.explain import Explanation as Explanation
+from .inference.explain import explain as explain
 from .inference.predict import Prediction as Prediction
 from .inference.predict import predict as predict
 from .store.embeddings import EmbeddingSpec as EmbeddingSpec

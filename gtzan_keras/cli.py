@@ -610,6 +610,55 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command()
+def explain(
+    song: Annotated[Path, typer.Argument(help="A sound file.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="grad-cam (quick), occlusion or integrated-gradients.")
+    ] = "grad-cam",
+    genre: Annotated[
+        str | None, typer.Option(help="What to explain; the predicted genre if omitted.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Figure to write: contours over the spectrogram.")] = None,
+) -> None:
+    """Say which parts of a song speak for and against a genre, and which training tracks are nearest."""
+    if sys.stderr.isatty():
+        print("Loading the model ...", file=sys.stderr)
+    _import_tensorflow()
+    from gtzan_keras.inference.explain import explain as run
+    from gtzan_keras.report.timeline import clock, explanation_figure
+    from gtzan_keras.training.run import load_run
+
+    chosen: Any = model
+    if model and (Path(model).parent / "run.json").is_file():
+        try:
+            chosen = load_run(Path(model).parent)
+        except GtzanKerasError as error:
+            print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
+    found = run(song, chosen, method, genre)  # type: ignore[arg-type]  # which refuses other words
+    print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
+    parts: list[dict[str, Any]] = found.parts().to_dict("records")  # type: ignore[assignment]
+    strongest = max((abs(part["score"]) for part in parts), default=1)
+    for part in parts:
+        direction = "for    " if part["score"] > 0 else "against"
+        times = f"{clock(part['start'])} to {clock(part['end'])}"
+        band = f"{part['lowest']:.0f} to {part['highest']:.0f} Hz"
+        print(f"{direction} {times}, {band}, strength {abs(part['score']) / strongest:.0%}")
+    nearest: list[dict[str, Any]] = found.nearest.to_dict("records")  # type: ignore[assignment]
+    if nearest:
+        print("nearest training tracks:")
+    for track in nearest:
+        names = ", ".join(track[key] for key in ("artist", "title") if track[key])
+        print(f"{track['similarity']:.2f}  {track['track_id']}  {names}")
+    if plot:
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        explanation_figure(found).savefig(plot, dpi=150)
+
+
 def _console() -> Any:
     """A console that prints the names of files and genres as they are: no markup, no emoji."""
     from rich.console import Console

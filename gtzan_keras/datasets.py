@@ -25,6 +25,8 @@ THUMBNAILS = _FOLDER / "gtzan_thumbnail_64.h5"
 FEATURES = _FOLDER / "features_30_sec.csv.gz"  # Kaggle's file, compressed
 BASELINE_MODEL = _FOLDER / "baseline-cnn.keras"
 """Seed 0 of the recipe baseline/cnn; docs/baseline-model.md is its card."""
+TRAINING_VECTORS = _FOLDER / "baseline-cnn-training-tracks.npz"
+"""Its penultimate layer for the tracks that it was trained on; see `gtzan_keras.inference.nearest`."""
 
 AUDIO_VARIABLE = "GTZAN_KERAS_DATA"
 CACHE_VARIABLE = "GTZAN_KERAS_CACHE"

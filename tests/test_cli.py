@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -239,6 +240,22 @@ def test_run_refuses_a_folder_with_a_readme_of_somebody_else_before_it_trains(
     assert answer.code == 1
     assert "README.md: not written by" in answer.err
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_explain_prints_parts_and_nearest_tracks_and_draws(run_command, folder: Path, tmp_path: Path) -> None:
+    song = folder / "genres_original" / "rock" / "rock.00000.wav"
+    answer = run_command("explain", song, "--genre", "rock", "--plot", tmp_path / "why.png")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert re.search(r"rock\.00000\.wav: rock \d+%, by grad-cam$", lines[0])
+    assert re.match(r"(for    |against) 0:0\d to 0:0\d, \d+ to \d+ Hz, strength 100%$", lines[1])
+    near = lines[lines.index("nearest training tracks:") + 1 :]
+    assert len(near) == 3
+    assert re.match(r"0\.\d\d  [a-z]+\.\d{5}  ", near[0])
+    assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"
+    answer = run_command("explain", song, "--genre", "polka")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.endswith("reggae, rock\n")
 
 
 def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from gtzan_keras.inference.explain import Explanation
 from gtzan_keras.inference.predict import Prediction
-from gtzan_keras.report._style import FAINT, GENRE_COLOURS
-from gtzan_keras.report.timeline import timeline
+from gtzan_keras.report._style import FAINT, GENRE_COLOURS, TRAINING, VALIDATION
+from gtzan_keras.report.timeline import explanation_figure, timeline
 
 
 def prediction_of(
@@ -76,3 +78,30 @@ def test_long_silence_is_drawn_as_such_and_named():
 def test_the_title_names_the_song_its_length_and_padding():
     figure = timeline(prediction_of([[0, 12]], [[0.5, 0.5]], 12.0, padded=True, song="a/$money$.mp3"))
     assert figure.axes[0].get_title(loc="left") == "$money$.mp3  (0:12, padded with silence)"
+
+
+def test_an_explanation_encloses_what_speaks_for_the_genre_and_marks_the_parts():
+    from matplotlib.colors import to_hex
+
+    values = np.zeros((32, 120), np.float32)
+    values[20:26, 30:50], values[4:8, 90:110] = 1, -0.9
+    values[:, 115:] = np.nan
+    times, hertz = np.arange(121) / 4, np.linspace(0, 8000, 33)
+    figure = explanation_figure(
+        Explanation(
+            "a/$song$.mp3", 30.0, "jazz", {"jazz": 0.8, "rock": 0.2}, "occlusion", values, 0.5 + 0 * values,
+            times, hertz, pd.DataFrame(),
+        )
+    )  # fmt: skip
+    above, below = figure.axes
+    assert above.get_title(loc="left") == "$song$.mp3  (0:30): what speaks for jazz, 80 %"
+    for lines, colour, where in zip(
+        above.collections, (TRAINING, VALIDATION), ((7.5, 12.5), (22.5, 27.5)), strict=True
+    ):
+        points = np.concatenate([path.vertices for path in lines.get_paths() if len(path.vertices)])
+        assert to_hex(lines.get_edgecolor()[0]) == colour
+        assert (points[:, 0].min(), points[:, 0].max()) == pytest.approx(where, abs=1)
+    marked = [tuple(line.get_xdata()) for line in below.lines if line.get_linewidth() == 3]
+    assert any(start >= 7 and end <= 13 for start, end in marked)
+    assert any(start >= 22 and end <= 28 for start, end in marked)
+    assert above.get_xlim() == (0, 30)

@@ -172,53 +172,27 @@ def predict(
     >>> predict(noise, model, sample_rate=8000).times.tolist()
     [[0.0, 30.0], [15.0, 45.0], [30.0, 60.0], [40.0, 70.0]]
     """
-    from tqdm import tqdm
-
-    classifier = _classifier(model, window)
-    spec = classifier.spec
-    samples, step = _lengths(spec, hop)
-    if isinstance(song, np.ndarray):
-        if sample_rate is None:
-            raise GtzanKerasError("predict: sample_rate is missing; an array needs its rate in Hz")
-        name, blocks = "array", stream_array(song, sample_rate, spec.sample_rate)
-    else:
-        if sample_rate is not None:
-            raise GtzanKerasError(
-                f"predict: sample_rate is for arrays only; {os.fspath(song)} contains its own"
-            )
-        name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
-
-    overview = _Overview(spec.sample_rate)
-    slack = int(samples * _SLACK)
-    shortest = samples - slack if spec.piece_seconds is None else samples
+    classifier = load_classifier(model, window)
+    name, overview, windows = sound_windows(song, classifier.spec, hop, sample_rate, progress)
     times, rows, images, padded = [], [], [], False
-    windows = _windows(overview.pass_on(blocks), samples, step, slack)
-    bar = tqdm(
-        windows, Path(name).name, unit="window", leave=False, delay=2, disable=None if progress else True
-    )
-    for start, sound in bar:
-        if np.abs(sound).max(initial=0) < SILENCE:
-            continue
-        times.append((start, start + len(sound)))
-        if padded := len(sound) < shortest:
-            sound = np.pad(sound, (0, samples - len(sound)))
-        images.append(mel_image(sound, spec))
+    for start, end, sound in windows:
+        times.append((start, end))
+        padded = len(sound) > end - start
+        images.append(mel_image(sound, classifier.spec))
         if len(images) == _BATCH:
             rows.append(_probabilities(classifier, images))
             images = []
     if images:
         rows.append(_probabilities(classifier, images))
-    if not rows:
-        raise AudioError(name, "silent: no sample reaches half a step of 16 bits")
     return Prediction(
         name,
-        overview.samples / spec.sample_rate,
+        overview.samples / overview.sample_rate,
         list(classifier.genres),
-        np.array(times) / spec.sample_rate,
+        np.array(times) / overview.sample_rate,
         np.concatenate(rows),
         padded,
         overview.decibels(),
-        spec.sample_rate,
+        overview.sample_rate,
     )
 
 
@@ -263,7 +237,7 @@ def predict_all(
     """
     from tqdm import tqdm
 
-    classifier = _classifier(model, window)
+    classifier = load_classifier(model, window)
     _lengths(classifier.spec, hop)
     return (
         _prediction_or_error(song, classifier, hop, progress)
@@ -361,9 +335,10 @@ def _prediction_or_error(
         return error
 
 
-def _classifier(
+def load_classifier(
     model: str | os.PathLike[str] | SavedModel | Run | None, window: float | None = None
 ) -> SavedModel:
+    """Return the model of `predict`'s arguments, with a spec of the window's length."""
     if model is None:
         window = BASELINE_WINDOW_SECONDS if window is None else window
         classifier = load_model(BASELINE_MODEL)
@@ -377,8 +352,8 @@ def _classifier(
     if not isinstance(spec, SpectrogramSpec):
         raise GtzanKerasError(
             f"model {classifier.model.name!r} takes samples of {type(spec).__name__} "
-            f"{getattr(spec, 'name', '')!r}; predict makes spectrograms only: use a model trained on a store "
-            "made by preprocess"
+            f"{getattr(spec, 'name', '')!r}; sound is turned into spectrograms only: use a model trained "
+            "on a store made by preprocess"
         )
     if not spec.from_audio:
         raise GtzanKerasError(
@@ -397,6 +372,47 @@ def _classifier(
     whole = CLIP_SECONDS if spec.clip_seconds is None else spec.clip_seconds
     width = max(1, round(spec.width * window / whole))  # as many columns a second as in training
     return classifier._replace(spec=dataclasses.replace(spec, width=width, clip_seconds=float(window)))
+
+
+def sound_windows(
+    song: Song, spec: SpectrogramSpec, hop: float | None, sample_rate: int | None, progress: bool
+) -> tuple[str, Overview, Iterator[tuple[int, int, Audio]]]:
+    """Open a recording: its name, its overview, and the windows that a model sees.
+
+    A window is its first and last sample and its sound, padded where the recording is shorter. Silent ones
+    are left out. The overview is complete after the last one.
+    """
+    samples, step = _lengths(spec, hop)
+    if isinstance(song, np.ndarray):
+        if sample_rate is None:
+            raise GtzanKerasError("sample_rate is missing; an array needs its rate in Hz")
+        name, blocks = "array", stream_array(song, sample_rate, spec.sample_rate)
+    else:
+        if sample_rate is not None:
+            raise GtzanKerasError(f"sample_rate is for arrays only; {os.fspath(song)} contains its own")
+        name, blocks = os.fspath(song), stream_audio(song, spec.sample_rate)
+    overview = Overview(spec.sample_rate)
+    slack = int(samples * _SLACK)
+    shortest = samples - slack if spec.piece_seconds is None else samples
+
+    def heard() -> Iterator[tuple[int, int, Audio]]:
+        from tqdm import tqdm
+
+        windows = _windows(overview.pass_on(blocks), samples, step, slack)
+        label, silent = Path(name).name, True
+        for start, sound in tqdm(
+            windows, label, unit="window", leave=False, delay=2, disable=None if progress else True
+        ):
+            if np.abs(sound).max(initial=0) < SILENCE:
+                continue
+            silent, end = False, start + len(sound)
+            if len(sound) < shortest:
+                sound = np.pad(sound, (0, samples - len(sound)))
+            yield start, end, sound
+        if silent:
+            raise AudioError(name, "silent: no sample reaches half a step of 16 bits")
+
+    return name, overview, heard()
 
 
 def _lengths(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:
@@ -441,7 +457,7 @@ def _probabilities(classifier: SavedModel, images: list[npt.NDArray[np.uint8]]) 
     return np.asarray(classifier.model(inputs, training=False), dtype=np.float32)
 
 
-class _Overview:
+class Overview:
     """A log-mel spectrogram of few columns, computed while the sound passes."""
 
     BANDS, COLUMNS, FRAME, HOP = 64, 1500, 2048, 1024

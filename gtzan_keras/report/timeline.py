@@ -1,4 +1,4 @@
-"""The figure of a prediction: which genre a recording sounds like, from start to end."""
+"""Figures over the time of a recording: which genre it sounds like, and what speaks for one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.report._style import FAINT, INK, genre_colours, genre_labels, new_figure, printable
+from gtzan_keras.report._style import (
+    FAINT,
+    INK,
+    TRAINING,
+    VALIDATION,
+    genre_colours,
+    genre_labels,
+    new_figure,
+    printable,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gtzan_keras.inference.explain import Explanation
     from gtzan_keras.inference.predict import Prediction
 
-__all__ = ["figure_paths", "timeline"]
+__all__ = ["clock", "explanation_figure", "figure_paths", "timeline"]
 
 _WIDTH, _HEIGHT = 9.0, 4.6  # inches
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+_FOR, _AGAINST = TRAINING, VALIDATION  # a blue and an orange that every form of colour vision tells apart
 _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -55,13 +66,13 @@ def timeline(prediction: Prediction) -> Figure:
     ['rock  30 %', 'jazz  70 %']
     """
     from matplotlib.patches import Patch
-    from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     colours = genre_colours(prediction.genres)
     figure = new_figure(_WIDTH, _HEIGHT)
     top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
     note = ", padded with silence" if prediction.padded else ""
-    title = f"{printable(Path(prediction.song).name, 'recording')}  ({_clock(prediction.duration)}{note})"
+    title = f"{printable(Path(prediction.song).name, 'recording')}  ({clock(prediction.duration)}{note})"
     top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
 
     extent = (0, prediction.duration, 0, len(prediction.overview))
@@ -80,9 +91,7 @@ def timeline(prediction: Prediction) -> Figure:
     )
     ax.set(xlim=(0, prediction.duration), ylim=(0, 1), ylabel="probability", xlabel="time")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    step = next((s for s in _TICK_SECONDS if prediction.duration / s <= 11), _TICK_SECONDS[-1])
-    ax.xaxis.set_major_locator(MultipleLocator(step))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
+    _time_axis(ax, prediction.duration)
     for each in (top, ax):
         each.spines[["top", "right"]].set_visible(False)
 
@@ -95,6 +104,76 @@ def timeline(prediction: Prediction) -> Figure:
         legend.append(Patch(color=FAINT, label="silence"))
     drawn = figure.legend(handles=legend, loc="outside right lower", frameon=False, fontsize=9)
     drawn.get_texts()[-1 - silent.any() - int(prediction.probabilities.argmax())].set_fontweight("bold")
+    return figure
+
+
+def explanation_figure(explanation: Explanation) -> Figure:
+    """Draw what speaks for and against a genre as contours over the spectrogram.
+
+    Lines are at 30 and 60 % of the map's largest value, after smoothing: solid lines enclose what speaks for
+    the genre, dashed ones what speaks against it. Below is the sum over the bands, with the parts to listen
+    to.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        From `explain`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Readable in grey.
+
+    Examples
+    --------
+    >>> from gtzan_keras import explain
+    >>> from gtzan_keras.report.timeline import explanation_figure
+    >>> explanation_figure(explain("song.mp3")).savefig("why.png")  # doctest: +SKIP
+    """
+    from matplotlib.patheffects import withStroke
+    from scipy.ndimage import gaussian_filter
+
+    figure = new_figure(_WIDTH, _HEIGHT)
+    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    name = printable(Path(explanation.song).name, "recording")
+    genre = printable(explanation.genre, "this genre")
+    share = explanation.probabilities[explanation.genre]
+    title = f"{name}  ({clock(explanation.duration)}): what speaks for {genre}, {100 * share:.0f} %"
+    top.set_title(title, loc="left", fontsize=10, parse_math=False)
+    bands, columns = explanation.map.shape
+    end = explanation.times[-1]
+    top.set_facecolor(FAINT)  # what no window sees
+    top.imshow(
+        explanation.spectrogram, origin="lower", aspect="auto", extent=(0, end, 0, bands), cmap="Greys",
+        vmin=0, vmax=1.3, interpolation="nearest",
+    )  # fmt: skip
+    smooth = gaussian_filter(np.nan_to_num(explanation.map), (bands / 40, columns / 120), mode="nearest")
+    strongest = np.abs(smooth).max() or 1.0
+    centres = (explanation.times[:-1] + explanation.times[1:]) / 2
+    for sign, colour, dashes in ((1, _FOR, "solid"), (-1, _AGAINST, (0, (3, 1.5)))):
+        lines = top.contour(
+            centres, np.arange(bands) + 0.5, sign * smooth, levels=[0.3 * strongest, 0.6 * strongest],
+            colors=colour, linestyles=[dashes], linewidths=(1.2, 2.2),
+        )  # fmt: skip
+        lines.set_path_effects([withStroke(linewidth=4, foreground="white")])
+    _hertz_axis(top, explanation.hertz[-1], bands)
+    top.tick_params(axis="x", length=0)
+
+    curve = smooth.sum(axis=0) / np.abs(smooth.sum(axis=0)).max(initial=1e-30)
+    ax.axhline(0, color=INK, linewidth=0.7)
+    ax.fill_between(centres, curve, 0, where=curve > 0, color=_FOR, linewidth=0, interpolate=True)
+    ax.fill_between(
+        centres, curve, 0, where=curve < 0, facecolor="white", edgecolor=_AGAINST, hatch="////",
+        linewidth=0.6, interpolate=True,
+    )  # fmt: skip
+    for start, stop, _, _, score in explanation.parts().to_numpy():
+        colour, height = (_FOR, 1.35) if score > 0 else (_AGAINST, -1.35)
+        ax.plot([start, stop], [height, height], color=colour, linewidth=3, solid_capstyle="butt")
+    ax.set(xlim=(0, explanation.duration), ylim=(-1.6, 1.6), xlabel="time", yticks=[-1, 1])
+    ax.set_yticklabels([f"against {genre}", f"for {genre}"], fontsize=8)
+    _time_axis(ax, explanation.duration)
+    for each in (top, ax):
+        each.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -151,11 +230,20 @@ def _at_each_moment(
     return edges, np.where(counts, totals / np.maximum(counts, 1), np.nan)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Return 75 as 1:15, 3675 as 1:01:15."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours}:{minutes_left:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _time_axis(ax: Axes, duration: float) -> None:
+    """Label a time axis in minutes and seconds."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    step = next((s for s in _TICK_SECONDS if duration / s <= 11), _TICK_SECONDS[-1])
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
 
 
 def _hertz_axis(ax: Axes, highest: float, bands: int) -> None:

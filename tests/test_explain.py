@@ -1,0 +1,387 @@
+"""Explanations find what decides: a planted cue, in seconds and hertz, with each method."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from gtzan_keras.audio.decode import AudioError
+from gtzan_keras.audio.patches import musicnn_patches
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
+from gtzan_keras.datasets import BASELINE_MODEL, TRAINING_VECTORS
+from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.inference.attribution import attribution
+from gtzan_keras.inference.explain import MUSICNN_SPEC, Explanation, explain
+from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate
+from gtzan_keras.inference.predict import predict
+from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.saving import SavedModel
+
+METHODS = ("grad-cam", "occlusion", "integrated-gradients")
+RATE = 4000
+TONE, NOISE = 300, 1300  # Hz, where the bursts are that decide
+GREY = SpectrogramSpec(
+    name="grey", sample_rate=RATE, n_fft=512, window_length=512, hop_length=128, n_mels=32, height=32,
+    width=32, clip_seconds=4.0,
+)  # fmt: skip
+COLOUR = dataclasses.replace(GREY, name="colour", channels=3, colour_map="viridis")
+GENRES = ["noise", "tone"]
+
+
+def sound(seconds: float, bursts: dict[float, int], rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Faint noise with bursts of half a second: when each begins, and whether it is TONE or NOISE."""
+    from scipy.signal import butter, sosfilt
+
+    random = np.random.default_rng(seed)
+    samples = 0.01 * random.normal(size=round(seconds * rate))
+    t = np.arange(rate // 2) / rate
+    for start, kind in bursts.items():
+        if kind == TONE:
+            burst = np.sin(2 * np.pi * TONE * t)
+        else:
+            burst = sosfilt(
+                butter(4, (1000, 1600), "bandpass", fs=rate, output="sos"), random.normal(size=len(t))
+            )
+        samples[round(start * rate) :][: len(t)] += 0.3 * burst
+    return samples.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, SavedModel]:
+    """Networks that tell a low tone from a high noise, whenever it comes: one sees grey, one colours."""
+    import keras
+
+    random = np.random.default_rng(1)
+    labels = np.arange(32) % 2
+    sounds = [
+        sound(4, {random.uniform(0, 3.5): [NOISE, TONE][label]}, seed=number)
+        for number, label in enumerate(labels)
+    ]
+    found = {}
+    for spec in (GREY, COLOUR):
+        keras.utils.set_random_seed(0)
+        model = cnn(spec.shape, 2, filters=(8, 8), dense_units=(), dropout=0.0, pooling="avg+max")
+        images = np.stack([mel_image(one, spec) for one in sounds]) / np.float32(255)
+        model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        history = model.fit(images, labels, epochs=20, batch_size=16, verbose=0)
+        assert history.history["accuracy"][-1] == 1
+        found[spec.name] = SavedModel(model, spec, GENRES)
+    return found
+
+
+def randomised(saved: SavedModel) -> SavedModel:
+    """The same network with other random weights of the same size."""
+    import keras
+
+    random = np.random.default_rng(2)
+    other = keras.models.clone_model(saved.model)
+    other.set_weights(
+        [random.permutation(values.ravel()).reshape(values.shape) for values in saved.model.get_weights()]
+    )
+    return saved._replace(model=other)
+
+
+def strongest(found: Explanation, sign: int = 1) -> tuple[float, float]:
+    """Time and frequency of the map's largest value."""
+    band, column = np.unravel_index(np.nanargmax(sign * found.map), found.map.shape)
+    return found.times[column : column + 2].mean(), found.hertz[band : band + 2].mean()
+
+
+# --- the planted cue
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_burst_that_decides_is_found_in_seconds_and_hertz(trained, kind, method):
+    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
+    found = explain(song, trained[kind], method, "tone", sample_rate=RATE)
+    for sign, start, hertz in ((1, 0.8, TONE), (-1, 2.9, NOISE)):
+        time, frequency = strongest(found, sign)
+        assert start - 0.3 < time < start + 0.8
+        assert hertz / 1.7 < frequency < hertz * 1.7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_speaks_for_one_of_two_genres_speaks_against_the_other(trained, method):
+    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
+    one, other = (explain(song, trained["grey"], method, genre, sample_rate=RATE).map for genre in GENRES)
+    np.testing.assert_allclose(one, -other, atol=1e-4 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_with_randomised_weights_loses_the_map(trained, method):
+    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
+    maps = [
+        explain(song, model, method, "tone", sample_rate=RATE).map.ravel()
+        for model in (trained["grey"], randomised(trained["grey"]))
+    ]
+    assert abs(np.corrcoef(*maps)[0, 1]) < 0.5
+
+
+def test_integrated_gradients_add_up_to_the_difference_from_the_mean_level(trained):
+    """Completeness, of Sundararajan et al.; the log-odds by hand from Keras' own predict."""
+    model = trained["grey"].model
+    image = mel_image(sound(4, {1.0: TONE}, seed=5), GREY)[None] / np.float32(255)
+    found = attribution(model, image, 1, "integrated-gradients")
+    shares = model.predict(np.concatenate([image, np.full_like(image, image.mean())]), verbose=0)
+    log_odds = np.log(shares[:, 1] / shares[:, 0])
+    assert found.sum() == pytest.approx(log_odds[0] - log_odds[1], rel=0.02)
+
+
+def test_occlusion_is_the_fall_in_log_odds_where_a_patch_has_the_mean_level(trained):
+    model = trained["grey"].model
+    image = mel_image(sound(4, {1.0: TONE}, seed=5), GREY)[None] / np.float32(255)
+    found = attribution(model, image, 1, "occlusion")
+    hidden = image.copy()
+    hidden[0, 20:24, 8:12] = image.mean()
+    shares = model.predict(np.concatenate([image, hidden]), verbose=0)
+    log_odds = np.log(shares[:, 1] / shares[:, 0])
+    np.testing.assert_allclose(found[0, 20:24, 8:12], log_odds[0] - log_odds[1], atol=1e-4)
+
+
+def test_grad_cam_of_global_average_pooling_is_the_weighted_sum_of_the_last_maps():
+    """Zhou et al.'s class activation map by hand, less that of the mean level."""
+    import keras
+
+    model = cnn((64, 64, 1), 2, filters=(4, 8), dense_units=(), dropout=0.0, pooling="avg")
+    image = np.random.default_rng(0).random((1, 64, 64, 1), dtype=np.float32)
+    both = np.concatenate([image, np.full_like(image, image.mean())])
+    maps = keras.Model(model.input, model.get_layer("block2_relu").output).predict(both, verbose=0)
+    weights = model.layers[-1].get_weights()[0]  # of two outputs, log-odds are the difference of logits
+    small = (maps[0] - maps[1]) @ (weights[:, 1] - weights[:, 0]) / maps[0, ..., 0].size
+    found = attribution(model, image, 1, "grad-cam")[0]
+    expected = np.asarray(keras.ops.image.resize(small[None, ..., None], (64, 64)))[0, ..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+# --- songs
+
+
+@pytest.mark.parametrize("rate", [RATE, 11025])
+def test_times_are_those_of_the_song_at_any_rate_and_length(tmp_path, trained, rate):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, sound(21.3, {17.2: TONE}, rate), rate)
+    found = explain(path, trained["grey"], "occlusion", "tone", progress=False)
+    time, frequency = strongest(found)
+    assert 16.9 < time < 18
+    assert TONE / 1.7 < frequency < TONE * 1.7
+    first = found.parts(1, seconds=1.0).iloc[0]
+    assert first["start"] <= 17.5 <= first["end"] <= first["start"] + 1.01
+    assert first["lowest"] / 1.7 < TONE < first["highest"] * 1.7
+    assert found.duration == pytest.approx(21.3)
+    assert abs(found.times[-1] - 21.3) <= found.times[1] / 2 + 1e-9
+
+
+def test_the_probabilities_are_those_of_predict_and_the_top_genre_is_explained(trained):
+    song = sound(11, {3.2: TONE, 6.0: TONE})
+    found = explain(song, trained["grey"], sample_rate=RATE)
+    expected = predict(song, trained["grey"], sample_rate=RATE)
+    np.testing.assert_allclose(list(found.probabilities.values()), expected.probabilities, atol=1e-6)
+    assert found.genre == expected.top(1)[0][0] == "tone"
+
+
+def test_silence_that_no_window_contains_is_nan(trained):
+    song = sound(20, {1.0: TONE, 17.0: TONE})
+    song[4 * RATE : 16 * RATE] = 0
+    found = explain(song, trained["grey"], sample_rate=RATE)
+    unseen = np.isnan(found.map).all(axis=0)
+    assert (found.times[:-1][unseen].min(), found.times[1:][unseen].max()) == (6, 14)
+    assert np.array_equal(np.isnan(found.map), np.isnan(found.spectrogram))
+    assert (found.parts()["end"] <= 6).any()
+
+
+def test_columns_of_a_spec_that_pads_are_frames_and_the_rest_of_a_window_is_unseen():
+    spec = dataclasses.replace(GREY, name="pad", fit="pad")
+    model = SavedModel(cnn(spec.shape, 2, filters=(4,), dense_units=()), spec, GENRES)
+    found = explain(sound(4, {}), model, "occlusion", sample_rate=RATE)
+    seen = ~np.isnan(found.map[0])
+    assert found.times[1:][seen].max() == pytest.approx(32 * 128 / RATE)
+
+
+def test_bands_are_centred_where_librosas_mel_filters_are(trained):
+    from librosa import mel_frequencies
+
+    centres = mel_frequencies(GREY.n_mels + 2, fmin=0, fmax=RATE / 2)[1:-1]
+    found = explain(sound(4, {}), trained["grey"], sample_rate=RATE)
+    assert (found.hertz[:-1] < centres).all()
+    assert (centres < found.hertz[1:]).all()
+
+
+def test_a_spectrogram_of_a_store_is_explained_as_its_sound_is(trained):
+    song = sound(4, {1.0: TONE})
+    for saved in trained.values():
+        found = explain(mel_image(song, saved.spec), saved, "occlusion")
+        expected = explain(song, saved, "occlusion", sample_rate=RATE)
+        np.testing.assert_allclose(found.map, expected.map, atol=1e-5)
+        np.testing.assert_allclose(found.times, expected.times)
+
+
+# --- parts
+
+
+def made(curve: list[float]) -> Explanation:
+    """An explanation of one band with a column a second."""
+    values, nothing = np.array([curve], np.float32), pd.DataFrame()
+    times, hertz = np.arange(len(curve) + 1.0), np.array([100.0, 200.0])
+    return Explanation(
+        "x", len(curve), "rock", {"rock": 1.0}, "grad-cam", values, values, times, hertz, nothing
+    )
+
+
+def test_parts_are_the_strongest_stretches_without_overlap_first_for_then_against():
+    found = made([0, 3, 3, 0, 0, -5, -5, 0, 1, 1, 0.2]).parts(count=3, seconds=2)
+    assert found[["start", "end", "score"]].values.tolist() == pytest.approx(
+        np.array([[1, 3, 3], [8, 10, 1], [5, 7, -5]])
+    )
+    assert found["lowest"].between(100, 200).all()
+
+
+def test_a_map_without_any_evidence_has_no_parts():
+    assert made([0.0] * 5).parts().empty
+
+
+# --- musicnn
+
+
+def test_a_classifier_on_musicnn_is_explained_with_each_method(musicnn_folder, monkeypatch):
+    """Its weights are the authors', its head is fitted here on planted bursts."""
+    import keras
+    from sklearn.linear_model import LogisticRegression
+
+    from gtzan_keras.models.musicnn_networks import musicnn
+
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+    rate, random = 16000, np.random.default_rng(0)
+    base = musicnn("msd", include_top=False)
+    labels = np.arange(16) % 2
+    patches = np.concatenate(
+        [
+            musicnn_patches(sound(3, {random.uniform(0, 2.4): [NOISE, TONE][label]}, rate, number))
+            for number, label in enumerate(labels)
+        ]
+    )
+    vectors = base.predict(patches, verbose=0)
+    norm = keras.layers.Normalization()
+    norm.adapt(vectors)
+    scaled = np.asarray(norm(vectors))
+    fitted = LogisticRegression(C=0.01).fit(scaled, labels)
+    dense = keras.layers.Dense(2, activation="softmax")
+    model = keras.Model(base.input, dense(norm(base.output)))
+    dense.set_weights(
+        [np.c_[-fitted.coef_[0], fitted.coef_[0]] / 2, np.r_[-fitted.intercept_, fitted.intercept_] / 2]
+    )
+    song = sound(3, {0.3: TONE, 2.0: NOISE}, rate, seed=50)
+    for method in METHODS:
+        found = explain(song, SavedModel(model, MUSICNN_SPEC, GENRES), method, "tone", sample_rate=rate)
+        assert found.map.shape[0] == 96
+        best, worst = strongest(found), strongest(found, -1)
+        assert best[0] < 1.1
+        if method != "grad-cam":  # whose maps have no bands here
+            assert best[1] < 600
+        if method != "integrated-gradients":
+            assert 1.7 < worst[0] < 2.8
+
+
+def test_musicnns_own_tags_are_explained(musicnn_folder, monkeypatch):
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+    found = explain(sound(3.5, {1.0: TONE}, 16000), "musicnn-mtt", genre="techno", sample_rate=16000)
+    assert found.genre == "techno"
+    assert len(found.probabilities) == 50
+    assert found.nearest.empty
+
+
+# --- nearest tracks
+
+
+def test_nearest_tracks_are_those_with_the_largest_cosine():
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    random = np.random.default_rng(0)
+    vectors, query = random.random((20, 6)), random.random(6)
+    ids = [f"rock.{number:05d}" for number in range(20)]
+    found = nearest_tracks(query, (ids, vectors), count=4)
+    expected = cosine_similarity(query[None], vectors)[0]
+    order = np.argsort(-expected)[:4]
+    assert found["track_id"].tolist() == [ids[number] for number in order]
+    np.testing.assert_allclose(found["similarity"], expected[order])
+    assert (found["artist"] != "").all()
+
+
+def test_a_runs_explanation_names_its_own_training_tracks(tmp_path, separable):
+    from gtzan_keras.tracks.splits import stratified
+    from gtzan_keras.training.fit import train
+    from gtzan_keras.training.settings import TrainingSettings
+
+    split = stratified(separable.tracks)
+    model = cnn(separable.spec.shape, 3, filters=(8,), dense_units=(), dropout=0.0)
+    settings = TrainingSettings(epochs=30, learning_rate=0.01, batch_size=8)
+    run = train(model, separable, split, settings, out=tmp_path, verbose=0)
+    asked = split.test[0]
+    image = separable.read(separable.rows([asked]))[0]
+    found = explain(image, run, neighbours=5)
+    assert len(found.nearest) == 5
+    assert set(found.nearest["track_id"]) <= set(split.train)
+    assert set(found.nearest["genre"]) == {asked.split(".")[0]}
+    own = separable.read(separable.rows([split.train[0]]))[0]
+    assert explain(own, run).nearest["track_id"][0] == split.train[0]
+
+
+def test_the_packaged_vectors_are_of_the_packaged_model():
+    import hashlib
+
+    with np.load(TRAINING_VECTORS) as file:
+        assert file["model"] == hashlib.md5(BASELINE_MODEL.read_bytes()).hexdigest(), (
+            "run: python -m tests.make_packaged_data FOLDER"
+        )
+    ids, vectors = packaged_vectors()
+    assert len(set(ids)) == len(vectors) == 442
+
+
+def test_the_packaged_model_finds_its_own_training_tracks_from_their_sound(real_data: Path):
+    from gtzan_keras.tracks.catalogue import load_tracks
+
+    tracks = load_tracks(real_data / "gtzan_mini")
+    learned = tracks[tracks["fault_filtered"] == "train"].groupby("genre").head(1)
+    for path, track_id in zip(learned["path"], learned["track_id"], strict=True):
+        first = explain(path, progress=False).nearest.iloc[0]
+        assert first["track_id"] == track_id
+        assert first["similarity"] > 0.98
+
+
+def test_the_penultimate_layer_is_what_the_last_dense_layer_takes(trained):
+    model = trained["grey"].model
+    images = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
+    weights, bias = model.layers[-1].get_weights()
+    logits = penultimate(model).predict(images, verbose=0) @ weights + bias
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+
+
+# --- bad input
+
+
+def test_what_cannot_be_explained_is_refused_with_the_reason(trained):
+    from gtzan_keras.models.dense_network import dense
+
+    model, song = trained["grey"], sound(4, {})
+    with pytest.raises(GtzanKerasError, match=r"genre='polka': expected one of noise, tone"):
+        explain(song, model, genre="polka", sample_rate=RATE)
+    with pytest.raises(GtzanKerasError, match=r"method='lime': expected one of grad-cam, occlusion"):
+        explain(song, model, "lime", sample_rate=RATE)
+    with pytest.raises(AudioError, match="silent"):
+        explain(np.zeros(4 * RATE), model, sample_rate=RATE)
+    with pytest.raises(AudioError, match=r"too short: 0\.50 s"):
+        explain(song[: RATE // 2], model, sample_rate=RATE)
+    with pytest.raises(
+        GtzanKerasError, match=r"shape \(9, 9, 1\): expected \(32, 32, 1\), as of spec 'grey'"
+    ):
+        explain(np.zeros((9, 9, 1), np.uint8), model)
+    flat = SavedModel(dense(GREY.shape, 2, units=(4,)), GREY, GENRES)
+    with pytest.raises(GtzanKerasError, match=r"has no feature maps.*use method='occlusion'"):
+        explain(song, flat, sample_rate=RATE)
+    assert explain(song, flat, "occlusion", sample_rate=RATE).map.shape == (32, 32)

@@ -350,7 +350,7 @@ def test_the_packaged_model_finds_its_own_training_tracks_from_their_sound(real_
     for path, track_id in zip(learned["path"], learned["track_id"], strict=True):
         first = explain(path, progress=False).nearest.iloc[0]
         assert first["track_id"] == track_id
-        assert first["similarity"] > 0.98
+        assert first["similarity"] > 0.95
 
 
 def test_the_penultimate_layer_is_what_the_last_dense_layer_takes(trained):

@@ -179,8 +179,8 @@ def explain(
     >>> model = SavedModel(models.cnn(spec.shape, 2, filters=(4,)), spec, ["jazz", "rock"])
     >>> noise = np.random.default_rng(0).uniform(-1, 1, 8000 * 40)
     >>> found = explain(noise, model, genre="jazz", sample_rate=8000)
-    >>> found.genre, found.map.shape, found.times[-1].round(2), found.hertz[[0, -1]].round()
-    ('jazz', (224, 299), 40.04, array([   12., 11000.]))
+    >>> found.genre, found.map.shape, found.times[[0, -1]].round(2), found.hertz[[0, -1]].round()
+    ('jazz', (224, 299), array([ 0.  , 40.04]), array([   13., 10879.]))
     """
     from tqdm import tqdm
 
@@ -307,7 +307,7 @@ def _hertz(spec: SpectrogramSpec) -> npt.NDArray[np.float64]:
 def _nearest(model: Any, network: keras.Model, batches: list[Array], count: int) -> pd.DataFrame:
     if model is None:
         known, tracks = packaged_vectors(), None
-    elif hasattr(model, "split"):
+    elif hasattr(model, "store"):
         known, tracks = track_vectors(network, model.store, model.split.train), model.store.tracks
     else:
         return nearest_tracks(np.zeros(1, np.float32), ([], np.zeros((0, 1), np.float32)))

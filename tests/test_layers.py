@@ -306,7 +306,7 @@ def test_mish_of_bfloat16_is_rounded_once():
 )
 def test_fused_kernels_are_for_tensorflow_on_a_processor(monkeypatch, backend, gpus, expected):
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
-    monkeypatch.setattr("gtzan_keras.models.device.count_gpus", lambda: gpus)
+    monkeypatch.setattr(fit, "count_gpus", lambda: gpus)
     assert fit._has_fused_kernels() is expected
 
 

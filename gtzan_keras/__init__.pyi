@@ -13,6 +13,7 @@ from .errors import GtzanKerasError as GtzanKerasError
 from .inference.embed import embed as embed
 from .inference.explain import Explanation as Explanation
 from .inference.explain import explain as explain
+from .inference.export import export as export
 from .inference.predict import Prediction as Prediction
 from .inference.predict import predict as predict
 from .store.embeddings import EmbeddingSpec as EmbeddingSpec

@@ -244,7 +244,7 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     samples = _fit_length(audio, spec)
     padded = np.pad(samples, spec.n_fft // 2)  # frames are centred, with silence beyond both ends
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
-    window, filters = _window(spec), _filters(spec)
+    window, filters = hann_window(spec), mel_filters(spec)
     power = np.empty((spec.n_mels, len(frames)), dtype=np.float32)
     block = max(1, _BLOCK_SAMPLES // spec.n_fft)
     for start in range(0, len(frames), block):
@@ -290,7 +290,7 @@ def mel_image(audio: Audio, spec: SpectrogramSpec) -> Image:
     decibels = log_mel(audio, spec)
     floor = decibels.min() if spec.floor == "track" else -spec.db_range
     scaled = (decibels - np.float32(floor)) / np.float32(-floor or 1)  # 0..1
-    levels = _fit_frames(scaled, spec)[::-1]
+    levels = fit_frames(scaled, spec)[::-1]
     if spec.fit in ("sample", "average"):  # 256 equal steps, as colour maps are looked up
         grey = np.minimum(levels * 256, 255).astype(np.uint8)
     else:
@@ -349,7 +349,7 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
 
 def coloured(grey: Image, colour_map: str) -> Image:
     """Return a grey image (height, width) in the colours of a Matplotlib colour map (height, width, 3)."""
-    return _colours(colour_map)[grey]
+    return colours(colour_map)[grey]
 
 
 def block_means(image: Image, height: int, width: int) -> Image:
@@ -401,7 +401,7 @@ def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
     return np.pad(audio[:length], (0, max(0, length - len(audio))))
 
 
-def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
+def fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     bands, frames = levels.shape
     if spec.fit == "pad":
         return np.pad(levels, ((0, 0), (0, max(0, spec.width - frames))))[:, : spec.width]
@@ -421,7 +421,7 @@ def _fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.N
 
 
 @functools.lru_cache(maxsize=8)
-def _window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
+def hann_window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """Return a periodic Hann window in the middle of n_fft samples."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_length) / spec.window_length)
     before = (spec.n_fft - spec.window_length) // 2
@@ -430,7 +430,7 @@ def _window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
 
 
 @functools.lru_cache(maxsize=8)
-def _filters(spec: SpectrogramSpec) -> Any:
+def mel_filters(spec: SpectrogramSpec) -> Any:
     """Return the filter bank (band, FFT bin), sparse: each bin belongs to at most two bands."""
     import scipy.sparse
     from librosa.filters import mel
@@ -439,7 +439,7 @@ def _filters(spec: SpectrogramSpec) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _colours(name: str) -> Image:
+def colours(name: str) -> Image:
     """Return the 256 colours of a Matplotlib colour map (256, 3)."""
     import matplotlib
 

@@ -238,7 +238,7 @@ def predict_all(
     from tqdm import tqdm
 
     classifier = load_classifier(model, window)
-    _lengths(classifier.spec, hop)
+    window_samples(classifier.spec, hop)
     return (
         _prediction_or_error(song, classifier, hop, progress)
         for song in tqdm(songs, unit="song", disable=None if progress else True)
@@ -382,7 +382,7 @@ def sound_windows(
     A window is its first and last sample and its sound, padded where the recording is shorter. Silent ones
     are left out. The overview is complete after the last one.
     """
-    samples, step = _lengths(spec, hop)
+    samples, step = window_samples(spec, hop)
     if isinstance(song, np.ndarray):
         if sample_rate is None:
             raise GtzanKerasError("sample_rate is missing; an array needs its rate in Hz")
@@ -415,7 +415,7 @@ def sound_windows(
     return name, overview, heard()
 
 
-def _lengths(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:
+def window_samples(spec: SpectrogramSpec, hop: float | None) -> tuple[int, int]:
     """Return the window and the hop in samples."""
     seconds = CLIP_SECONDS if spec.piece_seconds is None else spec.piece_seconds
     hop = seconds / 2 if hop is None else hop

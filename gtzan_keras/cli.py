@@ -659,6 +659,25 @@ def explain(
         explanation_figure(found).savefig(plot, dpi=150)
 
 
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="File to write, for example genres.tflite.", metavar="FILE")],
+    model: Annotated[
+        Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="litert, onnx or tf_saved_model (a folder).")] = "litert",
+    window: Annotated[
+        float | None, typer.Option(help="Seconds of sound the graph takes, if the model accepts any length.")
+    ] = None,
+) -> None:
+    """Write a model with its spectrogram as one graph for another runtime: sound in, genres out."""
+    _import_tensorflow()
+    from gtzan_keras.inference.export import export as write
+
+    write(model, path, format, window=window)  # type: ignore[arg-type]  # checked there
+    print(f"{path}, described in {path.with_name(f'{path.stem}.json')}")
+
+
 def _console() -> Any:
     """A console that prints the names of files and genres as they are: no markup, no emoji."""
     from rich.console import Console

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "sound_model"]
 
-_RUNTIMES = {"litert": "ai_edge_litert", "onnx": "onnxruntime", "tf_saved_model": "tensorflow"}
+_FORMATS = ("litert", "onnx", "tf_saved_model")
 Array = npt.NDArray[np.float32]
 
 
@@ -49,8 +49,8 @@ def export(
     path : str or os.PathLike
         The file to write, or the folder for ``"tf_saved_model"``. It must not exist.
     format : "litert", "onnx" or "tf_saved_model"
-        LiteRT (formerly TensorFlow Lite), ONNX, or a TensorFlow SavedModel. The first two need the packages
-        of ``gtzan-keras[export]``.
+        LiteRT (formerly TensorFlow Lite), ONNX, or a TensorFlow SavedModel. ONNX needs the packages of
+        ``gtzan-keras[export]``, which also brings the first two runtimes.
     window : float > 0 [seconds], optional
         As for `predict`.
 
@@ -62,8 +62,8 @@ def export(
     Raises
     ------
     GtzanKerasError
-        The format is unknown, its packages are missing, `path` exists, or the model does not take
-        spectrograms of sound.
+        The format is unknown, its packages are missing, `path` exists or its folder does not, or
+        the model does not take spectrograms of sound.
 
     See Also
     --------
@@ -83,8 +83,8 @@ def export(
     """
     import importlib.util
 
-    if format not in _RUNTIMES:
-        raise GtzanKerasError(f"format={format!r}: expected {', '.join(_RUNTIMES)}")
+    if format not in _FORMATS:
+        raise GtzanKerasError(f"format={format!r}: expected {', '.join(_FORMATS)}")
     needed = ["onnx", "tf2onnx"] if format == "onnx" else []
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise GtzanKerasError(

@@ -312,23 +312,48 @@ def test_nearest_tracks_are_those_with_the_largest_cosine():
     assert (found["artist"] != "").all()
 
 
-def test_a_runs_explanation_names_its_own_training_tracks(tmp_path, separable):
-    from gtzan_keras.tracks.splits import stratified
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, separable):
+    """A run that takes one test track, whose label is wrong, for what it is."""
+    from gtzan_keras.tracks.splits import Split
     from gtzan_keras.training.fit import train
     from gtzan_keras.training.settings import TrainingSettings
 
-    split = stratified(separable.tracks)
+    ids = [track for track in separable.tracks["track_id"] if not track.endswith("00011")]
+    split = Split(
+        "by hand", train=tuple(ids), validation=(), test=("disco.00011", "metal.00011", "rock.00011")
+    )
     model = cnn(separable.spec.shape, 3, filters=(8,), dense_units=(), dropout=0.0)
-    settings = TrainingSettings(epochs=30, learning_rate=0.01, batch_size=8)
-    run = train(model, separable, split, settings, out=tmp_path, verbose=0)
-    asked = split.test[0]
-    image = separable.read(separable.rows([asked]))[0]
-    found = explain(image, run, neighbours=5)
-    assert len(found.nearest) == 5
-    assert set(found.nearest["track_id"]) <= set(split.train)
-    assert set(found.nearest["genre"]) == {asked.split(".")[0]}
-    own = separable.read(separable.rows([split.train[0]]))[0]
-    assert explain(own, run).nearest["track_id"][0] == split.train[0]
+    settings = TrainingSettings(epochs=20, learning_rate=0.01, batch_size=8)
+    return train(model, separable, split, settings, out=tmp_path_factory.mktemp("run"), verbose=0)
+
+
+def test_a_runs_explanation_names_its_own_training_tracks(run, separable):
+    for asked in ("disco.00011", "rock.00003"):
+        image = separable.read(separable.rows([asked]))[0]
+        found = explain(image, run, neighbours=5).nearest
+        assert len(found) == 5
+        assert set(found["track_id"]) <= set(run.split.train)
+        assert set(found["genre"]) == {asked.split(".")[0]}
+        assert (found["track_id"][0] == asked) == (asked in run.split.train)
+
+
+def test_a_runs_page_names_the_training_tracks_nearest_to_its_mistakes(run):
+    from gtzan_keras.report.page import report_run
+    from gtzan_keras.training.evaluate import evaluate
+    from gtzan_keras.training.results import read_result, write_result
+
+    evaluate(run)
+    result, tracks = read_result(run.folder)
+    tracks.loc[0, "genre"] = "rock"  # as if the label were wrong
+    write_result(run.folder, result, tracks)
+    page = report_run(run).read_text("utf-8")
+    named = pd.read_csv(run.folder / "nearest.csv")
+    assert set(named["of"]) == {"disco.00011"}
+    assert set(named["genre"]) == {"disco"}
+    for title in named["title"].dropna():
+        assert title.replace("'", "&#39;").replace("&", "&amp;").replace("&amp;#39;", "&#39;") in page
+    assert "nearest training tracks" in report_run(run.folder).read_text("utf-8")
 
 
 def test_the_packaged_vectors_are_of_the_packaged_model():

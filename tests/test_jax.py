@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
 import pytest
 
 from gtzan_keras import models
+from gtzan_keras.inference.attribution import Method, attribution
 from gtzan_keras.metrics import MacroF1, MacroPrecision, MacroRecall
 from gtzan_keras.models.layers import DropBlock2D
 
@@ -43,6 +45,9 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
 FITTED = ("cnn", "dropblock", "vggish_classifier", "two_branch")
 """With these two steps are trained too: dropout, DropBlock with its count of steps, masking, two inputs."""
 
+EXPLAINED = ("cnn-any-width", "musicnn")
+"""Of these, attributions are computed too."""
+
 
 def sample(model: keras.Model) -> object:
     """Two samples of what a model takes, the same under every backend."""
@@ -65,6 +70,11 @@ def counted() -> dict[str, float]:
     return {metric.name: float(metric.result()) for metric in metrics}
 
 
+def attributions(model: keras.Model, given: np.ndarray) -> np.ndarray:
+    """Computed with each method, for the second output."""
+    return np.stack([attribution(model, given, 1, method) for method in get_args(Method)])
+
+
 def under_jax(folder: Path) -> None:
     """Builds, reads the weights that TensorFlow left, predicts, trains a step, saves and opens again."""
     done: dict[str, float] = {"backend": keras.backend.backend(), **counted()}  # type: ignore[dict-item]
@@ -77,6 +87,8 @@ def under_jax(folder: Path) -> None:
         model.load_weights(folder / f"{name}.weights.h5")
         given = sample(model)
         np.save(folder / f"{name}.npy", model.predict_on_batch(given))
+        if name in EXPLAINED:
+            np.save(folder / f"{name}-explained.npy", attributions(model, given))
         if name in FITTED:
             model.compile("adam", "categorical_crossentropy", metrics=[MacroPrecision(10)])
             losses = [model.fit(given, np.eye(10)[[0, 1]], verbose=0).history["loss"][0] for _ in range(2)]
@@ -108,6 +120,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = build()
         model.save_weights(folder / f"{name}.weights.h5")
         np.save(folder / f"{name}-tensorflow.npy", model(sample(model)))
+        if name in EXPLAINED:
+            np.save(folder / f"{name}-explained-tensorflow.npy", attributions(model, sample(model)))
     quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick}
     command = [sys.executable, __file__, str(folder)]
@@ -121,6 +135,14 @@ def test_a_builders_model_predicts_the_same(compared, name):
     expected, found = np.load(compared / f"{name}-tensorflow.npy"), np.load(compared / f"{name}.npy")
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_attributions_are_the_same(compared, name):
+    expected = np.load(compared / f"{name}-explained-tensorflow.npy")
+    found = np.load(compared / f"{name}-explained.npy")
+    assert np.abs(expected).max(axis=(1, 2, 3)).min() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
 
 
 def test_models_are_trained_metrics_count_and_layers_drop(compared):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
     from gtzan_keras.training.run import Run
 
-__all__ = ["nearest_tracks", "packaged_vectors", "penultimate", "track_vectors"]
+__all__ = ["nearest_of", "nearest_tracks", "packaged_vectors", "penultimate", "track_vectors"]
 
 Vectors = npt.NDArray[np.float32]
 

@@ -23,6 +23,7 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, changes
+from gtzan_keras.inference.nearest import nearest_of
 from gtzan_keras.report._style import GREY, GRID, INK, PAPER
 from gtzan_keras.report.published import SOURCES
 from gtzan_keras.store.augmentation import Augmentation
@@ -44,6 +45,9 @@ PAGE_COLOURS = {
     PAPER: "var(--paper)",
 }  # fmt: skip
 """Colours of our figures that the style of a page defines."""
+
+NEAREST = "nearest.csv"
+"""In a run's folder: the training tracks that are nearest to its mistakes."""
 
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
@@ -231,7 +235,8 @@ def report_run(run: str | os.PathLike[str] | Run) -> Path:
     ----------
     run : Run, or its folder
         One that `gtzan_keras.evaluate` has scored. Of a `Run`, which has a store, the page also shows the
-        parts of the split and a spectrogram of each genre.
+        parts of the split, a spectrogram of each genre, and the training tracks that the model finds nearest
+        to its mistakes, which are kept in ``nearest.csv``.
 
     Returns
     -------
@@ -251,7 +256,12 @@ def report_run(run: str | os.PathLike[str] | Run) -> Path:
     """
     folder = Path(run) if isinstance(run, (str, os.PathLike)) else run.folder
     result, tracks = read_result(folder)
-    extra = {} if isinstance(run, (str, os.PathLike)) else _store_figures(run)
+    extra = {}
+    if not isinstance(run, (str, os.PathLike)):
+        extra = _store_figures(run)
+        wrong = tracks.loc[tracks["predicted"] != tracks["genre"], "track_id"].tolist()
+        if wrong:
+            nearest_of(run, wrong).to_csv(folder / NEAREST, index=False)
     group = Group("", "", (folder,), (result,), (tracks,))
     return write_page(folder / "index.html", _page([group], None, extra))
 
@@ -319,6 +329,10 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         drawn["per_class"] = plots.per_class(by_genre)
         drawn["reliability"] = plots.reliability(calibration(*confidences(tracks, genres)))
         mistakes = _mistakes(tracks, genres)
+        if len(group.folders) == 1 and (near := group.folders[0] / NEAREST).is_file():
+            nearest = pd.read_csv(near, keep_default_na=False).groupby("of")
+            found = {track_id: rows.to_dict("records") for track_id, rows in nearest}
+            mistakes = [{**track, "nearest": found.get(track["track_id"], [])} for track in mistakes]
     histories = [pd.read_csv(path) for f in group.folders if (path := f / HISTORY).is_file()]
     if histories:
         outcome, settings = group.first.get("outcome", {}), group.first.get("settings", {})

@@ -168,8 +168,8 @@ def embed(
     source: Annotated[
         str,
         typer.Option(
-            help="hub (VGGish), musicnn-msd, musicnn-mtt, a TensorFlow Hub handle or SavedModel folder, or "
-            "a file with VGGish's weights."
+            help="hub (VGGish), musicnn-msd, musicnn-mtt (each with -penultimate too), a TensorFlow Hub "
+            "handle or SavedModel folder, or a file with VGGish's weights."
         ),
     ] = "hub",
     trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
@@ -552,7 +552,10 @@ def predict(
         typer.Argument(metavar="SONG", hidden=True),  # typer would show its type as <list[str]>
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")
+        Path | None,
+        typer.Option(
+            help="A run's model.keras; musicnn-msd or musicnn-mtt for tags; the packaged model if omitted."
+        ),
     ] = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds from window to window; half a window if omitted.")
@@ -561,11 +564,11 @@ def predict(
         float | None, typer.Option(help="Seconds the model sees at once, if it accepts any length.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Timeline: a PNG for one song, a folder for several.")
+        Path | None, typer.Option(help="Timeline or tags: a PNG for one song, a folder for several.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
 ) -> None:
-    """Predict the genre of recordings of any length, as a whole and over time.
+    """Predict the genre of recordings of any length, or their tags, as a whole and over time.
 
     SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
     """
@@ -573,7 +576,7 @@ def predict(
 
     from gtzan_keras.audio.decode import AudioError
     from gtzan_keras.inference.predict import find_songs, gtzan_track, predict_all
-    from gtzan_keras.report.timeline import figure_paths, timeline
+    from gtzan_keras.report.timeline import figure_paths, taggram, timeline
     from gtzan_keras.tracks.catalogue import facts
 
     paths = find_songs(songs)
@@ -590,7 +593,7 @@ def predict(
             continue
         if figure is not None:
             figure.parent.mkdir(parents=True, exist_ok=True)
-            timeline(result).savefig(figure, dpi=150)
+            (taggram if result.tags else timeline)(result).savefig(figure, dpi=150)
         track = gtzan_track(path)
         if as_json:
             content.append({**result.to_dict(), "gtzan_track": track})
@@ -600,7 +603,7 @@ def predict(
             part = facts().loc[track, "fault_filtered"]
             trained = model is None and part == "train"
             notes.append(f"GTZAN's {track}" + (", which the model was trained on" if trained else ""))
-        shares = [(genre, f"{share:.0%}") for genre, share in result.top()]
+        shares = [(genre, f"{share:.0%}") for genre, share in result.top(5 if result.tags else 3)]
         tops = ", ".join(f"{genre} {share}" for genre, share in shares if share != "0%")
         note = f" ({'; '.join(notes)})" if notes else ""
         tqdm.write(f"{path}: {tops}; {result.duration:.1f} s{note}", file=sys.stdout)

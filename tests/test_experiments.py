@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,8 @@ def test_a_recipe_names_what_exists(recipe):
         assert recipe.settings is None
         return
     assert isinstance(recipe.settings, TrainingSettings)
-    inspect.signature(getattr(models, recipe.builder)).bind_partial(**recipe.arguments, name="x")
+    build = getattr(models, recipe.builder, partial(models.image_base, recipe.builder))
+    inspect.signature(build).bind_partial(**recipe.arguments, name="x")
 
 
 def built(name, **arguments):

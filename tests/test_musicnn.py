@@ -137,3 +137,17 @@ def test_the_command_lists_what_is_here(weights, tmp_path, monkeypatch):
 def test_an_unknown_pooling_is_refused():
     with pytest.raises(GtzanKerasError, match=r"pooling='max': expected 'mean\+max' or 'penultimate'"):
         models.musicnn(pooling="max")
+
+
+def test_the_classifier_continues_musicnn_on_pooled_features(weights, real_data):
+    sound = load_audio(real_data / "gtzan_mini" / "metal" / "metal.00000.wav", 16000)[: 7 * 16000]
+    patches = musicnn_patches(sound)
+    pooled = models.musicnn("msd", include_top=False).predict(patches, verbose=0)
+    expected = models.musicnn("msd", include_top=False, pooling="penultimate").predict(patches, verbose=0)
+    model = models.musicnn_classifier((10, 1506), 4)
+    until = keras.Model(model.input, model.get_layer("penultimate").output)
+    np.testing.assert_allclose(until.predict(pooled[None], verbose=0)[0], expected, atol=1e-4)
+    padded = np.pad(pooled, ((0, 3), (0, 0)))
+    np.testing.assert_allclose(model(padded[None]), model(pooled[None]), atol=1e-6)
+    with pytest.raises(GtzanKerasError, match=r"input_shape=\(10, 128\): expected \(patches, 1506\)"):
+        models.musicnn_classifier((10, 128))

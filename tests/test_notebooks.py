@@ -11,7 +11,7 @@ import pytest
 from tests.normalise_notebooks import normalised
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-NEED_SOUND = ("01", "02", "07", "08", "12")
+NEED_SOUND = ("01", "02", "08", "12")
 
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="an installation without notebooks")
 

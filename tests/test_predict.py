@@ -11,11 +11,14 @@ import pytest
 import soundfile
 
 from gtzan_keras.audio.decode import AudioError, load_audio
+from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.predict import Prediction, find_songs, predict, predict_all
 from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn, musicnn_classifier
 from gtzan_keras.models.saving import SavedModel, save_model
+from gtzan_keras.store.embeddings import EmbeddingSpec
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import load_tracks
@@ -215,13 +218,43 @@ def test_a_model_of_imported_images_is_refused(model):
         predict(music(4), images, sample_rate=RATE)
 
 
-def test_a_model_that_does_not_take_spectrograms_is_refused(model):
-    @dataclasses.dataclass
-    class EmbeddingSpec:
-        name: str = "vggish"
+EMBEDDED = EmbeddingSpec(name="musicnn-10x1506", patches=10, size=1506, source="musicnn-msd")
 
-    with pytest.raises(GtzanKerasError, match="takes samples of EmbeddingSpec 'vggish'"):
-        predict(music(4), model._replace(spec=EmbeddingSpec()), sample_rate=RATE)
+
+@pytest.fixture
+def tagger(musicnn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+
+
+def test_musicnn_by_name_gives_the_tags_of_each_3_seconds(tagger):
+    sound = music(7, 16000).mean(axis=1).astype("float32")
+    found = predict(sound, "musicnn-msd", hop=187 * 256 / 16000, sample_rate=16000)
+    assert found.tags
+    assert found.genres == list(MUSICNN_TAGS["msd"])
+    assert found.times.tolist() == [[0, 2.992], [2.992, 5.984], [4.008, 7]]
+    expected = musicnn("msd").predict(musicnn_patches(sound), verbose=0)
+    # The first and last frames of a window do not see what is beyond it.
+    np.testing.assert_allclose(found.window_probabilities[:2], expected, atol=0.02)
+
+
+def test_a_model_of_musicnns_features_answers_for_each_window_of_sound(tagger):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    classifier = SavedModel(musicnn_classifier(num_classes=2), EMBEDDED, ["jazz", "rock"])
+    sound = music(7, 16000).mean(axis=1).astype("float32")
+    features = musicnn("msd", include_top=False).predict(musicnn_patches(sound), verbose=0)
+    expected = classifier.model.predict(features[None], verbose=0)[0]
+    both = predict(sound[: 2 * 187 * 256], classifier, window=6, sample_rate=16000)
+    assert both.times.tolist() == [[0, 5.984]]
+    np.testing.assert_allclose(both.probabilities, expected, atol=0.02)
+    assert len(predict(sound, classifier, sample_rate=16000).times) == 4  # 3 s every 1.5 s, and the last
+
+
+def test_a_model_of_a_network_that_is_not_in_the_file_is_refused(model):
+    spec = dataclasses.replace(EMBEDDED, source="Keras model mine 0123456789ab")
+    with pytest.raises(GtzanKerasError, match="takes embeddings of Keras model mine 0123456789ab, which"):
+        predict(music(4), model._replace(spec=spec), sample_rate=RATE)
 
 
 # --- bad input

@@ -11,7 +11,7 @@ import pytest
 from gtzan_keras.inference.explain import Explanation
 from gtzan_keras.inference.predict import Prediction
 from gtzan_keras.report._style import FAINT, GENRE_COLOURS, TRAINING, VALIDATION
-from gtzan_keras.report.timeline import explanation_figure, timeline
+from gtzan_keras.report.timeline import explanation_figure, taggram, timeline
 
 
 def prediction_of(
@@ -105,3 +105,20 @@ def test_an_explanation_encloses_what_speaks_for_the_genre_and_marks_the_parts()
     assert any(start >= 7 and end <= 13 for start, end in marked)
     assert any(start >= 22 and end <= 28 for start, end in marked)
     assert above.get_xlim() == (0, 30)
+
+
+def test_a_taggram_has_a_row_a_tag_the_most_probable_first():
+    rows = [[0.1, 0.8, 0.3], [0.3, 0.6, 0.3]]
+    figure = taggram(prediction_of([[0, 3], [2, 5]], rows, 5.0, tags=True))
+    ax = figure.axes[1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "metal  70 %",
+        "rock  30 %",
+        "disco  20 %",
+    ]
+    assert ax.get_xlim() == figure.axes[0].get_xlim() == (0, 5)
+    bottom, top = ax.get_ylim()
+    assert bottom > top  # the first row is on top
+    drawn = ax.collections[0].get_array()
+    np.testing.assert_allclose(drawn[0], [0.8, 0.7, 0.6])  # 0 to 2, 2 to 3 (both windows), 3 to 5 s
+    np.testing.assert_allclose(drawn[2], [0.1, 0.2, 0.3])

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gtzan_keras import experiments, load_tracks, models
+from gtzan_keras import TrainingSettings, experiments, load_audio, load_tracks, models, splits, train
 from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.embed import embed, embed_images, load_embedder
+from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
 from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
 from gtzan_keras.training.results import read_result
 from tests.conftest import TINY
@@ -46,6 +47,16 @@ def test_musicnn_embeddings_of_real_tracks_equal_the_original_graph(embedded, re
         row = rows[track_id]
         np.testing.assert_allclose(found[:753], reference["mean_pool"][row], atol=1e-3)
         np.testing.assert_allclose(found[753:], reference["max_pool"][row], atol=1e-3)
+
+
+def test_the_penultimate_layer_is_a_source_of_its_own(musicnn_folder, real_data, monkeypatch):
+    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+    reference = np.load(real_data / "musicnn_reference.npz")
+    embedder = load_embedder("musicnn-msd-penultimate")
+    sound = load_audio(real_data / "gtzan_mini" / "jazz" / "jazz.00000.wav", 16000)
+    row = list(reference["track_id"]).index("jazz.00000")
+    assert (embedder.name, embedder.size) == ("musicnn-msd-penultimate", 200)
+    np.testing.assert_allclose(embedder.run(sound).mean(axis=0), reference["penultimate"][row], atol=1e-3)
 
 
 def test_any_model_on_musicnns_patches_is_an_embedder():
@@ -166,3 +177,40 @@ def test_embeddings_of_another_network_are_a_departure(tmp_path):
     assert read_result(folder / "seed0")[0]["departures"] == [
         f"embeddings of {spec.source} in place of musicnn-msd"
     ]
+
+
+def test_a_network_on_frozen_embeddings_sees_every_patch(tmp_path):
+    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
+    spec = EmbeddingSpec(name="musicnn-2x1506", patches=2, size=1506, source="musicnn-msd")
+    arrays = np.random.default_rng(0).random((len(ids), 2, 1506)).astype("float32")
+    EmbeddingsStore.from_arrays(tmp_path / "x.h5", arrays, ids, spec).close()
+    [folder] = experiments.run(
+        "baseline/musicnn-fine-tuned",
+        tmp_path / "x.h5",
+        protocol="random",
+        weights="none",
+        max_epochs=1,
+        out=tmp_path,
+        verbose=0,
+    )
+    result, tracks = read_result(folder / "seed0")
+    assert (result["model"]["parameters"], len(tracks)) == (301_400 + 6_824 + 2 * 201, 6)  # 70/15/15
+    assert result["departures"] == [
+        "at most 1 epochs in place of 30",
+        "random weights in place of pretrained ones (msd)",
+    ]
+
+
+def test_the_output_of_a_frozen_part_is_augmented_and_computed_once(tmp_path, make_store):
+    store = make_store([f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(8)])
+    split = splits.stratified(store.tracks, "70/15/15")
+    frozen = keras.layers.Conv2D(4, 3, strides=2, trainable=False)
+    pooling, dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, "softmax")
+    inputs = keras.Input(TINY.shape)
+    model = keras.Model(inputs, dense(pooling(keras.layers.Conv2D(4, 3)(frozen(inputs)))))
+    changes = {"time_shift": True, "masks": 1, "mixup": 0.4}
+    for augmentation, cached in ((FeatureAugmentation(**changes), True), (Augmentation(**changes), False)):
+        settings = TrainingSettings(epochs=1, augmentation=augmentation)
+        assert TrainingSettings.from_dict(settings.to_dict()) == settings
+        run = train(model, store, split, settings, out=tmp_path / str(cached), verbose=0)
+        assert run.outcome.frozen_part_cached == cached

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gtzan_keras.store.augmentation import FeatureAugmentation
 from gtzan_keras.training.settings import TrainingSettings
 
 __all__ = ["EMBEDDINGS", "FEATURES", "VGGISH", "Published", "Recipe", "SecondStage"]
@@ -17,8 +18,12 @@ VGGISH = "vggish"
 """`Recipe.data` of models on VGGish embeddings."""
 
 
-EMBEDDINGS: Mapping[str, str | None] = {"musicnn-msd": None, "mobilenet-v2": "librosa-128x387"}
-"""`Recipe.data` of classical models on a frozen network's output: of sound, or of spectrograms of a spec."""
+EMBEDDINGS: Mapping[str, str | None] = {
+    "musicnn-msd": None,
+    "musicnn-msd-penultimate": None,
+    "mobilenet-v2": "librosa-128x387",
+}
+"""`Recipe.data` of models on a frozen network's output: of sound, or of spectrograms of a spec."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,14 @@ class SecondStage:
         Of this stage.
     epochs : int
         Upper limit of this stage.
+    augmentation : FeatureAugmentation, optional
+        Random changes to the frozen part's output in this stage.
     """
 
     trainable_from: str
     learning_rate: float
     epochs: int
+    augmentation: FeatureAugmentation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,8 @@ class Recipe:
         A spec of `SPECTROGRAM_SPECS`, one of `FEATURES` or `EMBEDDINGS`, `VGGISH`, or features and a
         spec with a plus.
     builder : str
-        A function of `gtzan_keras.models`, or a model of `gtzan_keras.training.classical`.
+        A function of `gtzan_keras.models`, one of its `IMAGE_BASES`, or a model of
+        `gtzan_keras.training.classical`.
     arguments : mapping
         Of the builder, except the input shape and the number of genres.
     split : str

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +80,8 @@ class Experiment:
         settings = recipe.pop("settings")
         for field in ("name", "title", "source", "published", "base", "ours", "note", "leaky", "members"):
             del recipe[field]
+        if recipe["fine_tune"] and not recipe["fine_tune"]["augmentation"]:
+            del recipe["fine_tune"]["augmentation"]  # as before there was one
         return {
             "recipe": _digest(recipe),
             "settings": _digest(settings),
@@ -347,6 +350,7 @@ def _trained(
         run = train(build(), store, split, settings, **options)
     if second := recipe.fine_tune:
         settings = replace(settings, learning_rate=second.learning_rate, epochs=second.epochs)
+        settings = replace(settings, augmentation=second.augmentation or settings.augmentation)
         run = fine_tune(run, second.trainable_from, settings, resume=True, verbose=verbose)
     result, tracks = run_result(run)
     result["outcome"]["seconds"] = round(seconds + run.outcome.seconds, 1)
@@ -363,7 +367,8 @@ def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> Any:
     if recipe.pretrained and recipe.builder != "vggish_classifier":
         weights = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
         arguments = {"weights": weights, **arguments}
-    return getattr(models, recipe.builder)(shape, len(store.genres), name=recipe.builder, **arguments)
+    build: Any = getattr(models, recipe.builder, partial(models.image_base, recipe.builder))
+    return build(shape, len(store.genres), name=recipe.builder, **arguments)
 
 
 def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[str, Any]:

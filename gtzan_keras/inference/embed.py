@@ -41,7 +41,11 @@ __all__ = ["Embedder", "embed", "embed_images", "load_embedder"]
 _TOGETHER = 4  # tracks the network gets at once: VGGish's 290 MB of weights are read less often
 
 _BATCH = 124  # patches in them; more need memory and gain little
-_MUSICNN = ("musicnn-msd", "musicnn-mtt")
+_MUSICNN: dict[object, tuple[Any, Any]] = {
+    f"musicnn-{weights}{suffix}": (weights, pooling)
+    for weights in ("msd", "mtt")
+    for suffix, pooling in (("", "mean+max"), ("-penultimate", "penultimate"))
+}  # weights and pooling of `gtzan_keras.models.musicnn`
 
 
 class Embedder(NamedTuple):
@@ -96,7 +100,7 @@ def embed(
         From `load_tracks`.
     path : str or os.PathLike
         The HDF5 file to write.
-    source : "hub", "musicnn-msd", "musicnn-mtt", str, os.PathLike or keras.Model
+    source : "hub", "musicnn-msd", str, os.PathLike or keras.Model
         The network, as `load_embedder` takes it.
     patches : int > 0, optional
         Patches a track: fewer are padded with zeros, more are cut. By default those of 30 s: 31 of VGGish, 10
@@ -265,7 +269,8 @@ def load_embedder(
         that holds a SavedModel: called with a waveform at 16 kHz, it gives (patches, size). A Keras
         model: takes VGGish's patches (batch, 96, 64) or musicnn's (batch, 187, 96), and gives (batch, size),
         such as `gtzan_keras.models.vggish` and `gtzan_keras.models.musicnn` build. ``"musicnn-msd"`` or
-        ``"musicnn-mtt"``: musicnn with the authors' weights, mean and maximum over a patch (1506 numbers).
+        ``"musicnn-mtt"``: musicnn with the authors' weights, mean and maximum over a patch (1506 numbers);
+        with ``-penultimate`` at the end, the dense layer before the tags (200 numbers).
     precision : "float32" or "bfloat16"
         What a Keras model computes in; a SavedModel has a precision of its own.
 
@@ -289,7 +294,8 @@ def load_embedder(
     if source in _MUSICNN:
         from gtzan_keras.models.musicnn_networks import musicnn
 
-        network = musicnn(str(source).removeprefix("musicnn-"), include_top=False)
+        weights, pooling = _MUSICNN[source]
+        network = musicnn(weights, include_top=False, pooling=pooling)
         return _keras_embedder(network, precision)._replace(name=_source_name(source, precision))
     if not isinstance(source, (str, os.PathLike)):
         return _keras_embedder(source, precision)
@@ -308,15 +314,13 @@ def load_embedder(
     try:
         network = tf.saved_model.load(os.fspath(folder))
         silence = network(tf.zeros(SAMPLE_RATE)).numpy()
+        if silence.ndim != 2:
+            raise ValueError(f"a second of sound gives shape {silence.shape}; expected (patches, size)")
     except Exception as error:  # whatever the graph raises for a signature of another kind
         reason = str(error).strip().split("\n")[0]
         raise GtzanKerasError(
             f"{handle}: does not turn a waveform, float32 (samples,), into embeddings ({reason})"
         ) from error
-    if silence.ndim != 2:
-        raise GtzanKerasError(
-            f"{handle}: turns a second of sound into shape {silence.shape}; expected (patches, size)"
-        )
 
     def run(sounds: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         return [network(tf.constant(audio)).numpy().astype(np.float32) for audio in sounds]
@@ -377,15 +381,10 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         if not pieces:
             return []
-        patches = np.concatenate(pieces)
-        outputs = []
-        for start in range(0, len(patches), _BATCH):
-            part = patches[start : start + _BATCH]
-            # A new shape is traced again, so there are only powers of two, and _BATCH.
-            padded = np.zeros((min(_BATCH, 1 << (len(part) - 1).bit_length()), *part.shape[1:]), np.float32)
-            padded[: len(part)] = part
-            outputs.append(np.asarray(plain.predict_on_batch(padded), dtype=np.float32)[: len(part)])
-        return np.split(np.concatenate(outputs), np.cumsum([len(piece) for piece in pieces])[:-1])
+        outputs = plain.predict(np.concatenate(pieces), batch_size=_BATCH, verbose=0)
+        return np.split(
+            outputs.astype(np.float32, copy=False), np.cumsum([len(piece) for piece in pieces])[:-1]
+        )
 
     return Embedder(_source_name(model, precision), gives[1], front_end.patches, network, front_end)
 

@@ -6,10 +6,10 @@ import dataclasses
 import glob
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +22,25 @@ from gtzan_keras.audio.decode import (
     stream_array,
     stream_audio,
 )
+from gtzan_keras.audio.patches import SAMPLE_RATE
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.inference.embed import Embedder, load_embedder
+from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn
 from gtzan_keras.models.saving import SavedModel, load_model
+from gtzan_keras.store.embeddings import EmbeddingSpec
 from gtzan_keras.tracks.catalogue import facts, file_md5
 
 if TYPE_CHECKING:
+    import keras
+
     from gtzan_keras.training.run import Run
 
-__all__ = ["Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
+__all__ = ["TAGGERS", "Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
+
+TAGGERS = tuple(f"musicnn-{weights}" for weights in MUSICNN_TAGS)
+"""Pretrained models that `predict` knows by name; they answer with 50 tags."""
 
 CLIP_SECONDS = 30.0
 """Window of a model whose spec keeps the length of each track: the length of GTZAN's clips."""
@@ -57,7 +66,7 @@ class Prediction:
     duration : float [seconds]
         Length of the recording.
     genres : list of str
-        In class order.
+        In class order; the tags of a tagger.
     times : np.ndarray [shape=(windows, 2), unit=seconds]
         Start and end of each window, without silent windows.
     window_probabilities : np.ndarray [shape=(windows, genres)]
@@ -69,6 +78,8 @@ class Prediction:
         below -80. At most 1500 columns, evenly spaced over `duration`.
     sample_rate : int [Hz]
         Rate to which the recording was resampled; the bands of `overview` reach up to half of it.
+    tags : bool
+        Whether each probability is one of its own (tags), rather than a share of 1 (genres).
     """
 
     song: str
@@ -79,6 +90,7 @@ class Prediction:
     padded: bool
     overview: npt.NDArray[np.float32] = field(repr=False)
     sample_rate: int
+    tags: bool = False
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
@@ -131,13 +143,14 @@ def predict(
     song : str, os.PathLike or np.ndarray [shape=(n,) or (n, channels)]
         A sound file (any that `load_audio` reads), or samples within -1..1.
     model : str, os.PathLike, SavedModel or Run, optional
-        A ``.keras`` file that `save_model` or `train` wrote, what `load_model` returns, or a run. The
-        packaged model (docs/baseline-model.md) by default, with windows of 10 s.
+        A ``.keras`` file that `save_model` or `train` wrote, what `load_model` returns, or a run: of
+        spectrograms, or of embeddings of musicnn or a TensorFlow Hub network. One of `TAGGERS`: musicnn,
+        for tags every 3 s. The packaged model (docs/baseline-model.md) by default, with windows of 10 s.
     hop : float > 0 [seconds], optional
         Time from the start of a window to that of the next, at most a window; half a window by default.
     window : float > 0 [seconds], optional
-        Length of a window, for models that accept spectrograms of any width. The length in the model's
-        spec by default.
+        Length of a window, for models that accept spectrograms of any width or any number of patches. The
+        length in the model's spec by default, or one patch.
     sample_rate : int > 0 [Hz], optional
         Rate of an array; files contain theirs.
     progress : bool
@@ -153,7 +166,7 @@ def predict(
         The recording cannot be read, is damaged, shorter than a second or silent, or holds NaN or infinite
         samples.
     GtzanKerasError
-        The model does not contain a spec, or does not take spectrograms of sound; `hop` or `window` is out
+        The model does not contain a spec, or sound cannot be turned into its input; `hop` or `window` is out
         of range; `sample_rate` is missing for an array, or given for a file.
 
     See Also
@@ -172,27 +185,33 @@ def predict(
     >>> predict(noise, model, sample_rate=8000).times.tolist()
     [[0.0, 30.0], [15.0, 45.0], [30.0, 60.0], [40.0, 70.0]]
     """
-    classifier = load_classifier(model, window)
-    name, overview, windows = sound_windows(song, classifier.spec, hop, sample_rate, progress)
-    times, rows, images, padded = [], [], [], False
+    return _predict(song, _listener(model, window), hop, sample_rate, progress)
+
+
+def _predict(
+    song: Song, listener: _Listener, hop: float | None, sample_rate: int | None, progress: bool
+) -> Prediction:
+    name, overview, windows = sound_windows(song, listener.spec, hop, sample_rate, progress)
+    times, rows, inputs, padded = [], [], [], False
     for start, end, sound in windows:
         times.append((start, end))
         padded = len(sound) > end - start
-        images.append(mel_image(sound, classifier.spec))
-        if len(images) == _BATCH:
-            rows.append(_probabilities(classifier, images))
-            images = []
-    if images:
-        rows.append(_probabilities(classifier, images))
+        inputs.append(listener.prepare(sound))
+        if len(inputs) == _BATCH:
+            rows.append(listener.answer(np.stack(inputs)))
+            inputs = []
+    if inputs:
+        rows.append(listener.answer(np.stack(inputs)))
     return Prediction(
         name,
         overview.samples / overview.sample_rate,
-        list(classifier.genres),
+        list(listener.genres),
         np.array(times) / overview.sample_rate,
-        np.concatenate(rows),
+        np.concatenate(rows).astype(np.float32, copy=False),
         padded,
         overview.decibels(),
         overview.sample_rate,
+        listener.tags,
     )
 
 
@@ -237,12 +256,16 @@ def predict_all(
     """
     from tqdm import tqdm
 
-    classifier = load_classifier(model, window)
-    window_samples(classifier.spec, hop)
-    return (
-        _prediction_or_error(song, classifier, hop, progress)
-        for song in tqdm(songs, unit="song", disable=None if progress else True)
-    )
+    listener = _listener(model, window)
+    window_samples(listener.spec, hop)
+
+    def one(song: Song) -> Prediction | AudioError:
+        try:
+            return _predict(song, listener, hop, None, progress)
+        except AudioError as error:
+            return error
+
+    return (one(song) for song in tqdm(songs, unit="song", disable=None if progress else True))
 
 
 def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -326,28 +349,79 @@ def _songs_below(folder: Path) -> list[Path]:
     )
 
 
-def _prediction_or_error(
-    song: Song, classifier: SavedModel, hop: float | None, progress: bool
-) -> Prediction | AudioError:
-    try:
-        return predict(song, classifier, hop, progress=progress)
-    except AudioError as error:
-        return error
+class _Listener(NamedTuple):
+    """A model, and how a window of sound becomes its input."""
+
+    genres: Sequence[str]
+    spec: SpectrogramSpec  # its rate and its length
+    prepare: Callable[[Audio], npt.NDArray[Any]]
+    answer: Callable[[npt.NDArray[Any]], Any]
+    tags: bool = False
+
+
+def _listener(
+    model: str | os.PathLike[str] | SavedModel | Run | None, window: float | None = None
+) -> _Listener:
+    if isinstance(model, (str, os.PathLike)) and os.fspath(model) in TAGGERS:
+        weights = os.fspath(model).removeprefix("musicnn-")
+        return _of_patches(load_embedder(musicnn(weights)), None, MUSICNN_TAGS[weights], window)
+    classifier = None if model is None else _opened(model)
+    if classifier is None or not isinstance(classifier.spec, EmbeddingSpec):
+        return _of_spectrograms(load_classifier(classifier, window))
+    network, spec, genres = classifier
+    if spec.source.startswith(("Keras model", "SavedModel")):
+        raise GtzanKerasError(
+            f"model {network.name!r} takes embeddings of {spec.source}, which is not in the file; predict "
+            "can load musicnn's and TensorFlow Hub's networks only"
+        )
+    if window is not None and network.input_shape[1] is not None:
+        raise GtzanKerasError(
+            f"window={window:g}: model {network.name!r} only accepts {spec.patches} patches; omit window"
+        )
+    return _of_patches(load_embedder(spec.source), network, genres, window)
+
+
+def _of_patches(
+    embedder: Embedder, head: keras.Model | None, genres: Sequence[str], window: float | None
+) -> _Listener:
+    """Return a listener to so many patches as `head` takes: in a window, or one. No head: their mean."""
+    needs = embedder.front_end.samples
+    any_number = max(1, round((window or 0) * SAMPLE_RATE / needs(1)))
+    count = any_number if head is None else head.input_shape[1] or any_number
+    seconds = needs(count) / SAMPLE_RATE
+    spec = SpectrogramSpec(name="patches", sample_rate=SAMPLE_RATE, clip_seconds=seconds)
+
+    def answer(patches: npt.NDArray[np.float32]) -> Any:
+        embeddings = np.stack(embedder.network(list(patches)))
+        return embeddings.mean(axis=1) if head is None else head(embeddings, training=False)
+
+    return _Listener(genres, spec, embedder.prepare, answer, tags=head is None)
+
+
+def _of_spectrograms(classifier: SavedModel) -> _Listener:
+    model, spec, genres = classifier
+
+    def answer(images: npt.NDArray[np.uint8]) -> Any:  # scaled as `Batches` scales a store's
+        return model(np.multiply(images, np.float32(1 / 255), dtype=np.float32), training=False)
+
+    return _Listener(genres, spec, lambda sound: mel_image(sound, spec), answer)
+
+
+def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
+    if isinstance(model, (str, os.PathLike)):
+        return load_model(model)
+    if isinstance(model, tuple):
+        return SavedModel(*model)
+    return SavedModel(model.model, model.store.spec, model.store.genres)
 
 
 def load_classifier(
     model: str | os.PathLike[str] | SavedModel | Run | None, window: float | None = None
 ) -> SavedModel:
-    """Return the model of `predict`'s arguments, with a spec of the window's length."""
+    """Return the model of spectrograms of `predict`'s arguments, with a spec of the window's length."""
     if model is None:
         window = BASELINE_WINDOW_SECONDS if window is None else window
-        classifier = load_model(BASELINE_MODEL)
-    elif isinstance(model, (str, os.PathLike)):
-        classifier = load_model(model)
-    elif isinstance(model, tuple):
-        classifier = SavedModel(*model)
-    else:
-        classifier = SavedModel(model.model, model.store.spec, model.store.genres)
+    classifier = _opened(BASELINE_MODEL if model is None else model)
     spec = classifier.spec
     if not isinstance(spec, SpectrogramSpec):
         raise GtzanKerasError(
@@ -449,12 +523,6 @@ def _windows(blocks: Iterable[Audio], window: int, hop: int, slack: int) -> Iter
         start += hop
     if end > start - hop + window:
         yield end - window, held[len(held) - window :]
-
-
-def _probabilities(classifier: SavedModel, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """Call the model on images scaled as `Batches` scales a store's."""
-    inputs = np.multiply(np.stack(images), np.float32(1 / 255), dtype=np.float32)
-    return np.asarray(classifier.model(inputs, training=False), dtype=np.float32)
 
 
 class Overview:

@@ -8,6 +8,7 @@ from .image_bases import image_features as image_features
 from .image_bases import vgg16 as vgg16
 from .musicnn_networks import MUSICNN_TAGS as MUSICNN_TAGS
 from .musicnn_networks import musicnn as musicnn
+from .musicnn_networks import musicnn_classifier as musicnn_classifier
 from .musicnn_networks import musicnn_vgg as musicnn_vgg
 from .two_branch_network import two_branch as two_branch
 from .vggish_network import vggish as vggish

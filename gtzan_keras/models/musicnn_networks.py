@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import keras
+import numpy as np
 
 from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.head import check_input, classifier, dropout_layer
 from gtzan_keras.models.weights import musicnn_weights
 
-__all__ = ["MUSICNN_TAGS", "musicnn", "musicnn_vgg"]
+__all__ = ["MUSICNN_TAGS", "musicnn", "musicnn_classifier", "musicnn_vgg"]
 
 # fmt: off
 MUSICNN_TAGS: Mapping[str, tuple[str, ...]] = {
@@ -37,6 +39,7 @@ MUSICNN_TAGS: Mapping[str, tuple[str, ...]] = {
 """The 50 tags in the order of the outputs, by training set (the authors' ``configuration.py``)."""
 
 _TIMBRAL = (("timbral_low", 38), ("timbral_high", 67))  # shares 0.4 and 0.7 of 96 bands, over 7 frames
+_POOLED = 1506  # mean and maximum of 753 numbers each
 _TEMPORAL = (("temporal_long", 128), ("temporal_medium", 64), ("temporal_short", 32))  # frames
 
 
@@ -131,6 +134,75 @@ def musicnn(
         return model
     output = penultimate if pooling == "penultimate" else ops.concatenate([mean, peak], axis=-1)
     return keras.Model(inputs, output, name=name)
+
+
+def musicnn_classifier(
+    input_shape: Sequence[int] = (10, 1506),
+    num_classes: int = 10,
+    *,
+    weights: Literal["msd", "mtt"] | str | os.PathLike[str] | None = "msd",
+    dropout: float = 0.5,
+    name: str = "musicnn_classifier",
+) -> keras.Model:
+    """Build musicnn's last layers on its pooled features, with a new head: what is fine-tuned.
+
+    All that comes before is frozen, and its output kept in a store of embeddings. The dense layer of 200
+    starts from musicnn's and is trained; the batch normalization around it keeps its statistics. The mean of
+    its output over the patches leads to the genres.
+
+    Parameters
+    ----------
+    input_shape : (int, int)
+        Patches, which may be any number, and 1506: mean and maximum over a patch, as in the stores of
+        `gtzan_keras.embed` with ``source="musicnn-msd"``. A patch of zeros is padding.
+    num_classes : int >= 2
+        Genres.
+    weights : None, "msd", "mtt", str or os.PathLike
+        As for `musicnn`.
+    dropout : float in [0, 1)
+        Before the dense layer, and before the head.
+    name : str
+        Name of the model.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled. Input float32 (batch, any number of patches, 1506), output probabilities
+        (batch, num_classes).
+
+    Raises
+    ------
+    GtzanKerasError
+        An argument is out of range, or as `musicnn`.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> model = models.musicnn_classifier(weights=None)
+    >>> model.input_shape, [layer.name for layer in model.layers if layer.trainable and layer.weights]
+    ((None, None, 1506), ['dense', 'predictions'])
+    """
+    check_input(input_shape, num_classes)
+    if tuple(input_shape)[1:] != (_POOLED,):
+        raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected (patches, {_POOLED})")
+    tagger = musicnn(weights)
+    inputs = keras.Input((None, _POOLED), name="input")
+    x = keras.layers.Masking(0.0, name="without_padding")(inputs)
+    x = dropout_layer(_normalized(x, "pooled_norm"), dropout, "pooled_dropout")
+    x = keras.layers.Dense(200, activation="relu", name="dense")(x)
+    x = keras.layers.GlobalAveragePooling1D(name="mean")(_normalized(x, "penultimate"))
+    x = dropout_layer(x, dropout, "penultimate_dropout")
+    model = keras.Model(inputs, classifier(x, num_classes, (), 0.0), name=name)
+    # The stores hold all means, then all maxima; the authors' layer takes maximum and mean in turn.
+    order = np.arange(_POOLED).reshape(-1, 2)[:, ::-1].T.ravel()
+    for layer in ("pooled_norm", "dense", "penultimate"):
+        values = tagger.get_layer(layer).get_weights()
+        model.get_layer(layer).set_weights(
+            [value[order] if len(value) == _POOLED else value for value in values]
+        )
+    for layer in ("pooled_norm", "penultimate"):
+        model.get_layer(layer).trainable = False
+    return model
 
 
 def musicnn_vgg(

@@ -1,4 +1,4 @@
-"""Figures over the time of a recording: which genre it sounds like, and what speaks for one."""
+"""Figures over the time of a recording: which genre it sounds like, which tags fit, what speaks for one."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from gtzan_keras.inference.explain import Explanation
     from gtzan_keras.inference.predict import Prediction
 
-__all__ = ["clock", "explanation_figure", "figure_paths", "timeline"]
+__all__ = ["clock", "explanation_figure", "figure_paths", "taggram", "timeline"]
 
-_WIDTH, _HEIGHT = 9.0, 4.6  # inches
+_WIDTH, _HEIGHT, _TAG = 9.0, 4.6, 0.14  # inches: of a figure, and of a row of tags
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 _FOR, _AGAINST = TRAINING, VALIDATION  # a blue and an orange that every form of colour vision tells apart
 _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
@@ -69,19 +69,7 @@ def timeline(prediction: Prediction) -> Figure:
     from matplotlib.ticker import PercentFormatter
 
     colours = genre_colours(prediction.genres)
-    figure = new_figure(_WIDTH, _HEIGHT)
-    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
-    note = ", padded with silence" if prediction.padded else ""
-    title = f"{printable(Path(prediction.song).name, 'recording')}  ({clock(prediction.duration)}{note})"
-    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
-
-    extent = (0, prediction.duration, 0, len(prediction.overview))
-    top.imshow(
-        prediction.overview, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0
-    )
-    _hertz_axis(top, prediction.sample_rate / 2, len(prediction.overview))
-    top.tick_params(axis="x", length=0)
-
+    figure, ax = _below_spectrogram(prediction, _HEIGHT, (2, 3))
     edges, shares = _at_each_moment(prediction)
     silent = np.isnan(shares[:, 0])
     ends = np.repeat(edges, 2)[1:-1]
@@ -89,11 +77,8 @@ def timeline(prediction: Prediction) -> Figure:
     ax.stackplot(
         ends, np.repeat(shares, 2, axis=0).T, colors=list(colours.values()), edgecolor="white", linewidth=0.3
     )
-    ax.set(xlim=(0, prediction.duration), ylim=(0, 1), ylabel="probability", xlabel="time")
+    ax.set(ylim=(0, 1), ylabel="probability")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    _time_axis(ax, prediction.duration)
-    for each in (top, ax):
-        each.spines[["top", "right"]].set_visible(False)
 
     whole = zip(prediction.genres, genre_labels(prediction.genres), prediction.probabilities, strict=True)
     legend = [
@@ -104,6 +89,53 @@ def timeline(prediction: Prediction) -> Figure:
         legend.append(Patch(color=FAINT, label="silence"))
     drawn = figure.legend(handles=legend, loc="outside right lower", frameon=False, fontsize=9)
     drawn.get_texts()[-1 - silent.any() - int(prediction.probabilities.argmax())].set_fontweight("bold")
+    return figure
+
+
+def taggram(prediction: Prediction) -> Figure:
+    """Draw the probability of each tag over time, below the spectrogram of the recording.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        From `predict`, of a tagger such as ``"musicnn-msd"``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a tag, the most probable one first, with its mean over the recording. Silence, which no window
+        covers, stays grey.
+
+    References
+    ----------
+    Pons, Serra: "musicnn", 2019 (arXiv:1909.06654), whose taggrams have the tags in fixed order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.inference.predict import Prediction
+    >>> from gtzan_keras.report.timeline import taggram
+    >>> prediction = Prediction(
+    ...     "song.mp3", 6.0, ["guitar", "drums"], np.array([[0, 3], [3, 6]]),
+    ...     np.array([[0.9, 0.2], [0.5, 0.8]]), False, np.zeros((64, 90)), 16000, tags=True,
+    ... )
+    >>> [label.get_text() for label in taggram(prediction).axes[1].get_yticklabels()]
+    ['guitar  70 %', 'drums  50 %']
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    order = np.argsort(-prediction.probabilities, kind="stable")
+    rows = _TAG * len(order)
+    figure, ax = _below_spectrogram(prediction, 2.4 + rows, (1.5, max(rows, 0.5)))
+    edges, values = _at_each_moment(prediction)
+    ax.set_facecolor(FAINT)
+    rows_at = np.arange(len(order) + 1) - 0.5
+    mesh = ax.pcolormesh(edges, rows_at, values.T[order], cmap="magma", vmin=0)
+    figure.colorbar(mesh, ax=ax, label="probability", format=PercentFormatter(1), shrink=0.4, aspect=12)
+    names, means = genre_labels(prediction.genres), prediction.probabilities
+    ax.set_yticks(range(len(order)), [f"{names[tag]}  {100 * means[tag]:.0f} %" for tag in order], fontsize=8)
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
     return figure
 
 
@@ -212,6 +244,28 @@ def figure_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike
             path = out / f"{stem}-{number}.png"
         taken[path] = None
     return list(taken)
+
+
+def _below_spectrogram(
+    prediction: Prediction, height: float, ratios: tuple[float, float]
+) -> tuple[Figure, Axes]:
+    """Return a figure with the recording's spectrogram, and the axes below it, with the same time."""
+    figure = new_figure(_WIDTH, height)
+    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
+    note = ", padded with silence" if prediction.padded else ""
+    title = f"{printable(Path(prediction.song).name, 'recording')}  ({clock(prediction.duration)}{note})"
+    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
+    extent = (0, prediction.duration, 0, len(prediction.overview))
+    top.imshow(
+        prediction.overview, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0
+    )
+    _hertz_axis(top, prediction.sample_rate / 2, len(prediction.overview))
+    top.tick_params(axis="x", length=0)
+    ax.set(xlim=(0, prediction.duration), xlabel="time")
+    _time_axis(ax, prediction.duration)
+    for each in (top, ax):
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, ax
 
 
 def _at_each_moment(

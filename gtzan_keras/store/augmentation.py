@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["STRONG_AUGMENTATION", "Augmentation"]
+__all__ = ["STRONG_AUGMENTATION", "Augmentation", "FeatureAugmentation"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Augmentation:
     masks: int = 0
     mask_share: float = 0.15
     mixup: float = 0.0
+
+    of_features = False  # no field: see `FeatureAugmentation`
 
     def __post_init__(self) -> None:
         below_one, finite = math.nextafter(1, 0), sys.float_info.max
@@ -151,6 +153,31 @@ class Augmentation:
             images = weight * images + (1 - weight) * images[other]
             labels = share[:, None] * labels + (1 - share[:, None]) * labels[other]
         return images, labels
+
+
+@dataclass(frozen=True)
+class FeatureAugmentation(Augmentation):
+    """Random changes to the output of a model's frozen part, which is then computed only once a sample.
+
+    Rows are groups of bands, columns groups of frames; `crop`, `tone` and `noise` are for spectrograms only.
+
+    Parameters
+    ----------
+    of_features : True
+        Says so in records.
+
+    References
+    ----------
+    Verma et al., "Manifold Mixup", ICML 2019 (arXiv:1806.05236).
+
+    Examples
+    --------
+    >>> from gtzan_keras.store.augmentation import FeatureAugmentation
+    >>> FeatureAugmentation(mixup=0.4).of_features
+    True
+    """
+
+    of_features: bool = True
 
 
 STRONG_AUGMENTATION = Augmentation(

@@ -80,7 +80,7 @@ def train(
     verbose : int
         As in Keras' ``fit``: 0 silent, 1 a progress bar, 2 one line per epoch.
     cache_frozen : bool or path
-        Where the model begins with frozen layers and there is no augmentation, compute their output once
+        Where the model begins with frozen layers and their input is not augmented, compute their output once
         per sample, keep it in a file, and train the rest on it; see
         `gtzan_keras.training.frozen.FrozenFeatures`. True puts the file next to the store, a path in that
         folder.
@@ -163,7 +163,8 @@ def train_stage(
     keras.utils.set_random_seed(settings.seed)
     head: keras.Model = trained
     samples: Any = store  # or what is left to train, on the frozen part's output
-    if cache_frozen and settings.augmentation is None and (parts := frozen_part(trained)) is not None:
+    input_fixed = settings.augmentation is None or settings.augmentation.of_features
+    if cache_frozen and input_fixed and (parts := frozen_part(trained)) is not None:
         base, head = parts
         cache = None if isinstance(cache_frozen, bool) else cache_frozen
         samples = FrozenFeatures(base, store, [*split.train, *split.validation], cache)

@@ -60,6 +60,8 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """
     if not hasattr(model, "operations") or len(model.inputs) != 1 or not model.trainable_weights:
         return None
+    if None in model.inputs[0].shape[1:]:  # of any length: how much would be kept is unknown
+        return None
     fixed = {id(model.inputs[0])}
     ends = []
     for operation in model.operations:  # in the order of the graph

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.augmentation import Augmentation
+from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
 
 __all__ = ["TrainingSettings"]
 
@@ -54,7 +54,8 @@ class TrainingSettings:
     class_weights : bool
         Weight each genre by the inverse of its number of training samples.
     augmentation : Augmentation, optional
-        Random changes to the training spectrograms.
+        Random changes to the training spectrograms; a `FeatureAugmentation` changes the output of the model's
+        frozen part.
     precision : "auto", "float32" or "bfloat16"
         What training computes in; weights, probabilities and the returned model are always float32.
         "auto" uses bfloat16 where the GPU, or without one the processor, computes in it, which is up to
@@ -146,8 +147,9 @@ class TrainingSettings:
                 f"settings have no field {', '.join(unknown)}; expected some of {', '.join(names)}"
             )
         if isinstance(given.get("augmentation"), Mapping):
+            kind = FeatureAugmentation if "of_features" in given["augmentation"] else Augmentation
             try:
-                given["augmentation"] = Augmentation(**given["augmentation"])
+                given["augmentation"] = kind(**given["augmentation"])
             except TypeError as error:
                 raise GtzanKerasError(f"augmentation={given['augmentation']!r}: {error}") from error
         return cls(**given)

@@ -16,8 +16,8 @@ NEED_SOUND = ("01", "02", "08", "12")
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="an installation without notebooks")
 
 
-def test_there_are_thirteen_numbered_in_order():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(1, 14)]
+def test_there_are_fourteen_numbered_in_order():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(1, 15)]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -642,7 +642,7 @@ def explain(
             chosen = load_run(Path(model).parent)
         except GtzanKerasError as error:
             print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
-    found = run(song, chosen, method, genre)  # type: ignore[arg-type]  # which refuses other words
+    found = run(song, chosen, method, genre)
     print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
     parts: list[dict[str, Any]] = found.parts().to_dict("records")  # type: ignore[assignment]
     strongest = max((abs(part["score"]) for part in parts), default=1)

@@ -15,14 +15,13 @@ from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL, TRAINING_VECTORS
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.inference.attribution import attribution
+from gtzan_keras.inference.attribution import METHODS, attribution
 from gtzan_keras.inference.explain import MUSICNN_SPEC, Explanation, explain
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate
 from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.saving import SavedModel
 
-METHODS = ("grad-cam", "occlusion", "integrated-gradients")
 RATE = 4000
 TONE, NOISE = 300, 1300  # Hz, where the bursts are that decide
 GREY = SpectrogramSpec(

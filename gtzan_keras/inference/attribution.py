@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ from gtzan_keras.errors import GtzanKerasError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Method", "attribution"]
+__all__ = ["METHODS", "attribution"]
 
-Method = Literal["grad-cam", "occlusion", "integrated-gradients"]
+METHODS = ("grad-cam", "occlusion", "integrated-gradients")
 Array = npt.NDArray[np.float32]
 
 _SMALLEST_MAP = 16  # rows of the feature maps; docs/explain.md has the measurement
@@ -26,7 +26,7 @@ _BATCH = 8  # inputs at a time: gradients of a large network need 200 MB for eac
 _TINY = 1e-30  # keeps logarithms finite
 
 
-def attribution(model: keras.Model, inputs: Array, output: int, method: Method) -> Array:
+def attribution(model: keras.Model, inputs: Array, output: int, method: str) -> Array:
     """Compute how much each cell of an input speaks for an output of a network.
 
     What is explained is the log-odds of the output, ln p - ln(1 - p). A cell above 0 speaks for it, one below
@@ -79,8 +79,8 @@ def attribution(model: keras.Model, inputs: Array, output: int, method: Method) 
     >>> attribution(model, images, 0, "occlusion").shape
     (2, 16, 16)
     """
-    if method not in get_args(Method):
-        raise GtzanKerasError(f"method={method!r}: expected one of {', '.join(get_args(Method))}")
+    if method not in METHODS:
+        raise GtzanKerasError(f"method={method!r}: expected one of {', '.join(METHODS)}")
     if method == "grad-cam":
         base, head = _feature_maps(model)
         found = [_grad_cam(base, _log_odds(head, output), part) for part in _parts(inputs)]

@@ -14,7 +14,7 @@ import pandas as pd
 from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES, SAMPLE_RATE, musicnn_patches
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured, mel_image
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.inference.attribution import Method, attribution
+from gtzan_keras.inference.attribution import attribution
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate, track_vectors
 from gtzan_keras.inference.predict import CLIP_SECONDS, Song, load_classifier, sound_windows
 from gtzan_keras.models.saving import SavedModel
@@ -120,7 +120,7 @@ class Explanation:
 def explain(
     song: Song | npt.NDArray[np.uint8],
     model: str | os.PathLike[str] | SavedModel | Run | None = None,
-    method: Method = "grad-cam",
+    method: str = "grad-cam",
     genre: str | None = None,
     *,
     hop: float | None = None,

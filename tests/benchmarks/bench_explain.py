@@ -29,7 +29,7 @@ def main(folder: str, rounds: int) -> None:
     for method, limit in LIMITS.items():
         moments = [time.perf_counter()]
         for number in range(rounds):
-            explain(paths[number % len(paths)], method=method, progress=False)  # type: ignore[arg-type]
+            explain(paths[number % len(paths)], method=method, progress=False)
             moments.append(time.perf_counter())
         taken = [after - before for before, after in pairwise(moments)]
         aim = f", at most {limit}" if limit else ""

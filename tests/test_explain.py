@@ -21,6 +21,7 @@ from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penu
 from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.saving import SavedModel
+from gtzan_keras.store.embeddings import EmbeddingSpec
 
 RATE = 4000
 TONE, NOISE = 300, 1300  # Hz, where the bursts are that decide
@@ -255,6 +256,7 @@ def test_a_classifier_on_musicnn_is_explained_with_each_method(musicnn_folder, m
     from gtzan_keras.models.musicnn_networks import musicnn
 
     monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
+    monkeypatch.setattr("gtzan_keras.inference.attribution._STEPS", 8)  # enough, and quicker
     rate, random = 16000, np.random.default_rng(0)
     base = musicnn("msd", include_top=False)
     labels = np.arange(16) % 2
@@ -405,6 +407,11 @@ def test_what_cannot_be_explained_is_refused_with_the_reason(trained):
         GtzanKerasError, match=r"shape \(9, 9, 1\): expected \(32, 32, 1\), as of spec 'grey'"
     ):
         explain(np.zeros((9, 9, 1), np.uint8), model)
+    embeddings = EmbeddingSpec(name="vggish")
+    with pytest.raises(
+        GtzanKerasError, match=r"takes samples of EmbeddingSpec 'vggish'; sound is turned into"
+    ):
+        explain(song, model._replace(spec=embeddings), sample_rate=RATE)
     flat = SavedModel(dense(GREY.shape, 2, units=(4,)), GREY, GENRES)
     with pytest.raises(GtzanKerasError, match=r"has no feature maps.*use method='occlusion'"):
         explain(song, flat, sample_rate=RATE)

@@ -16,7 +16,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured, mel_image
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.attribution import attribution
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate, track_vectors
-from gtzan_keras.inference.predict import CLIP_SECONDS, Song, load_classifier, sound_windows
+from gtzan_keras.inference.predict import CLIP_SECONDS, TAGGERS, Song, load_classifier, sound_windows
 from gtzan_keras.models.saving import SavedModel
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ MUSICNN_SPEC = SpectrogramSpec(
 """Of the patches that musicnn takes. A model of such patches, in a `SavedModel` with this spec, is explained
 too."""
 
-_TAGGERS = {"musicnn-msd": "msd", "musicnn-mtt": "mtt"}
 _BATCH = 32
 _LEAST_SHARE = 0.1  # of the strongest part: weaker ones are not worth a listen
 
@@ -184,7 +183,7 @@ def explain(
     """
     from tqdm import tqdm
 
-    classifier = _tagger(str(model)) if str(model) in _TAGGERS else load_classifier(model, window)
+    classifier = _tagger(str(model)) if str(model) in TAGGERS else load_classifier(model, window)
     network, spec, genres = classifier
     if genre is not None and genre not in genres:
         raise GtzanKerasError(f"genre={genre!r}: expected one of {', '.join(genres)}")
@@ -226,7 +225,7 @@ class _Seen(NamedTuple):
 def _tagger(name: str) -> SavedModel:
     from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn
 
-    weights = _TAGGERS[name]
+    weights: Any = name.removeprefix("musicnn-")
     return SavedModel(musicnn(weights), MUSICNN_SPEC, list(MUSICNN_TAGS[weights]))
 
 

@@ -22,6 +22,12 @@ MEASURED = {
     "89.0": "baseline/cnn random", "63.0": "baseline/cnn fault-filtered",
     "63": "baseline/cnn fault-filtered", "52.3": "baseline/cnn fault-filtered",
     "73.6": "baseline/cnn fault-filtered",
+    "65.6": "baseline/mobilenet-v2-head fault-filtered", "63.1": "baseline/mobilenet-v2-head artist",
+    "67.7": "baseline/mobilenet-v2-fine-tuned fault-filtered",
+    "68": "baseline/mobilenet-v2-fine-tuned fault-filtered",
+    "66.5": "baseline/mobilenet-v2-fine-tuned artist", "72": "baseline/mobilenet-v2-fine-tuned random",
+    "70.4": "baseline/mobilenet-v2-frozen artist", "73.1": "baseline/ensemble-of-all fault-filtered",
+    "91.9": "baseline/cnn-four-genres fault-filtered", "97": "baseline/musicnn-four-genres random",
 }  # fmt: skip
 """Percentages that a text may give as ours: recipe and protocol whose accuracy, or end of interval, it is."""
 
@@ -34,6 +40,7 @@ PUBLISHED = {
     "62.5": "zhang/cnn", "70": "zhang/cnn-augmented", "80": "zhang/without-country-rock",
     "85": "zhang/classical-jazz-metal", "71.70": "feature-cnn/all", "60": "feature-cnn/mfcc-only",
     "91": "uncu/scratch-cnn", "82": "uncu/vggish-cnn", "53.5": "arrigo/01", "77.6": "VGGish, frozen",
+    "77.2": "musicnn",
 }  # fmt: skip
 """Percentages that are a source's: the recipe that has them, or the system on the fault-filtered split."""
 

@@ -572,6 +572,9 @@ def predict(
 
     SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
     """
+    if sys.stderr.isatty():
+        print("Loading the model ...", file=sys.stderr)
+    _import_tensorflow()
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
@@ -580,9 +583,6 @@ def predict(
     from gtzan_keras.tracks.catalogue import facts
 
     paths = find_songs(songs)
-    if sys.stderr.isatty():
-        print("Loading the model ...", file=sys.stderr)
-    _import_tensorflow()
     figures: list[Path] | list[None] = figure_paths(paths, plot) if plot else [None] * len(paths)
     content, bad = [], 0
     results = predict_all(paths, model, hop, window=window)

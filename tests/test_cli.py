@@ -307,11 +307,21 @@ def test_a_wrong_option_of_train_is_named(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_the_console_script_exits_with_the_same_status() -> None:
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("tracks", "error: nowhere: no such folder; name the one that holds the genre folders\n"),
+        ("predict", "error: nowhere: no such file\n"),
+    ],
+)
+def test_the_console_script_exits_with_the_same_status_and_one_line(command: str, message: str) -> None:
     script = Path(sys.executable).with_name("gtzan-keras")
-    answer = subprocess.run([script, "tracks", "nowhere"], capture_output=True, text=True, check=False)
+    plain = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    answer = subprocess.run(
+        [script, command, "nowhere"], capture_output=True, text=True, env=plain, check=False
+    )
     assert answer.returncode == 1
-    assert answer.stderr == "error: nowhere: no such folder; name the one that holds the genre folders\n"
+    assert answer.stderr == message
 
 
 def test_resize_makes_a_store_of_another_size(run_command, store: Path, tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def test_broken_tracks_are_left_out_with_one_line_each(
 ) -> None:
     with caplog.at_level(logging.WARNING, "gtzan_keras"):
         report = embed(tracks, tmp_path / "x.h5", network, jobs=1)
-    assert [record.message for record in caplog.records] == [
+    ours = [record for record in caplog.records if record.name.startswith("gtzan_keras")]
+    assert [record.message for record in ours] == [
         "left out pop.00000: not readable as sound (Format not recognised)"
     ]
     assert report.refused == {BROKEN: "not readable as sound (Format not recognised)"}

@@ -114,3 +114,18 @@ def test_the_table_of_the_readme_is_of_the_runs_that_it_names(committed: list[Gr
 
 def test_the_guide_repeats_no_result_of_the_leaderboard() -> None:
     assert not re.search(r"\d % \(\d", (ROOT / "docs/guide.md").read_text("utf-8"))
+
+
+def test_figures_of_the_results_page_are_those_that_its_links_name(committed: list[Group]) -> None:
+    text = (ROOT / "docs/results.md").read_text("utf-8")
+    groups = {f"{group.recipe} {group.protocol}": group for group in committed if group.recipe}
+    links = re.findall(r'\[([\d.]+) %\]\(\S+ "(\S+) (\S+)"\)', text)
+    assert len(links) > 40
+    for figure, recipe, protocol in links:
+        published = RECIPES[recipe].published
+        if protocol == "published-figure":
+            value = published[0].value
+        else:
+            metric = published[0].metric if published else "accuracy"
+            value = groups[f"{recipe} {protocol}"].score(metric)["value"]
+        assert figure == rounded(value, figure), (recipe, protocol)

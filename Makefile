@@ -5,6 +5,7 @@
 #   make demo                   the same on the synthesised demo set
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data
 #   make test                   lint, type-check, run the tests and the notebooks
+#   make docs                   the documentation site, into site/
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean
 
@@ -31,10 +32,10 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
-.PHONY: help install report demo from-sound notebooks test lint format bench clean
+.PHONY: help install report demo from-sound notebooks docs test lint format bench clean
 
 help:
-	@sed -n '2,11s/^# \{0,2\}//p' Makefile
+	@sed -n '2,12s/^# \{0,2\}//p' Makefile
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -47,6 +48,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 install: $(VENV)/installed
@@ -89,9 +94,13 @@ notebooks: $(VENV)/installed-test
 	$(BIN)/python -m tests.normalise_notebooks $(NOTEBOOKS)
 	$(BIN)/jupyter nbconvert --to html --output-dir reports/notebooks $(NOTEBOOKS)
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The site: site/index.html"
+
 bench: $(VENV)/installed-test
 	@test -n "$(DATA)" || { echo "error: name a folder of real tracks: make bench DATA=path"; exit 1; }
 	$(BIN)/python -m tests.benchmarks $(DATA)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -72,6 +72,12 @@ class SecondStage:
         Upper limit of this stage.
     augmentation : FeatureAugmentation, optional
         Random changes to the frozen part's output in this stage.
+
+    Examples
+    --------
+    >>> from gtzan_keras import experiments
+    >>> experiments.find("malvezzi/vgg16-fine-tuned").fine_tune.trainable_from
+    'block3_conv1'
     """
 
     trainable_from: str
@@ -131,6 +137,13 @@ class Recipe:
         Recipes whose probabilities this one averages.
     trains_on_validation : bool
         The validation part is trained on as well: everything was chosen before.
+
+    Examples
+    --------
+    >>> from gtzan_keras.experiments import Recipe
+    >>> about = {"name": "mine/features-and-image", "title": "two branches", "source": "ours"}
+    >>> Recipe(**about, data="features+zhang-128", builder="two_branch", split="fault-filtered").kinds
+    ('features', 'zhang-128')
     """
 
     name: str

@@ -80,6 +80,15 @@ class Prediction:
         Rate to which the recording was resampled; the bands of `overview` reach up to half of it.
     tags : bool
         Whether each probability is one of its own (tags), rather than a share of 1 (genres).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras import Prediction
+    >>> times, shares = np.array([[0, 10], [5, 15]]), np.array([[0.75, 0.25], [0.5, 0.5]])
+    >>> found = Prediction("a.mp3", 15.0, ["jazz", "rock"], times, shares, False, np.zeros((64, 15)), 22050)
+    >>> found.top(1)
+    [('jazz', 0.625)]
     """
 
     song: str

@@ -29,6 +29,8 @@ Samples = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 SAMPLE_RATE = 22050
+"""Of every file [Hz]."""
+
 VERSION = 2
 """Raised whenever the same arguments would give other sound."""
 

@@ -26,7 +26,7 @@ from gtzan_keras.tracks.catalogue import (
     track_of,
 )
 
-__all__ = ["PRESETS", "Split", "ceiling", "fault_filtered", "folds", "stratified", "warn_of_unseen_genres"]
+__all__ = ["PRESETS", "Split", "ceiling", "fault_filtered", "folds", "stratified"]
 
 logger = logging.getLogger(__name__)
 

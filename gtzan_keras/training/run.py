@@ -90,6 +90,11 @@ class Run:
         Epochs, best epoch, seconds, environment, date.
     facts : mapping
         What else the record should say: ``data`` (a name), ``builder``, ``arguments``, ``command``, ...
+
+    See Also
+    --------
+    gtzan_keras.train : makes one.
+    gtzan_keras.load_run : reads one.
     """
 
     folder: Path
@@ -149,6 +154,13 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     GtzanKerasError
         The folder holds no run, its store is missing, or the store has another spec or other genres
         than the model.
+
+    Examples
+    --------
+    >>> from gtzan_keras import load_run
+    >>> run = load_run("runs/first")  # doctest: +SKIP
+    >>> run.split.name, run.settings.epochs  # doctest: +SKIP
+    ('fault-filtered', 20)
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():

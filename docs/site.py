@@ -30,10 +30,6 @@ COPIED |= {f"notebooks/{path.name}": f"tutorials/{path.stem}.md" for path in ROO
 ORIGINS = {name: origin for origin, name in COPIED.items()}
 
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=[)\s])")
-CODE = re.compile(r"(?<![\">b])<code>(gk\.|gtzan_keras\.)?([A-Za-z][\w.]*)</code>(?!</a>)")
-PUBLIC = set(re.findall(r" as (\w+)", (ROOT / "gtzan_keras/__init__.pyi").read_text("utf-8")))
-# griffe gives every parameter of "height, width : int" the first one's default; the signature has them right.
-DEFAULT = re.compile(r",\s+default:\s+<code>.*?</code>\s*(?=\))", re.DOTALL)
 TABLE = r"<style.*?</style>| border=\"1\"| class=\"dataframe\"| style=\"text-align: right;\"|\n\s*"
 MARKS = re.compile(r"\] \[(?=\d)")  # "[4] [5]" in the leaderboard is no link
 MATH = re.compile(r"(\$\$?)(?! )([^$`]+?)(?<! )\1")
@@ -72,18 +68,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return SOURCE + path + hash_ + anchor if (ROOT / path).exists() else match[0]
 
     return MARKS.sub(r"] \[", LINK.sub(moved, markdown))
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """Link names of the package to their place in the reference."""
-
-    def linked(match: re.Match[str]) -> str:
-        first, dot, _ = match[2].partition(".")
-        if match[1] or (first in PUBLIC and (dot or not first.islower())):
-            return f'<autoref optional identifier="gtzan_keras.{match[2]}">{match[0]}</autoref>'
-        return match[0]
-
-    return CODE.sub(linked, DEFAULT.sub("", html))
 
 
 def notebook(path: Path) -> tuple[str, dict[str, bytes]]:

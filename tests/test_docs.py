@@ -18,8 +18,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 import soundfile
+from typer.main import get_command
 
 import gtzan_keras
+from gtzan_keras.cli import app
 from gtzan_keras.experiments import RECIPES, changes, find, run
 from gtzan_keras.training.results import read_result
 
@@ -102,6 +104,20 @@ def test_internal_links_and_their_anchors_lead_somewhere(site: Path, pages: dict
             if not target.is_file() or unquote(parts.fragment) not in anchors:
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert broken == []
+
+
+def test_names_of_the_package_in_prose_and_see_also_lead_to_the_reference(
+    site: Path, pages: dict[Path, Page]
+) -> None:
+    assert "api/models.html#gtzan_keras.models.cnn" in pages[site / "guide.html"].links
+    assert "#gtzan_keras.log_mel" in pages[site / "api/audio.html"].links  # load_audio's "See Also"
+
+
+def test_every_command_has_a_section(site: Path) -> None:
+    page = (site / "api/command-line.html").read_text("utf-8")
+    assert [
+        name for name in get_command(app).commands if f"<code>gtzan-keras {name}</code>" not in page
+    ] == []
 
 
 def test_pages_load_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:

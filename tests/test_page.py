@@ -13,6 +13,8 @@ import pytest
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report.leaderboard import report_all
 from gtzan_keras.report.page import MARKER, find_groups, plain, report_run, write_pages
+from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
+from gtzan_keras.training.settings import TrainingSettings
 from tests.made_results import HISTORY, answers, put, put_recipe
 
 COMMITTED = Path(__file__).resolve().parent.parent / "reports" / "index.html"
@@ -254,6 +256,13 @@ def test_all_pages_below_a_folder_are_written(tmp_path: Path) -> None:
     assert "#arrigo-01" in Reader(tmp_path / "index.html").links
     for path in [*pages, tmp_path / "index.html", COMMITTED]:
         assert_links_lead_somewhere(path)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(mixup=0.4), FeatureAugmentation(mixup=0.4)])
+def test_a_page_says_how_training_data_was_augmented(augmentation: Augmentation, tmp_path: Path) -> None:
+    settings = TrainingSettings(augmentation=augmentation).to_dict()
+    page = report_run(put(tmp_path / "run", settings=settings))
+    assert str(augmentation) in page.read_text("utf-8")
 
 
 def assert_links_lead_somewhere(path: Path) -> None:

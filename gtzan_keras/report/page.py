@@ -26,9 +26,9 @@ from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, changes
 from gtzan_keras.inference.nearest import nearest_of
 from gtzan_keras.report._style import GREY, GRID, INK, PAPER
 from gtzan_keras.report.published import SOURCES
-from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.files import replacing
 from gtzan_keras.training.results import HISTORY, RESULT, read_result
+from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -351,7 +351,7 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
     return {
         "group": group,
         "figures": {name: embedded(figure, group.protocol + name) for name, figure in drawn.items()},
-        "augmentation": Augmentation(**augmentation) if augmentation else None,
+        "augmentation": TrainingSettings.from_dict({"augmentation": augmentation}).augmentation,
         "by_genre": by_genre,
         "mistakes": mistakes,
         "history": histories[0] if len(histories) == 1 else None,

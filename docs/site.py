@@ -62,7 +62,9 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             return match[0]
         else:
             path = posixpath.normpath(posixpath.join(folder, target))
-        inside = COPIED.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        inside = {**COPIED, "notebooks": "tutorials/index.md"}.get(path) or (
+            path.removeprefix("docs/") if path.startswith("docs/") else None
+        )
         if inside:
             return posixpath.relpath(inside, posixpath.dirname(name) or ".") + hash_ + anchor
         return SOURCE + path + hash_ + anchor if (ROOT / path).exists() else match[0]

@@ -389,7 +389,7 @@ def recipes(
         figures = [f"{100 * figure.value:.1f} %{metrics[figure.metric]}" for figure in recipe.published[:1]]
         line = f"{recipe.name:<{width}}  {''.join(figures):<9}  {recipe.title}"
         console.print(line, no_wrap=True, crop=terminal, overflow="ellipsis" if terminal else "ignore")
-    print("Published: accuracy, or macro precision (mP). `gtzan-keras recipes NAME` shows all of a recipe.")
+    print("Published accuracy, or macro precision (mP). More: gtzan-keras recipes NAME")
 
 
 def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:

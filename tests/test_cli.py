@@ -324,6 +324,15 @@ def test_the_console_script_exits_with_the_same_status_and_one_line(command: str
     assert answer.stderr == message
 
 
+def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("gtzan-keras")
+    command = [script, "run", "baseline/thumbnail-cnn", "--split", "fault-filtered", "--max-epochs", "1"]
+    for out in ("first", "second"):
+        subprocess.run([*command, "--out", tmp_path / out], capture_output=True, check=True)
+    first, second = (next((tmp_path / out).rglob("tracks.csv")) for out in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_resize_makes_a_store_of_another_size(run_command, store: Path, tmp_path: Path) -> None:
     size = ["--height", 40, "--width", 50, "--colour-map", "viridis"]
     made = run_command("resize", store, tmp_path / "small.h5", *size)

@@ -1,13 +1,35 @@
-"""Run every benchmark on a folder of real tracks: ``python -m tests.benchmarks FOLDER``."""
+"""Run every benchmark on a folder of real tracks, each in a process of its own, and write a page.
+
+python -m tests.benchmarks FOLDER [PAGE]
+"""
 
 from __future__ import annotations
 
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":
+from tests.benchmarks.machine import machine
+
+
+def main(folder: str, page: Path) -> None:
+    head = "Written by `make bench DATA=path/to/gtzan`. Times are medians, ratios medians of rounds in turns."
+    parts = [f"# Benchmarks\n\n{head}\n\n{machine()}\n"]
     for script in sorted(Path(__file__).parent.glob("bench_*.py")):
         print(f"\n== {script.stem}", flush=True)
-        sys.argv[0] = str(script)
-        runpy.run_path(str(script), run_name="__main__")
+        command = [sys.executable, "-m", f"tests.benchmarks.{script.stem}", folder]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        text = (
+            done.stdout
+            if done.returncode == 0
+            else f"{done.stdout}\nfailed with exit status {done.returncode}\n"
+        )
+        print(text, flush=True)
+        title = script.stem.removeprefix("bench_").replace("_", " ").capitalize()
+        parts.append(f"## {title}\n\n```text\n{text.strip()}\n```\n")
+    page.write_text("\n".join(parts), "utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else "docs/benchmarks.md"))

@@ -1,6 +1,6 @@
 """Batches from a compressed store that is not held in memory, against what the CNN trains on.
 
-python tests/benchmarks/bench_batches.py FOLDER
+python -m tests.benchmarks.bench_batches FOLDER
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Embedding: files to store against the bare network, bfloat16 against float32, and peak memory.
 
-python tests/benchmarks/bench_embed.py FOLDER [TRACKS]
+python -m tests.benchmarks.bench_embed FOLDER [TRACKS]
 
 VGGish with random weights: the same arithmetic as with Google's. Clips a second, and by processor time
 too, which a busy machine changes less.
@@ -9,7 +9,6 @@ too, which a busy machine changes less.
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE, vggish_patches
 from gtzan_keras.inference.embed import embed
 from gtzan_keras.store.embeddings import EmbeddingsStore
+from tests.benchmarks.machine import peak_mb
 
 SOURCE = 4.9
 """Clips a second that the source reports."""
@@ -101,7 +101,7 @@ def speed(folder: str, count: int) -> None:
 def memory(folder: str, counts: tuple[int, ...]) -> None:
     """Peak resident memory, each in a process of its own."""
     for count in counts:
-        command = [sys.executable, __file__, folder, "--memory", str(count)]
+        command = [sys.executable, "-m", "tests.benchmarks.bench_embed", folder, "--memory", str(count)]
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         print(f"{count:5d} tracks: at most {int(answer.split()[-1])} MB")
 
@@ -111,13 +111,14 @@ def memory_of(folder: str, count: int) -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         embed(many(folder, count), Path(temporary) / "store.h5", vggish(None), progress=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_mb())
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 3 and sys.argv[2] == "--memory":
         memory_of(sys.argv[1], int(sys.argv[3]))
     else:
-        tracks = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-        speed(sys.argv[1], tracks)
-        memory(sys.argv[1], (tracks, 4 * tracks))
+        counts = (int(sys.argv[2]),) if len(sys.argv) > 2 else (24, 96)  # with few, start-up weighs more
+        for tracks in counts:
+            speed(sys.argv[1], tracks)
+        memory(sys.argv[1], (counts[-1], 4 * counts[-1]))

@@ -1,6 +1,6 @@
 """Explanation of one GTZAN clip of 30 s by the packaged model: each method, after start-up.
 
-python tests/benchmarks/bench_explain.py FOLDER [ROUNDS]
+python -m tests.benchmarks.bench_explain FOLDER [ROUNDS]
 
 Start-up is the import, the model and a first explanation. FOLDER holds tracks.
 """

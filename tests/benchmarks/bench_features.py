@@ -1,6 +1,6 @@
 """Feature extraction: how fast with two jobs, and how near to Kaggle's table.
 
-python tests/benchmarks/bench_features.py FOLDER
+python -m tests.benchmarks.bench_features FOLDER
 
 One process that makes the same librosa calls, each from the samples and with librosa's defaults, goes
 over all tracks in FOLDER; then `feature_table` does with two jobs. Prints both times, and fails below

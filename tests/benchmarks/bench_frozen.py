@@ -1,6 +1,6 @@
 """Training a head on a frozen VGG16, with and without its output in a file.
 
-python tests/benchmarks/bench_frozen.py [FOLDER] [--side 48] [--images 160] [--epochs 10]
+python -m tests.benchmarks.bench_frozen [FOLDER] [--side 48] [--images 160] [--epochs 10]
 
 FOLDER is not used; the other benchmarks need one. The defaults are small, so the fixed cost of a training
 weighs more than in a real one; ``--side 96 --images 500`` is nearer to that.

@@ -1,6 +1,6 @@
 """Prediction: start-up, then a song of four minutes with the default CNN, once and once more.
 
-python tests/benchmarks/bench_predict.py FOLDER [ROUNDS]
+python -m tests.benchmarks.bench_predict FOLDER [ROUNDS]
 
 The song is tracks of FOLDER one after the other. The network's weights are random: the same arithmetic.
 Each round is a process of its own; start-up is all from its beginning to the model in memory, as when

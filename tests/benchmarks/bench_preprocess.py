@@ -1,12 +1,10 @@
 """Preprocessing: against a bare librosa loop, one job against two, and peak memory as tracks grow.
 
-python tests/benchmarks/bench_preprocess.py FOLDER [ROUNDS]
+python -m tests.benchmarks.bench_preprocess FOLDER [ROUNDS]
 """
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,12 +17,13 @@ import joblib
 import pandas as pd
 
 from gtzan_keras import load_tracks, preprocess
+from tests.benchmarks.machine import peak_mb
 
 SPEC = "arrigo-v1"
 
 
 def bare_loop(tracks: pd.DataFrame) -> None:
-    """What anyone would write first: read, mel, decibels; no picture, nothing written."""
+    """What anyone would write first: read, mel, decibels; no image, nothing written."""
     import librosa
     import numpy as np
     import soundfile
@@ -73,13 +72,10 @@ def speed(tracks: pd.DataFrame, rounds: int) -> None:
 
 
 def memory(folder: str, counts: tuple[int, ...]) -> None:
-    """Peak resident memory of the writer and of its largest worker, each in a process of its own."""
+    """Peak resident memory of the writer and of its largest worker, each run in a process of its own."""
     for count in counts:
-        command = [sys.executable, __file__, folder, "--memory", str(count)]
-        answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(
-            f"{count:5d} tracks, 2 jobs: writer {answer['writer']:.0f} MB, worker {answer['worker']:.0f} MB"
-        )
+        command = [sys.executable, "-m", "tests.benchmarks.bench_preprocess", folder, "--memory", str(count)]
+        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def memory_of(folder: str, count: int) -> None:
@@ -88,14 +84,8 @@ def memory_of(folder: str, count: int) -> None:
     many["track_id"] = [f"{track_id} copy {copy}" for copy, track_id in enumerate(many["track_id"])]
     many["duplicates"] = [()] * len(many)
     preprocess_with(many, 2)
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown()  # its workers count once they have ended
-    peak = {
-        "writer": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
-    }
-    print(json.dumps(peak))
+    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
+    print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {max(workers)} MB")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One training step of four models: Keras' default, what `train` does, and that without fused kernels.
 
-python tests/benchmarks/bench_steps.py [FOLDER] [model ...]
+python -m tests.benchmarks.bench_steps [FOLDER] [model ...]
 
 The settings of a model are measured in one process, in turns, so that other work on the machine changes them
 alike; the ratio is the median of the turns' ratios. FOLDER is not used; the other benchmarks need one.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.benchmarks.machine import machine
+from tests.benchmarks.common import machine
 
 
 def main(folder: str, page: Path) -> None:

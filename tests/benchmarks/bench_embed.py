@@ -20,26 +20,16 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import pandas as pd
 
-from gtzan_keras import load_tracks
 from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE, vggish_patches
 from gtzan_keras.inference.embed import embed
 from gtzan_keras.store.embeddings import EmbeddingsStore
-from tests.benchmarks.machine import peak_mb
+from tests.benchmarks.common import many_tracks, peak_mb
 
 SOURCE = 4.9
 """Clips a second that the source reports."""
 ROUNDS = 3
-
-
-def many(folder: str, count: int) -> pd.DataFrame:
-    tracks = load_tracks(folder)
-    repeated = pd.concat([tracks] * -(-count // len(tracks)), ignore_index=True)[:count]
-    repeated["track_id"] = [f"{track_id} copy {copy}" for copy, track_id in enumerate(repeated["track_id"])]
-    repeated["duplicates"] = [()] * count
-    return repeated
 
 
 def speed(folder: str, count: int) -> None:
@@ -48,7 +38,7 @@ def speed(folder: str, count: int) -> None:
     from gtzan_keras.models.vggish_network import vggish
 
     keras.utils.set_random_seed(0)
-    model, tracks = vggish(None), many(folder, count)
+    model, tracks = vggish(None), many_tracks(folder, count)
     model.compile(jit_compile=False)  # on a CPU the faster way: the harder case
     patches = np.concatenate([vggish_patches(load_audio(path, SAMPLE_RATE)) for path in tracks["path"]])
     model.predict(patches[:32], verbose=0)
@@ -110,7 +100,7 @@ def memory_of(folder: str, count: int) -> None:
     from gtzan_keras.models.vggish_network import vggish
 
     with tempfile.TemporaryDirectory() as temporary:
-        embed(many(folder, count), Path(temporary) / "store.h5", vggish(None), progress=False)
+        embed(many_tracks(folder, count), Path(temporary) / "store.h5", vggish(None), progress=False)
     print(peak_mb())
 
 

@@ -17,7 +17,7 @@ import joblib
 import pandas as pd
 
 from gtzan_keras import load_tracks, preprocess
-from tests.benchmarks.machine import peak_mb
+from tests.benchmarks.common import many_tracks, peak_mb
 
 SPEC = "arrigo-v1"
 
@@ -79,11 +79,7 @@ def memory(folder: str, counts: tuple[int, ...]) -> None:
 
 
 def memory_of(folder: str, count: int) -> None:
-    tracks = load_tracks(folder)
-    many = pd.concat([tracks] * -(-count // len(tracks)), ignore_index=True)[:count]
-    many["track_id"] = [f"{track_id} copy {copy}" for copy, track_id in enumerate(many["track_id"])]
-    many["duplicates"] = [()] * len(many)
-    preprocess_with(many, 2)
+    preprocess_with(many_tracks(folder, count), 2)
     workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
     print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {max(workers)} MB")
 

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and how much memory a process needed."""
+"""What a benchmark ran on, how much memory a process needed, and as many tracks as wanted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import re
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+
+import pandas as pd
+
+from gtzan_keras import load_tracks
 
 
 def machine() -> str:
@@ -27,3 +31,12 @@ def peak_mb() -> int:
     `resource.getrusage` counts what the parent needed before it started this process.
     """
     return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024
+
+
+def many_tracks(folder: str, count: int) -> pd.DataFrame:
+    """Return the tracks of a folder, repeated under other ids until there are `count`."""
+    tracks = load_tracks(folder)
+    many = pd.concat([tracks] * -(-count // len(tracks)), ignore_index=True)[:count]
+    many["track_id"] = [f"{track_id} copy {copy}" for copy, track_id in enumerate(many["track_id"])]
+    many["duplicates"] = [()] * count
+    return many

@@ -1,0 +1,65 @@
+"""Preprocessing as a collection grows: time, memory and size of the store, and a run that is killed half-way.
+
+python -m tests.benchmarks.bench_growth FOLDER [TRACKS]
+
+The tracks of FOLDER are repeated under other ids. Every run is a process of its own, with 2 jobs.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+
+from gtzan_keras import preprocess
+from tests.benchmarks.common import many_tracks, peak_mb
+
+SPEC = "arrigo-v1"
+
+
+def run(folder: str, count: int, store: Path) -> None:
+    preprocess(many_tracks(folder, count), store, SPEC, jobs=2, progress=False)
+    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
+    print(f"writer {peak_mb()} MB, worker {max(workers)} MB")
+
+
+def start(folder: str, count: int, store: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_growth", folder, str(count), str(store)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def main(folder: str, largest: int, work: Path) -> None:
+    store, seconds = work / "store.h5", 0.0
+    for count in (largest // 8, largest // 4, largest // 2, largest):
+        store.unlink(missing_ok=True)
+        begin = time.perf_counter()
+        memory = start(folder, count, store).communicate()[0].strip()
+        seconds = time.perf_counter() - begin
+        size = store.stat().st_size / 1e6
+        print(
+            f"{count:6d} tracks: {seconds:6.1f} s, {count / seconds:5.1f} a second; {memory}; "
+            f"store {size:.0f} MB, {1000 * size / count:.0f} kB a track",
+            flush=True,
+        )
+    store.unlink()
+    killed = start(folder, largest, store)
+    time.sleep(seconds / 2)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    begin = time.perf_counter()
+    start(folder, largest, store).communicate()
+    rest = time.perf_counter() - begin
+    print(f"{largest:6d} tracks, killed after {seconds / 2:.1f} s and started again: {rest:.1f} s")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        run(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 800, Path(temporary))

@@ -634,15 +634,8 @@ def explain(
     _import_tensorflow()
     from gtzan_keras.inference.explain import explain as run
     from gtzan_keras.report.timeline import clock, explanation_figure
-    from gtzan_keras.training.run import load_run
 
-    chosen: Any = model
-    if model and (Path(model).parent / "run.json").is_file():
-        try:
-            chosen = load_run(Path(model).parent)
-        except GtzanKerasError as error:
-            print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
-    found = run(song, chosen, method, genre)
+    found = run(song, _with_run(model), method, genre)
     print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
     parts: list[dict[str, Any]] = found.parts().to_dict("records")  # type: ignore[assignment]
     strongest = max((abs(part["score"]) for part in parts), default=1)
@@ -679,6 +672,35 @@ def export(
 
     write(model, path, format, window=window)  # type: ignore[arg-type]  # checked there
     print(f"{path}, described in {path.with_name(f'{path.stem}.json')}")
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = 7860,
+    host: Annotated[str, typer.Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
+) -> None:
+    """Serve a local page: drop or record a song, see what the model hears, and why."""
+    print("Loading the model ...", file=sys.stderr)
+    _import_tensorflow()
+    from gtzan_keras.serve import serve as run
+
+    run(_with_run(model), host, port)
+
+
+def _with_run(model: str | None) -> Any:
+    """Return the run that a model file belongs to, which knows the training tracks, or the model as given."""
+    from gtzan_keras.training.run import load_run
+
+    if model and (Path(model).parent / "run.json").is_file():
+        try:
+            return load_run(Path(model).parent)
+        except GtzanKerasError as error:
+            print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
+    return model
 
 
 def _console() -> Any:

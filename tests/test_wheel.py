@@ -35,6 +35,8 @@ def test_it_holds_code_data_and_model_in_under_12_mb(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gtzan_keras/")}
     assert {name for name in names if not name.endswith((".py", ".pyi", ".j2"))} == {
         "gtzan_keras/py.typed",
+        "gtzan_keras/serve.css",
+        "gtzan_keras/serve.js",
         "gtzan_keras/data/baseline-cnn-training-tracks.npz",
         "gtzan_keras/data/baseline-cnn.keras",
         "gtzan_keras/data/features_30_sec.csv.gz",

@@ -5,6 +5,7 @@
 #   make demo                   the same on the synthesised demo set
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data
 #   make test                   lint, type-check, run the tests and the notebooks
+#   make test-oldest            run the tests with the oldest versions that pyproject.toml allows
 #   make docs                   the documentation site, into site/
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean
@@ -12,6 +13,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+OLDEST := .venv-oldest
 GK     := $(BIN)/gtzan-keras
 SPEC   ?= malvezzi-rgb224
 EPOCHS ?= 40
@@ -32,22 +34,28 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
-.PHONY: help install report demo from-sound notebooks docs test lint format bench clean
+.PHONY: help install report demo from-sound notebooks docs test test-oldest lint format bench clean
 
 help:
-	@sed -n '2,12s/^# \{0,2\}//p' Makefile
+	@sed -n '2,13s/^# \{0,2\}//p' Makefile
 
-$(VENV)/bin/python:
+$(OLDEST)/bin/python: PYTHON := python3.11  # the oldest packages have no wheels for a later one
+$(VENV)/bin/python $(OLDEST)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: $(PYTHON) is older than 3.11; run make with PYTHON=python3.11 or later"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[hub]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(OLDEST)/installed: $(OLDEST)/bin/python pyproject.toml
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST) --resolution lowest-direct --editable '.[test]'
 	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
@@ -88,6 +96,9 @@ test: lint
 	$(BIN)/python -m pytest $(SHARED_OUT)
 	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
 
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest $(SHARED_OUT)
+
 notebooks: $(VENV)/installed-test
 	$(KERNEL) GTZAN_KERAS_DATA=$(if $(DATA),$(abspath $(DATA))) \
 	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
@@ -103,4 +114,4 @@ bench: $(VENV)/installed-test
 	$(BIN)/python -m tests.benchmarks $(DATA)
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -419,3 +421,11 @@ def test_without_a_network_the_error_says_what_to_put_where(
     message = str(caught.value)
     for part in (handle, "source=", "TFHUB_CACHE_DIR", hashlib.sha1(handle.encode()).hexdigest(), ".ckpt"):
         assert part in message
+
+
+def test_without_tensorflow_hub_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
+    with pytest.raises(
+        GtzanKerasError, match=re.escape(f"{HUB_HANDLE} needs TensorFlow Hub: pip install 'gtzan-keras[hub]'")
+    ):
+        load_embedder("hub")

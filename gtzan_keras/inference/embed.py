@@ -265,8 +265,8 @@ def load_embedder(
     Parameters
     ----------
     source : "hub", str, os.PathLike or keras.Model
-        ``"hub"``: Google's VGGish from TensorFlow Hub. Another handle (``https://...``), or a folder
-        that holds a SavedModel: called with a waveform at 16 kHz, it gives (patches, size). A Keras
+        ``"hub"``: Google's VGGish from TensorFlow Hub (extra ``hub``). Another handle (``https://...``), or a
+        folder that holds a SavedModel: called with a waveform at 16 kHz, it gives (patches, size). A Keras
         model: takes VGGish's patches (batch, 96, 64) or musicnn's (batch, 187, 96), and gives (batch, size),
         such as `gtzan_keras.models.vggish` and `gtzan_keras.models.musicnn` build. ``"musicnn-msd"`` or
         ``"musicnn-mtt"``: musicnn with the authors' weights, mean and maximum over a patch (1506 numbers);

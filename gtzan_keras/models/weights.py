@@ -87,11 +87,14 @@ def hub_folder(handle: str) -> Path:
     Raises
     ------
     GtzanKerasError
-        It cannot be downloaded; the message says what to fetch and where to put it.
+        TensorFlow Hub is not installed, or the model cannot be downloaded; the message says what to do.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*pkg_resources")  # it imports that, which is deprecated
-        import tensorflow_hub
+        try:
+            import tensorflow_hub
+        except ImportError as error:
+            raise GtzanKerasError(f"{handle} needs TensorFlow Hub: pip install 'gtzan-keras[hub]'") from error
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # each of its resolvers raises its own kind

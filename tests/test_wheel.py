@@ -59,8 +59,6 @@ def test_it_holds_code_data_and_model_in_under_12_mb(wheel: Path) -> None:
         "gtzan_keras/report/recipe.html.j2",
         "gtzan_keras/report/song.html.j2",
         "gtzan_keras/report/two_splits.html.j2",
-        "gtzan_keras/serve.css",
-        "gtzan_keras/serve.js",
         "gtzan_keras/tracks/demo.toml",
         "gtzan_keras/tracks/near_duplicates.csv",
         "gtzan_keras/tracks/tracks.csv",

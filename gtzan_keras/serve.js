@@ -1,31 +1,33 @@
-() => {  // The recording is played from the browser's memory: the server deletes its copy after the answer.
-  const audio = () => document.querySelector("#player audio");
+async recording => {  // Called with each one. It is played from the browser's memory: the server deletes its copy.
+  const audio = document.querySelector("#player audio"), result = document.querySelector("#result");
+  const plays = yes => { audio.hidden = !yes; document.body.classList.toggle("silent", !yes); };
+  const place = ({ dataset }, share) => +dataset.left + share * (dataset.right - dataset.left);
 
-  window.playable = async song => {
-    URL.revokeObjectURL(audio().src);
-    audio().src = URL.createObjectURL(await (await fetch(song.url)).blob());
-    const plays = yes => { audio().hidden = !yes; document.body.classList.toggle("silent", !yes); };
-    audio().onerror = () => plays(false);
-    plays(true);
-    audio().ontimeupdate = () => {
-      for (const figure of document.querySelectorAll(".over-time")) {
-        const { left, right, duration } = figure.dataset;
-        const share = +left + (right - left) * audio().currentTime / duration;
-        figure.querySelector(".now").style.left = `${100 * share}%`;
-      }
-    };
+  audio.onerror = () => plays(false);
+  audio.ontimeupdate = () => {
+    for (const figure of result.querySelectorAll(".over-time")) {
+      const share = audio.currentTime / figure.dataset.duration;
+      figure.querySelector(".now").style.left = `${100 * place(figure, share)}%`;
+    }
   };
-
-  document.addEventListener("click", event => {
-    const part = event.target.closest("[data-start]"), figure = event.target.closest(".over-time");
-    if (!part && !figure) return;
+  result.onclick = ({ target, clientX }) => {
+    const part = target.closest("[data-start]"), figure = target.closest(".over-time");
+    if (audio.hidden || !(part || figure)) return;
     let seconds = +part?.dataset.start;
     if (figure) {
-      const { left, right, duration } = figure.dataset, box = figure.getBoundingClientRect();
-      seconds = ((event.clientX - box.left) / box.width - left) / (right - left) * duration;
-      if (seconds < 0 || seconds > duration) return;
+      const box = figure.getBoundingClientRect(), left = place(figure, 0), right = place(figure, 1);
+      seconds = ((clientX - box.left) / box.width - left) / (right - left) * figure.dataset.duration;
+      if (seconds < 0 || seconds > figure.dataset.duration) return;
     }
-    audio().currentTime = seconds;
-    audio().play();
-  });
+    audio.currentTime = seconds;
+    audio.play();
+  };
+
+  URL.revokeObjectURL(audio.src);
+  try {
+    audio.src = URL.createObjectURL(await (await fetch(recording.url)).blob());
+    plays(true);
+  } catch {
+    plays(false);
+  }
 }

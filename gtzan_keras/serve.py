@@ -153,7 +153,6 @@ def _options() -> dict[str, Any]:
     return {
         "theme": Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         "css_paths": _STYLE,
-        "js": _SCRIPT.read_text("utf-8"),
         "max_file_size": f"{MEGABYTES}mb",
         "footer_links": [],
         **dict.fromkeys(("inline", "share", "run_history", "ssr_mode", "mcp_server"), False),
@@ -197,6 +196,7 @@ def _page(model: Any) -> Any:
         raw = {"preprocess": False, "show_progress": "minimal"}  # preprocessing leaves empty files behind
         for source, given in ((file, file.upload), (spoken, spoken.stop_recording)):
             arrived = given(arrive, source, [sources, result], queue=False, **raw)
-            heard = arrived.then(None, source, None, js="playable").then(hear, source, result, **raw)
+            loaded = arrived.then(None, source, None, js=_SCRIPT.read_text("utf-8"))
+            heard = loaded.then(hear, source, result, **raw)
             heard.then(lambda: (None, gr.Row(elem_classes="")), None, [source, sources], queue=False)
     return page

@@ -1,0 +1,81 @@
+"""Size and speed of the packaged model in each exported format: from 10 s of sound to probabilities.
+
+python -m tests.benchmarks.bench_export [FOLDER [ROUNDS]]
+
+Each runtime with its own defaults, in turns, in one process. The sound is noise: none of them cares.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from gtzan_keras import export, predict
+from gtzan_keras.datasets import BASELINE_MODEL
+from gtzan_keras.inference.predict import load_classifier
+
+FORMATS = {"litert": "genres.tflite", "onnx": "genres.onnx", "tf_saved_model": "genres"}
+
+
+def runtime(path: Path, format: str) -> Callable[[np.ndarray], Any]:
+    if format == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        run = Interpreter(str(path)).get_signature_runner()
+        return lambda sound: run(sound=sound)
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path))
+        return lambda sound: session.run(None, {"sound": sound})
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(path))
+    return lambda sound: served.serve(sound)
+
+
+def megabytes(path: Path) -> float:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def main(rounds: int) -> None:
+    classifier = load_classifier(None)
+    rate = classifier.spec.sample_rate
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 10 * rate)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {"Keras, `predict`": lambda _: predict(sound[0], classifier, sample_rate=rate, progress=False)}
+        sizes = [megabytes(Path(BASELINE_MODEL))]
+        for format, name in FORMATS.items():
+            path = export(None, Path(folder) / name, format)  # type: ignore[arg-type]
+            (Path(folder) / "genres.json").unlink()
+            ways[format] = runtime(path, format)
+            sizes.append(megabytes(path))
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(rounds + 1):
+            for name, way in ways.items():
+                begin = time.perf_counter()
+                way(sound)
+                if number:
+                    taken[name].append(time.perf_counter() - begin)
+    print(f"10 s of sound, {rounds} rounds in turns; load {os.getloadavg()[0]:.1f}")
+    first = next(iter(taken.values()))
+    for size, (name, values) in zip(sizes, taken.items(), strict=True):
+        ratio = statistics.median(value / base for value, base in zip(values, first, strict=True))
+        low, _, high = (1000 * value for value in statistics.quantiles(values))
+        middle = 1000 * statistics.median(values)
+        print(f"{name:>16}: {size:4.1f} MB, {middle:5.0f} ms ({low:.0f} to {high:.0f}), {ratio:.2f} of Keras")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[2]) if len(sys.argv) > 2 else 30)

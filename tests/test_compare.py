@@ -237,6 +237,15 @@ def test_a_single_seed_has_no_spread(seeds: list[Result]) -> None:
     assert accuracy["value"] == accuracy["min"] == accuracy["max"]
 
 
+def test_only_a_single_seed_keeps_a_figure_of_segments_that_its_table_does_not_have() -> None:
+    known = {"count": 9, "value": 0.5}
+    results = [a_result("a", seed, 0.7) for seed in (1, 2)]
+    for result, _ in results:
+        result["scores"]["test"] = {**result["scores"]["test"], "segments": known}
+    assert across_seeds(results[:1])["segments"] == known
+    assert across_seeds(results)["segments"] is None
+
+
 def test_no_seeds_are_refused() -> None:
     with pytest.raises(GtzanKerasError, match="at least one"):
         across_seeds([])

@@ -23,9 +23,12 @@ SPEC = "arrigo-v1"
 
 
 def run(folder: str, count: int, store: Path) -> None:
-    preprocess(many_tracks(folder, count), store, SPEC, jobs=2, progress=False)
+    tracks = many_tracks(folder, count)
+    begin = time.process_time()
+    preprocess(tracks, store, SPEC, jobs=2, progress=False)
+    work = 1000 * (time.process_time() - begin) / count
     workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
-    print(f"writer {peak_mb()} MB, worker {max(workers)} MB")
+    print(f"writer {work:.1f} ms a track and {peak_mb()} MB, worker {max(workers)} MB")
 
 
 def start(folder: str, count: int, store: Path) -> subprocess.Popen[str]:

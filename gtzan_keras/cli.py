@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.parallel import on_cluster
 
 if TYPE_CHECKING:
     from gtzan_keras.experiments import Recipe
@@ -33,6 +34,18 @@ NewStore = Annotated[Path, typer.Argument(help="HDF5 file to write.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
 Without = Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")]
 Arguments = Annotated[str, typer.Option(help="Of the builder, as JSON: '{\"dropout\": 0.3}'.")]
+
+
+def _connect(context: typer.Context, address: str | None) -> str | None:
+    """Send the command's parallel work to a cluster until it ends."""
+    context.with_resource(on_cluster(address))
+    return address
+
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Address of a Dask cluster's scheduler, tcp://HOST:8786.", callback=_connect),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -149,6 +162,7 @@ def preprocess(
     store: NewStore,
     spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
+    cluster: Cluster = None,
 ) -> None:
     """Turn the tracks of a folder into a store of spectrograms."""
     from gtzan_keras.store.preprocess import preprocess as run
@@ -178,6 +192,7 @@ def embed(
         typer.Option(help="float32, or bfloat16 (weights from a file): faster where the processor has it."),
     ] = "float32",
     jobs: Jobs = -1,
+    cluster: Cluster = None,
 ) -> None:
     """Turn the tracks of a folder into a store of embeddings, of VGGish or musicnn."""
     _import_tensorflow()
@@ -232,6 +247,7 @@ def features(
         float | None, typer.Option(help="Cut tracks into segments of this many seconds.")
     ] = None,
     jobs: Jobs = -1,
+    cluster: Cluster = None,
 ) -> None:
     """Compute hand-crafted features of every track, in the columns of Kaggle's table."""
     from gtzan_keras.store.feature_table import feature_table
@@ -251,6 +267,7 @@ def cross_validate(
     ] = "stratified",
     seed: Annotated[int, typer.Option(help="Of the folds and of the model.")] = 0,
     without: Without = "",
+    cluster: Cluster = None,
 ) -> None:
     """Cross-validate a model of hand-crafted features and print its scores; `run` keeps results."""
     if model == "feature-cnn":
@@ -440,6 +457,7 @@ def run(
         str | None, typer.Option(help="auto, float32 or bfloat16, in place of the recipe's.")
     ] = None,
     jobs: Jobs = -1,
+    cluster: Cluster = None,
 ) -> None:
     """Run a published experiment, and show its figures with the published ones."""
     _import_tensorflow()

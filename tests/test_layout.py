@@ -11,8 +11,8 @@ import gtzan_keras
 
 PACKAGE = Path(gtzan_keras.__file__).parent
 STREET = (
-    "errors", "audio", "tracks", "store", "datasets", "metrics", "models", "training", "inference",
-    "experiments", "report", "serve", "cli",
+    "errors", "parallel", "audio", "tracks", "store", "datasets", "metrics", "models", "training",
+    "inference", "experiments", "report", "serve", "cli",
 )  # fmt: skip
 
 

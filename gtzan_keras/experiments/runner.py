@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.catalogue import find, in_words
 from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import Recipe
+from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
 from gtzan_keras.training.classical import classical
@@ -127,7 +129,8 @@ def run(
 ) -> list[Path]:
     """Run a recipe: make missing stores, train, score, and write a result for each seed.
 
-    Existing stores and results are used again; an interrupted training continues at its last epoch.
+    Existing stores and results are used again; an interrupted training continues at its last epoch. On a
+    cluster its seeds and folds are trained side by side; see `gtzan_keras.parallel.on_cluster`.
 
     Parameters
     ----------
@@ -198,8 +201,15 @@ def run(
         experiment = Experiment(changed, inputs, one, weights, tuple(differences), command)
         folder = Path(out) / recipe.name / one
         _check_folder(folder, experiment.key)
-        for seed in range(seeds):
-            _run_seed(experiment, seed, folder / f"seed{seed}", verbose)
+        missing = [seed for seed in range(seeds) if not (folder / f"seed{seed}" / RESULT).is_file()]
+        results: Iterable[Result] = (
+            _trained(experiment, missing, folder, verbose)
+            if inputs.table is None
+            else map(partial(_cross_validate, experiment), missing)
+        )
+        for seed, (result, tracks, history) in zip(missing, results, strict=True):
+            facts = {**experiment.facts(seed), **result, "key": experiment.key}
+            write_result(folder / f"seed{seed}", facts, tracks, history)
         folders.append(folder)
     return folders
 
@@ -260,14 +270,6 @@ def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
             )
 
 
-def _run_seed(one: Experiment, seed: int, target: Path, verbose: int) -> None:
-    """Make the result of one seed, unless there is one."""
-    if not (target / RESULT).is_file():
-        made = _train(one, seed, target, verbose) if one.inputs.table is None else _cross_validate(one, seed)
-        result, tracks, history = made
-        write_result(target, {**one.facts(seed), **result, "key": one.key}, tracks, history)
-
-
 def _splits(one: Experiment, seed: int) -> list[Split]:
     """Return the splits of a seed: one, or a fold each."""
     recipe, inputs = one.recipe, one.inputs
@@ -298,24 +300,29 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
 # --- models of spectrograms and embeddings ---------------------------------------------------------
 
 
-def _train(one: Experiment, seed: int, target: Path, verbose: int) -> Result:
-    """Train once, or once a fold, and pool the folds' test tracks."""
-    parts = _splits(one, seed)
-    if len(parts) == 1:
-        return _trained(one, seed, parts[0], target, verbose)
-    results, tables, histories = [], [], []
-    for number, split in enumerate(parts, start=1):
-        result, table, history = _trained(one, seed, split, target / f"fold{number}", verbose)
-        results.append(result)
-        tables.append(table.assign(fold=number))
-        histories.append(history.assign(fold=number))
-    tracks = pd.concat(tables, ignore_index=True)
-    return _pooled(results, tracks), tracks, pd.concat(histories, ignore_index=True)
+def _trained(one: Experiment, seeds: Sequence[int], folder: Path, verbose: int) -> Iterator[Result]:
+    """Train once a seed, or once a fold, and pool the folds' test tracks."""
+    parts = {seed: _splits(one, seed) for seed in seeds}
+    tasks = [
+        (seed, split, folder / f"seed{seed}" / (f"fold{number}" if len(found) > 1 else ""))
+        for seed, found in parts.items()
+        for number, split in enumerate(found, start=1)
+    ]
+    names = [str(target) for *_, target in tasks]
+    trained = in_parallel(partial(_train, one=one, verbose=verbose), tasks, names, own_process=True)
+    for found in parts.values():
+        if len(found) == 1:
+            yield next(trained)
+            continue
+        results, tables, histories = zip(*islice(trained, len(found)), strict=True)
+        tracks, history = (
+            pd.concat([table.assign(fold=fold) for fold, table in enumerate(each, 1)], ignore_index=True)
+            for each in (tables, histories)
+        )
+        yield _pooled(results, tracks), tracks, history
 
 
-def _trained(
-    one: Experiment, seed: int, split: Split, folder: Path, verbose: int
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: int) -> Result:
     """Search where the recipe says so, train, fine-tune, and score; the seconds are those of all."""
     import keras
 

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.patches import MUSICNN, SAMPLE_RATE, VGGISH, FrontEnd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
+from gtzan_keras.parallel import cluster, in_parallel
 from gtzan_keras.store.base import Sample
 from gtzan_keras.store.embeddings import (
     HUB_HANDLE,
@@ -26,8 +28,9 @@ from gtzan_keras.store.embeddings import (
     EmbeddingsStore,
     embedded,
 )
+from gtzan_keras.store.files import replacing
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.parts import Task
+from gtzan_keras.store.parts import Parts, Task, check_here
 from gtzan_keras.store.preprocess import PreprocessReport, make_store
 from gtzan_keras.tracks.catalogue import load_track
 
@@ -89,7 +92,8 @@ def embed(
 ) -> PreprocessReport:
     """Turn tracks into a store of embeddings.
 
-    Threads read the tracks, the network gets four at a time; memory does not depend on their number.
+    Threads read the tracks, the network gets four at a time; memory does not depend on their number. On a
+    cluster, each worker does so with a network of its own; see `gtzan_keras.parallel.on_cluster`.
     Files that cannot be read are left out, one log line each, and never end the run. An interrupted run
     continues, and a complete store keeps its unchanged tracks, as with `preprocess`; when nothing has
     changed, the network is not even loaded.
@@ -159,18 +163,64 @@ def embed(
 
     def compute(tasks: list[Task]) -> Iterator[Sample]:
         nonlocal network
+        if cluster() is not None:
+            yield from _on_workers(tasks, wanted, source, precision, Parts(Path(path)).folder)
+            return
         if network is None:
             network = load_embedder(source, precision)
-        sounds = _sounds(tasks, wanted, network, jobs)
-        while group := list(islice(sounds, _TOGETHER)):
-            outputs = iter(network.network([sound.input for sound in group if not sound.refused]))
-            for sound in group:
-                if sound.refused:
-                    yield Sample(sound.track_id, md5=sound.md5, refused=sound.refused)
-                else:
-                    yield embedded(sound.track_id, next(outputs), wanted, sound.md5)
+        yield from _embed(tasks, wanted, network, jobs)
 
     return make_store(tracks, path, wanted, compute, jobs, progress)
+
+
+def _embed(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[Sample]:
+    """Yield the embeddings of tracks, in order."""
+    sounds = _sounds(tasks, spec, embedder, jobs)
+    while group := list(islice(sounds, _TOGETHER)):
+        outputs = iter(embedder.network([sound.input for sound in group if not sound.refused]))
+        for sound in group:
+            if sound.refused:
+                yield Sample(sound.track_id, md5=sound.md5, refused=sound.refused)
+            else:
+                yield embedded(sound.track_id, next(outputs), spec, sound.md5)
+
+
+def _on_workers(
+    tasks: list[Task],
+    spec: EmbeddingSpec,
+    source: str | os.PathLike[str] | keras.Model,
+    precision: str,
+    folder: Path,
+) -> Iterator[Sample]:
+    """Embed on the workers of a cluster, each with a network of its own; a model reaches them as a file."""
+    if not isinstance(source, (str, os.PathLike)):
+        file = folder / f"{_source_name(source, 'float32').split()[-1]}.keras"
+        with replacing(file) as temporary:
+            source.save(temporary)
+        source = file
+    groups = [tasks[start : start + _TOGETHER] for start in range(0, len(tasks), _TOGETHER)]
+    names = [", ".join(task.file for task in group) for group in groups]
+    embed_group = partial(_embed_on_worker, spec=spec, source=os.fspath(source), precision=precision)
+    for samples in in_parallel(embed_group, [(group,) for group in groups], names):
+        yield from samples
+
+
+def _embed_on_worker(tasks: list[Task], spec: EmbeddingSpec, source: str, precision: str) -> list[Sample]:
+    for task in tasks:
+        check_here(task)
+    return list(_embed(tasks, spec, _kept_embedder(source, precision), jobs=1))
+
+
+@lru_cache(maxsize=1)
+def _kept_embedder(source: str, precision: str) -> Embedder:
+    """Load a network that a worker keeps from call to call."""
+    if not source.endswith(".keras"):
+        return load_embedder(source, precision)
+    import keras
+
+    import gtzan_keras.models.layers  # noqa: F401 (registers our own layers)
+
+    return load_embedder(keras.saving.load_model(source), precision)
 
 
 def embed_images(

@@ -19,7 +19,7 @@ from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError
 from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLUMNS, extract
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import write_json
-from gtzan_keras.store.parts import Parts, Task, in_processes, none_read, tasks_of
+from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
 from gtzan_keras.tracks.catalogue import load_track, row_name
 
 __all__ = ["feature_table", "load_feature_table"]
@@ -100,13 +100,13 @@ def feature_table(
 
         def compute(some: list[Task]) -> _Results:
             results = {}
-            for task, result in zip(some, in_processes(rows_of, some, jobs), strict=True):
+            for task, result in zip(some, by_track(rows_of, some, jobs), strict=True):
                 results[task.track_id] = result
                 bar.update()
             return results
 
         if path is None:
-            table = _assemble(tracks, segment, compute(tasks))
+            table = _assemble(tracks, segment, compute(hashed(tasks, jobs)))
         else:
             with Parts(Path(path)) as parts:
                 results: _Results = {}

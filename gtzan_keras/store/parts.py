@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +17,11 @@ import pandas as pd
 
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.parallel import check_jobs, count_workers, in_parallel
 from gtzan_keras.store.files import replace
-from gtzan_keras.tracks.catalogue import check_columns, check_jobs, file_md5
+from gtzan_keras.tracks.catalogue import check_columns, file_md5, files_of
 
-__all__ = ["Parts", "Task", "hashed", "in_processes", "none_read", "tasks_of"]
+__all__ = ["Parts", "Task", "by_track", "check_here", "hashed", "none_read", "tasks_of"]
 
 _TRACKS = 128
 _TRACKS_A_WORKER = 32  # all wait for the last track of a part, which costs under 2 %
@@ -52,7 +56,6 @@ def none_read(count: int, refused: Mapping[str, str]) -> GtzanKerasError:
 
 def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
     """Return the tasks with the MD5 of their files."""
-    import joblib
 
     def with_md5(task: Task) -> Task:
         try:
@@ -60,16 +63,29 @@ def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
         except OSError:
             return task._replace(md5="")
 
-    with ThreadPoolExecutor(joblib.effective_n_jobs(jobs)) as pool:
+    with ThreadPoolExecutor(min(32, count_workers(jobs))) as pool:  # a cluster has many
         return list(pool.map(with_md5, tasks))
 
 
-def in_processes(function: Callable[..., Any], tasks: Sequence[Task], jobs: int) -> Iterator[Any]:
-    """Yield the results of ``function(track_id, file, md5)`` in the order of the tasks."""
-    import joblib
+def by_track(function: Callable[..., Any], tasks: Sequence[Task], jobs: int) -> Iterator[Any]:
+    """Yield the results of ``function(track_id, file, md5)`` in the order of the tasks; see `in_parallel`."""
+    files = [task.file for task in tasks]
+    return in_parallel(functools.partial(_on_file, function), tasks, files, jobs)
 
-    calls = (joblib.delayed(function)(*task) for task in tasks)
-    yield from joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
+
+def _on_file(function: Callable[..., Any], *task: Any) -> Any:
+    check_here(Task(*task))
+    return function(*task)
+
+
+def check_here(task: Task) -> None:
+    """Refuse a file that was read where the job began, but is not on this machine, a worker."""
+    if task.md5 and not files_of(task.file)[0].exists():
+        raise GtzanKerasError(
+            f"{task.file}: not found on {socket.gethostname()} in {os.getcwd()}, where a worker of the "
+            "cluster runs; mount the files there under the same path, or give a relative path, and start "
+            "each worker in the folder that it is relative to"
+        )
 
 
 class Parts:
@@ -150,9 +166,7 @@ class Parts:
         write : callable
             Write a complete file, under another name until it is complete.
         """
-        import joblib
-
-        size = max(_TRACKS, _TRACKS_A_WORKER * joblib.effective_n_jobs(jobs))
+        size = max(_TRACKS, _TRACKS_A_WORKER * count_workers(jobs))
         for first in range(0, len(tasks), size):
             some = hashed(tasks[first : first + size], jobs)
             contents = [gtzan_keras.__version__, key, [(task.track_id, task.md5) for task in some]]

@@ -21,7 +21,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack, write_store
 from gtzan_keras.store.embeddings import EmbeddingSpec
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.parts import Parts, Task, hashed, in_processes, none_read, tasks_of
+from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
 from gtzan_keras.tracks.catalogue import COLUMNS, load_track
 
 __all__ = ["PreprocessReport", "make_store", "preprocess"]
@@ -117,7 +117,7 @@ def preprocess(
         raise GtzanKerasError(f"spec {spec.name!r} describes imported images; choose one made from audio")
 
     def compute(tasks: list[Task]) -> Iterator[Sample]:
-        return in_processes(functools.partial(_make_sample, spec=spec), tasks, jobs)
+        return by_track(functools.partial(_make_sample, spec=spec), tasks, jobs)
 
     return make_store(tracks, path, spec, compute, jobs, progress)
 

@@ -12,9 +12,9 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -571,26 +571,3 @@ def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
         raise GtzanKerasError(
             f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
         )
-
-
-def check_jobs(jobs: int) -> None:
-    """Refuse 0 worker processes."""
-    if jobs == 0:
-        raise GtzanKerasError("jobs=0: expected a number of worker processes, or -1 for one per core")
-
-
-def in_parallel(
-    function: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int, name: str
-) -> Iterable[Any]:
-    """Return what a function gives for each task's arguments, in order, with a progress bar of that name.
-
-    `jobs` is as in joblib: -1 uses one worker process per core.
-    """
-    import joblib
-    from tqdm import tqdm
-
-    check_jobs(jobs)
-    done = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(function)(*task) for task in tasks
-    )
-    return tqdm(done, name, len(tasks), unit="track", disable=None)

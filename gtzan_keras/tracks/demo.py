@@ -19,9 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm import tqdm
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import FACT_COLUMNS, file_md5, in_parallel
+from gtzan_keras.parallel import in_parallel
+from gtzan_keras.tracks.catalogue import FACT_COLUMNS, file_md5
 
 __all__ = ["SAMPLE_RATE", "VERSION", "make"]
 
@@ -149,7 +151,8 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
         for genre in STYLES:
             (folder / genre).mkdir(parents=True)
         tasks = [(folder, row["track_id"], row["artist"], seconds, seed) for row in rows]
-        list(in_parallel(_write, tasks, jobs, "demo set"))
+        written = in_parallel(_write, tasks, [row["track_id"] for row in rows], jobs)
+        list(tqdm(written, "demo set", len(tasks), unit="track", disable=None))
         lost = 2 * (round(seconds * SAMPLE_RATE) - round(TRUNCATED_SECONDS * SAMPLE_RATE))
         truncated = folder / "jazz" / f"{last}.wav"
         os.truncate(truncated, truncated.stat().st_size - lost)

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm import tqdm
 
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.tracks.catalogue import check_columns, in_parallel, linked, load_track
+from gtzan_keras.parallel import in_parallel
+from gtzan_keras.tracks.catalogue import check_columns, linked, load_track
 
 __all__ = [
     "find_near_duplicates",
@@ -165,7 +167,8 @@ def find_near_duplicates(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     """
     check_columns(tracks, ["track_id", "path"])
     ids, images = [], []
-    results = in_parallel(_listen, [(path,) for path in tracks["path"]], jobs, "near-duplicates")
+    heard = in_parallel(_listen, [(path,) for path in tracks["path"]], tracks["path"].tolist(), jobs)
+    results = tqdm(heard, "near-duplicates", len(tracks), unit="track", disable=None)
     for track_id, result in zip(tracks["track_id"], results, strict=True):
         if isinstance(result, str):
             logger.warning("left out %s: %s", track_id, result)

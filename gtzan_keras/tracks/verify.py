@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from gtzan_keras.audio.decode import SILENCE, AudioError
-from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, in_parallel, load_track
+from gtzan_keras.parallel import in_parallel
+from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, load_track
 from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 
 __all__ = ["verify"]
@@ -51,7 +53,9 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     'unreadable: not readable as sound (Format not recognised)'
     """
     expected = _facts_of(tracks)["wav_md5"].reindex(tracks["track_id"]).fillna("")
-    checked = list(in_parallel(_check, [*zip(tracks["path"], expected, strict=True)], jobs, "verify"))
+    tasks = [*zip(tracks["path"], expected, strict=True)]
+    results = in_parallel(_check, tasks, tracks["path"].tolist(), jobs)
+    checked = list(tqdm(results, "verify", len(tasks), unit="track", disable=None))
     md5s = pd.Series([md5 for _, md5 in checked], tracks.index, dtype=object)
     copies = pd.DataFrame(
         [(ids.iloc[0], copy) for md5, ids in tracks["track_id"].groupby(md5s) if md5 for copy in ids[1:]],

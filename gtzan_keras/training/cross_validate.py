@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
 from gtzan_keras.tracks.splits import Split, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
@@ -137,7 +138,8 @@ def cross_validate(
 
     Filter and scaler are fitted on the fold's training rows alone. By default, Keras models are trained as
     in the feature report: Adam, categorical cross-entropy, the rate halved every ten epochs, no early
-    stopping. A fold's validation part is not used.
+    stopping. A fold's validation part is not used. The folds are trained one after the other, or where
+    ``joblib.parallel_config`` says; see `gtzan_keras.parallel.on_cluster`.
 
     Parameters
     ----------
@@ -195,7 +197,6 @@ def cross_validate(
     >>> result.scores()["accuracy"].tolist(), result.confusion_matrix().tolist()
     ([1.0, 1.0], [[4, 0], [0, 4]])
     """
-    from sklearn.preprocessing import StandardScaler
     from tqdm import tqdm
 
     names = list(FEATURE_COLUMNS if columns is None else columns)
@@ -212,7 +213,7 @@ def cross_validate(
     tracks = tracks_of(table)
     table = _without(table, exclude_genres)
     if spectrograms is not None:
-        table, images = _with_spectrograms(table, spectrograms)
+        table = _with_spectrogram(table, spectrograms)
     genres = genre_names(table["label"])
     labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
 
@@ -222,33 +223,66 @@ def cross_validate(
         warn_of_unseen_genres(fold, tracks)
         parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
 
+    predict = partial(
+        _predict_fold,
+        build=build,
+        table=table[["track_id", *names]],
+        labels=labels,
+        genres=genres,
+        threshold=threshold,
+        settings=settings,
+        spectrograms=spectrograms,
+    )
+    tasks = [(train, test) for _, train, test in parts]
+    results = in_parallel(predict, tasks, [fold.name for fold, *_ in parts], own_process=True)
+    done = zip(parts, tqdm(results, "folds", len(tasks), unit="fold", disable=None), strict=True)
     facts, predictions = [], []
-    for number, (fold, train, test) in enumerate(tqdm(parts, desc="folds", unit="fold", disable=None)):
-        kept = names
-        if threshold is not None:
-            kept = correlation_filter(table.loc[train, names], threshold)[0]
-        features = table[kept].astype(float)
-        model, is_keras = _build(build, len(kept), settings.seed)
-        if is_keras:
-            scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
-            inputs = {"features": scaled} | ({} if spectrograms is None else {"spectrogram": images})
-            probabilities = _network_probabilities(model, inputs, labels, genres, train, test, settings)
-            predicted = probabilities.argmax(axis=1)
-        else:
-            model.fit(features.loc[train], labels[train])
-            probabilities = _probabilities(model, features.loc[test], len(genres))
-            predicted = model.predict(features.loc[test])
+    for number, ((fold, train, test), (predicted, probabilities, count)) in enumerate(done):
         rows = table.loc[test, ["filename", "track_id", "label"]].rename(columns={"label": "genre"})
         rows.insert(0, "fold", number)
         rows["predicted"] = np.array(genres)[predicted]
         predictions.append(rows.join(pd.DataFrame(probabilities, index=rows.index, columns=genres)))
-        facts.append([fold.name, fold.leaky, len(train), len(test), len(kept)])
+        facts.append([fold.name, fold.leaky, len(train), len(test), count])
     return CrossValidation(
         genres,
         pd.DataFrame(facts, columns=["fold", "leaky", "train", "test", "inputs"]),
         pd.concat(predictions, ignore_index=True),
         tuple(missing),
     )
+
+
+def _predict_fold(
+    train: np.ndarray,
+    test: np.ndarray,
+    *,
+    build: Callable[..., Any],
+    table: pd.DataFrame,
+    labels: np.ndarray,
+    genres: Sequence[str],
+    threshold: float | None,
+    settings: TrainingSettings,
+    spectrograms: Store | None,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Train on rows; return classes and probabilities of others, and the number of features kept."""
+    from sklearn.preprocessing import StandardScaler
+
+    table, track_ids = table.drop(columns="track_id"), table["track_id"]
+    if threshold is not None:
+        table = table[correlation_filter(table.loc[train], threshold)[0]]
+    features = table.astype(float)
+    model, is_keras = _build(build, features.shape[1], settings.seed)
+    if is_keras:
+        scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
+        inputs = {"features": scaled}
+        if spectrograms is not None:
+            inputs["spectrogram"] = _images(spectrograms, track_ids)
+        probabilities = _network_probabilities(model, inputs, labels, genres, train, test, settings)
+        predicted = probabilities.argmax(axis=1)
+    else:
+        model.fit(features.loc[train], labels[train])
+        probabilities = _probabilities(model, features.loc[test], len(genres))
+        predicted = model.predict(features.loc[test])
+    return predicted, probabilities, features.shape[1]
 
 
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -428,13 +462,17 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
     return build(*arguments), True  # again, so that its weights follow the seed
 
 
-def _with_spectrograms(table: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the rows whose track has a spectrogram, and these (row, height, width, channel), 0..1."""
-    place = {track_id: row for row, track_id in enumerate(store.track_id)}
-    if len(place) < len(store):
+def _with_spectrogram(table: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Return the rows whose track has a spectrogram."""
+    if len(set(store.track_id)) < len(store):
         raise GtzanKerasError(f"{store.path}: has several spectrograms per track; expected one")
-    table = table[table["track_id"].isin(place)].reset_index(drop=True)
-    return table, store.read([place[track_id] for track_id in table["track_id"]]) / np.float32(255)
+    return table[table["track_id"].isin(set(store.track_id))].reset_index(drop=True)
+
+
+def _images(store: Store, track_ids: Iterable[str]) -> np.ndarray:
+    """Return the spectrograms of tracks (row, height, width, channel), 0..1."""
+    place = {track_id: row for row, track_id in enumerate(store.track_id)}
+    return store.read([place[track_id] for track_id in track_ids]) / np.float32(255)
 
 
 def _network_probabilities(

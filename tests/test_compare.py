@@ -169,9 +169,11 @@ def test_results_that_are_not_about_the_same_tracks_are_refused(pair: tuple) -> 
 
 
 def test_a_clear_difference_is_called_so() -> None:
-    found = compare(a_result("good", 1, 0.9), a_result("bad", 2, 0.2, leaky=True))
+    good, bad = a_result("good", 1, 0.9), a_result("bad", 2, 0.2, leaky=True)
+    found = compare(good, bad)
     assert found["p_value"] < 0.05
-    assert "so good is the better of these two" in in_words(found)
+    for either in (found, compare(bad, good)):
+        assert "so good is the better of these two" in in_words(either)
     assert "only bad (leaky) got" in in_words(found)
     assert "neither is shown to be better" in in_words({**found, "p_value": 0.2})
 
@@ -227,6 +229,7 @@ def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
     results = [a_result("a", 0, 0.6, range(0, 40)), a_result("b", 1, 0.6, range(20, 90))]
     found = across_seeds(results)
     assert found["accuracy"]["by_seed"] == pytest.approx([accuracy_score(*answers_of(r)) for r in results])
+    assert found["accuracy"]["sd"] == pytest.approx(statistics.stdev(found["accuracy"]["by_seed"]))
     assert found["tracks"] == 90
     assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
 

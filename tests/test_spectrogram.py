@@ -138,7 +138,8 @@ def test_audio_is_cut_or_padded_with_silence_to_the_clip_and_left_as_it_was():
 def test_silence_is_0_db_as_in_librosa(spec):
     spec = shortened(spec)
     silence = np.zeros(round((spec.piece_seconds or 3) * spec.sample_rate), np.float32)
-    np.testing.assert_array_equal(log_mel(silence, spec), librosa_log_mel(silence, spec))
+    assert not log_mel(silence, spec).any()
+    np.testing.assert_allclose(librosa_log_mel(silence, spec), 0, atol=1e-5)  # -8e-6 with NumPy 1.26
     assert np.ptp(mel_image(silence, spec).reshape(-1, spec.channels), axis=0).max() == 0
 
 

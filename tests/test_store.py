@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gtzan_keras
@@ -361,7 +361,12 @@ def test_a_malformed_store_is_one_error_and_the_file_is_closed(
 
 
 # Not at random: a length that claims 4 GB is an error too, but only after ten seconds in HDF5.
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=["function_scoped_fixture"])
+@settings(
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
 def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
     store: SpectrogramStore, tmp_path: Path, place: float, value: int

@@ -180,7 +180,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         """Normalize a batch of feature maps, and update the moving statistics in training."""
         if (
             keras.backend.backend() != "tensorflow"
-            or (mask is not None or self.synchronized or self.renorm)
+            or (mask is not None or self.synchronized or getattr(self, "renorm", False))  # since Keras 3.14
             or (len(inputs.shape) != 4 or self.axis not in (-1, 3))
             or keras.backend.standardize_dtype(inputs.dtype) not in ("float32", "bfloat16", "float16")
         ):

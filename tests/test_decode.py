@@ -193,6 +193,14 @@ def test_flac_with_no_length_in_its_header_is_read(tmp_path, noise):
     np.testing.assert_array_equal(load_audio(path, RATE), whole)
 
 
+def test_a_title_that_is_no_utf_8_does_no_harm(tmp_path, noise):
+    path = write(tmp_path / "a.mp3", noise)
+    whole = load_audio(path, RATE)
+    title = b"TIT2" + (5).to_bytes(4, "big") + b"\0\0" + b"\x03Caf\xe9"  # says that it is UTF-8
+    path.write_bytes(b"ID3\x04\0\0" + len(title).to_bytes(4, "big") + title + path.read_bytes())
+    np.testing.assert_array_equal(load_audio(path, RATE), whole)
+
+
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".wav"])
 def test_a_tag_at_the_end_does_no_harm(tmp_path, noise, suffix):
     path = write(tmp_path / f"a{suffix}", noise)

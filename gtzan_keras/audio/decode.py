@@ -359,8 +359,10 @@ def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
     import av
 
     refused = AudioError(path, f"not readable as sound ({reason})")
+    # PyAV 19 reads tags in any encoding; the ones before must be told not to mind.
+    tags = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:  # "file:", for FFmpeg takes names such as "concat:" for protocols
-        opened = av.open(f"file:{path}", options={"format_whitelist": _DEMUXERS}, metadata_errors="ignore")
+        opened = av.open(f"file:{path}", options={"format_whitelist": _DEMUXERS}, **tags)
     except av.FFmpegError as error:
         raise refused from error
     with opened as container:

@@ -187,6 +187,18 @@ def test_no_artist_is_in_two_artist_folds(gtzan, seed):
         fold.check(gtzan)
 
 
+def test_folds_are_five_and_say_what_they_are(gtzan):
+    assert [fold.name for fold in splits.folds(gtzan)] == [f"stratified fold {n} of 5" for n in range(1, 6)]
+    (first, *_) = splits.folds(gtzan, 3, "artist", seed=2)
+    assert first.name == "artist-grouped fold 1 of 3, seed 2"
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_fault_filtered_split_needs_training_and_test_tracks(gtzan, part):
+    with pytest.raises(GtzanKerasError, match="no fault-filtered parts"):
+        splits.fault_filtered(gtzan[gtzan["fault_filtered"] != part])
+
+
 def test_artist_folds_of_tracks_without_artists_are_refused_with_the_remedy():
     tracks = describe({f"rock/{n}": "rock" for n in range(10)})
     with pytest.raises(GtzanKerasError, match=r"no artist of these tracks is known; name them in"):

@@ -79,7 +79,8 @@ def serve(
         page = _page(model)
         page.launch(**_options(), server_name=host, server_port=port, prevent_thread_lock=True, quiet=True)
         print(f"http://{host}:{port} (Ctrl-C ends it)", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes then, too
+        for end in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs ignore the second
+            signal.signal(end, signal.default_int_handler)  # the folder goes then, too
         try:
             while True:
                 time.sleep(1)

@@ -228,7 +228,9 @@ def test_a_recipe_runs_from_audio_to_the_leaderboard_and_two_runs_are_compared(
 def test_compare_says_first_what_the_artists_say(run_command) -> None:
     runs = [REPORTS / f"baseline/{name}/fault-filtered/seed0" for name in ("cnn", "thumbnail-cnn")]
     words = " ".join(run_command("compare", *runs).out.split())
-    by_artist = words.index("Over 124 artists the accuracy differs by +12.1 points")
+    first, second = (json.loads((run / "result.json").read_text())["scores"]["test"] for run in runs)
+    difference = 100 * (first["accuracy"]["value"] - second["accuracy"]["value"])
+    by_artist = words.index(f"Over 124 artists the accuracy differs by {difference:+.1f} points")
     assert words.index("over artists") < words.index("over tracks") < by_artist < words.index("Of 290 tracks")
 
 

@@ -6,6 +6,7 @@
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data
 #   make test                   lint, type-check, run the tests and the notebooks
 #   make test-oldest            run the tests with the oldest versions that pyproject.toml allows
+#   make test-nightly           the tests that take an hour: jobs killed at fifty moments each
 #   make docs                   the documentation site, into site/
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean
@@ -34,10 +35,10 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
-.PHONY: help install report demo from-sound notebooks docs test test-oldest lint format bench clean
+.PHONY: help install report demo from-sound notebooks docs test test-oldest test-nightly lint format bench clean
 
 help:
-	@sed -n '2,13s/^# \{0,2\}//p' Makefile
+	@sed -n '2,14s/^# \{0,2\}//p' Makefile
 
 $(OLDEST)/bin/python: PYTHON := python3.11  # the oldest packages have no wheels for a later one
 $(VENV)/bin/python $(OLDEST)/bin/python:
@@ -95,6 +96,9 @@ format: $(VENV)/installed-test
 test: lint
 	$(BIN)/python -m pytest $(SHARED_OUT)
 	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+
+test-nightly: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(SHARED_OUT) -m nightly
 
 # Old versions warn about changes in packages that are newer than they are.
 test-oldest: $(OLDEST)/installed

@@ -334,6 +334,9 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of weights, batches and split.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep a checkpoint after each epoch, and continue from one.")
+    ] = False,
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
     from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
@@ -372,6 +375,7 @@ def train(
         parts,
         chosen,
         out=out,
+        resume=resume,
         callbacks=[keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else [],
         facts={
             "data": data_name(opened.tracks),

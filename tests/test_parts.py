@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ from gtzan_keras.store import feature_table as feature_module
 from gtzan_keras.store import parts as module
 from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.store.parts import Parts, Task
-from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import load_tracks
 
 SPEC = SpectrogramSpec(
@@ -151,36 +147,6 @@ def test_a_second_process_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 # ---- the jobs
-
-KILLED = """
-    import json, sys
-    from gtzan_keras.audio.spectrogram import SpectrogramSpec
-    from gtzan_keras.store import parts
-    from gtzan_keras.store.preprocess import preprocess
-    from gtzan_keras.tracks.catalogue import load_tracks
-
-    parts._TRACKS = parts._TRACKS_A_WORKER = 2
-    tracks, spec = load_tracks(sys.argv[1]), SpectrogramSpec(**json.loads(sys.argv[3]))
-    print("ready", flush=True)
-    preprocess(tracks, sys.argv[2], spec, jobs=1)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_a_few_times_it_ends_as_if_undisturbed(tmp_path: Path, tracks: pd.DataFrame) -> None:
-    path = tmp_path / "killed" / "x.h5"
-    arguments = [str(tmp_path / "sounds"), str(path), json.dumps(SPEC.to_dict())]
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), *arguments]
-    for seconds in (0.0, 0.02, 0.1):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(seconds)
-            os.kill(process.pid, signal.SIGKILL)
-    for out in (path, tmp_path / "undisturbed.h5"):
-        preprocess(tracks, out, SPEC, jobs=1)
-    assert path.read_bytes() == (tmp_path / "undisturbed.h5").read_bytes()
-    assert [file.name for file in path.parent.iterdir()] == ["x.h5"]
 
 
 def test_a_feature_table_goes_on_where_it_stopped_and_sees_changed_files(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -98,5 +100,133 @@ def test_code_in_a_file_is_not_run(tmp_path):
     x = keras.layers.Lambda(lambda x: x + 1)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
     save_model(model, tmp_path / "x.keras", SPEC, GENRES)
-    with pytest.raises(ValueError, match="safe_mode"):
+    with pytest.raises(GtzanKerasError, match=r"x\.keras: refused \(.*Python lambda.*code execution"):
         load_model(tmp_path / "x.keras")
+
+
+def rewritten(saved: Path, **members: Any) -> Path:
+    """Write the file's archive again, deflated, with other members: by a function of what each one holds."""
+    with zipfile.ZipFile(saved) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    path = saved.with_name("strange.keras")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, members[name](content) if name in members else content)
+    return path
+
+
+def test_a_file_that_was_packed_again_is_loaded(saved, model):
+    np.testing.assert_array_equal(load_model(rewritten(saved)).model(IMAGES), model(IMAGES))
+
+
+def outside(file: h5py.File, name: str, target: Path) -> None:
+    """Replace weights by a link to a file of the same."""
+    with h5py.File(target, "w") as other:
+        file.copy(name, other, name="x")
+    del file[name]
+    file[name] = h5py.ExternalLink(target, "x")
+
+
+def raw(file: h5py.File, name: str, target: Path) -> None:
+    """Replace weights by a dataset whose numbers are in a file of their own."""
+    data = file[name][()]
+    target.write_bytes(data.tobytes())
+    del file[name]
+    file.create_dataset(name, data.shape, data.dtype, external=[(target, 0, data.nbytes)])
+
+
+def view(file: h5py.File, name: str, target: Path) -> None:
+    """Replace weights by a view of another file's."""
+    shape, dtype = file[name].shape, file[name].dtype
+    outside(file, name, target)
+    layout = h5py.VirtualLayout(shape, dtype)
+    layout[...] = h5py.VirtualSource(target, "x", shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def huge(file: h5py.File, name: str, target: Path) -> None:
+    """Replace weights by 6 GB of zeros that the file does not hold."""
+    del file[name]
+    file.create_dataset(name, (40000, 40000), "float32", chunks=(100, 100))
+
+
+@pytest.mark.parametrize("change", [outside, raw, view, huge])
+def test_weights_in_other_files_or_larger_than_their_data_are_refused(saved, tmp_path, change):
+    def changed(content: bytes) -> bytes:
+        weights = tmp_path / "weights.h5"
+        weights.write_bytes(content)
+        with h5py.File(weights, "r+") as file:
+            change(file, "layers/dense/vars/0", tmp_path / "outside")
+        return weights.read_bytes()
+
+    path = rewritten(saved, **{"model.weights.h5": changed})
+    with pytest.raises(
+        GtzanKerasError, match=r"strange\.keras: refused \(weights .*/0 are in another file, or"
+    ):
+        load_model(path)
+
+
+FUNCTION = {"class_name": "function", "registered_name": "function"}
+
+
+def configured(**changes: Any) -> Callable[[bytes], str]:
+    """Change the first dense layer in a configuration."""
+
+    def changed(content: bytes) -> str:
+        config = json.loads(content)
+        layer = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
+        kept = {"name": layer["name"]} if "class_name" in changes else layer["config"]
+        for name, value in changes.items():
+            layer[name] = {**kept, **value} if name == "config" else value
+        return json.dumps(config)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        # the next layer takes any number of values
+        ({"config": {"units": 10**9}}, r"its layers have \d+ numbers, its weights only \d+ bytes"),
+        ({"module": "os", "class_name": "mkdir", "registered_name": None}, "mkdir"),
+        ({"config": {"activation": {**FUNCTION, "module": "os", "config": "mkdir"}}}, "mkdir"),
+        ({"class_name": "TFSMLayer", "config": {"filepath": "code"}}, "TFSMLayer"),
+        ({"class_name": "StringLookup", "config": {"vocabulary": "secret.txt"}}, "vocabulary"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_asks_for_memory_code_or_other_files_is_refused(
+    tmp_path, monkeypatch, changes, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("secret.txt").write_text("a\nb\n")
+    inputs = keras.Input(SPEC.shape)
+    x = keras.layers.GlobalMaxPooling1D()(keras.layers.Reshape((-1, 1))(keras.layers.Dense(4)(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    saved = save_model(model, tmp_path / "x.keras", SPEC, GENRES)
+    path = rewritten(saved, **{"config.json": configured(**changes)})
+    with pytest.raises(GtzanKerasError, match=rf"strange\.keras: refused \(.*{message}") as refusal:
+        load_model(path)
+    assert "\n" not in str(refusal.value)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["secret.txt", "strange.keras", "x.keras"]
+
+
+@pytest.mark.parametrize("member", ["config.json", "gtzan_keras.json"])
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(saved, member):
+    path = rewritten(saved, **{member: lambda content: content + b" " * 2**24})
+    with pytest.raises(GtzanKerasError, match=r"strange\.keras: refused \(it would unpack to \d+ bytes\)"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("gtzan_keras.json", b"{"), ("gtzan_keras.json", b"[]"), ("gtzan_keras.json", b'{"spec": {}}'),
+        ("gtzan_keras.json", b'{"spec": {"name": "x", "n_fft": 0}, "genres": []}'),
+        ("config.json", b"[]"), ("model.weights.h5", b"nothing"),
+    ],
+)  # fmt: skip
+def test_a_damaged_member_is_one_clear_error(saved, member, content):
+    path = rewritten(saved, **{member: lambda _: content})
+    with pytest.raises(GtzanKerasError, match=r"strange\.keras: refused \(.*\); expected a model of"):
+        load_model(path)

@@ -315,6 +315,22 @@ def store_outside(file: h5py.File, name: str) -> None:
     file.create_dataset(name, data.shape, data.dtype, external=[("raw", 0, data.nbytes)])
 
 
+def view_outside(file: h5py.File, name: str) -> None:
+    """Replace a dataset by a view of another file's."""
+    link_outside(file, name)
+    layout = h5py.VirtualLayout(file[name].shape, file[name].dtype)
+    layout[...] = h5py.VirtualSource("other.h5", name, file[name].shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def declared(file: h5py.File, name: str, shape: tuple[int, ...], **options: Any) -> None:
+    """Replace a dataset by one that has no data, which HDF5 reads as zeros."""
+    dtype = options.pop("dtype", file[name].dtype)
+    del file[name]
+    file.create_dataset(name, shape, dtype, **options)
+
+
 def resized(file: h5py.File, count: int) -> None:
     for name in ("track_id", "genre", "segment"):
         dtype = file[name].dtype
@@ -338,7 +354,9 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
         (lambda file: file.attrs.update(genres="3"), "a damaged store"),
         (lambda file: file.attrs.update(genres='["rock"]'), "genre 'blues' is not one of"),
         (lambda file: changed_spec(file, height=7), r"uint8 \(4, 6, 10, 1\).*expected.*7, 10, 1"),
-        (lambda file: changed_spec(file, height=10**6, width=10**6), "a damaged store"),
+        (lambda file: changed_spec(file, height=10**6, width=10**6), "height is 1000000; expected at most"),
+        (lambda file: changed_spec(file, n_fft=2**40), "n_fft is 1099511627776; expected at most"),
+        (lambda file: changed_spec(file, clip_seconds=1e9), "clip_seconds is 1000000000.0; expected at most"),
         (lambda file: changed_spec(file, hue=3), "unknown field"),
         (lambda file: resized(file, 10**12), "a damaged store"),
         (lambda file: file["spectrograms"].resize(3, axis=0), "has not one row a sample"),
@@ -346,6 +364,11 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
         (lambda file: link_outside(file, "spectrograms"), "spectrograms is missing, in another file"),
         (lambda file: link_outside(file, "tracks"), "tracks is missing, in another file"),
         (lambda file: store_outside(file, "segment"), "segment is missing, in another file"),
+        (lambda file: view_outside(file, "spectrograms"), "spectrograms is missing, in another file"),
+        (lambda file: file.move("genre", "x") or file.update(genre=h5py.SoftLink("/x")), "genre is missing"),
+        (lambda file: declared(file, "spectrograms", (4, *SPEC.shape), chunks=(1, *SPEC.shape)), "its data"),
+        (lambda file: declared(file, "segment", (4, 10**9), chunks=(1, 1000)), "segment .* its data"),
+        (lambda file: declared(file, "track_id", (4,), dtype="S1000000000", chunks=(1,)), "track_id .* its"),
     ],
 )  # fmt: skip
 def test_a_malformed_store_is_one_error_and_the_file_is_closed(

@@ -19,6 +19,9 @@ __all__ = ["SPECTROGRAM_SPECS", "SpectrogramSpec", "log_mel", "mel_image", "segm
 Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
+LARGEST = 2**26
+"""The most numbers of one sample, or of what makes it: a spec may come with a file from anywhere."""
+
 AVERAGED_FRAMES = 387  # of which "average" makes its columns: the width of librosa-128x387
 _BLOCK_SAMPLES = 2**18  # transformed at a time: the working set fits the processor's cache
 
@@ -132,6 +135,9 @@ class SpectrogramSpec(Spec):
             value = getattr(self, field)
             if type(value) is not int or value < 1:
                 refuse(field, "a whole number above 0")
+        for field, other in (("n_fft", "n_mels"), ("height", "width")):
+            if getattr(self, field) * getattr(self, other) > LARGEST:
+                refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
         for field in ("db_range", "clip_seconds", "segment_seconds", "segment_hop_seconds"):
             value = getattr(self, field)
             if value is None and field != "db_range":
@@ -140,6 +146,8 @@ class SpectrogramSpec(Spec):
                 refuse(field, "a number above 0")
             if field != "db_range" and value * self.sample_rate < 1:
                 refuse(field, f"at least one sample (1/{self.sample_rate} s)")
+            if field != "db_range" and value * self.sample_rate > LARGEST:
+                refuse(field, f"at most {LARGEST} samples")
         if self.window_length > self.n_fft:
             refuse("window_length", f"at most n_fft ({self.n_fft})")
         if self.fit not in ("resize", "sample", "average", "pad"):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.base import is_inside
 from gtzan_keras.store.embeddings import EmbeddingSpec
+from gtzan_keras.store.files import replacing
 
 if TYPE_CHECKING:
+    import h5py
     import keras
 
 __all__ = ["SavedModel", "load_model", "save_model"]
 
 _MEMBER = "gtzan_keras.json"  # Keras ignores members of the archive that are not its own
+_MOST_PACKED = 4  # times that weights get smaller when they are compressed
 
 
 class SavedModel(NamedTuple):
@@ -75,14 +83,10 @@ def save_model(
         raise GtzanKerasError(f"{path}: expected a file name that ends in .keras")
     check_fit(model, spec.shape, len(genres))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.writing.keras")
-    try:
+    with replacing(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_MEMBER, json.dumps({"format": 1, "spec": spec.to_dict(), "genres": genres}))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # only after an error
     return path
 
 
@@ -120,7 +124,8 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     Raises
     ------
     GtzanKerasError
-        The file is missing, is not a Keras model, or has no spec and genres.
+        The file is missing, is not a Keras model, has no spec and genres, contains code, takes weights from
+        other files, or declares more of them than it holds.
     """
     path = Path(path)
     if not path.is_file():
@@ -133,12 +138,63 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
                 f"{path}: this model does not describe its input (spec and genre names are missing); save "
                 "it with gtzan_keras.models.saving.save_model(model, path, spec, genres)"
             )
-        card = json.loads(archive.read(_MEMBER))
+        import keras
+
+        import gtzan_keras.metrics  # registers the metrics that a compiled model may name
+        import gtzan_keras.models.layers  # noqa: F401 (registers our own layers)
+
+        try:
+            _check_archive(archive)
+            card = json.loads(archive.read(_MEMBER))
+            kind = EmbeddingSpec if "patches" in card["spec"] else SpectrogramSpec
+            spec, genres = kind.from_dict(card["spec"]), list(card["genres"])
+            model = keras.saving.load_model(path)
+        except Exception as error:  # each of the many layers of a file fails in its own way
+            reason = shorten(str(error).rpartition("Exception encountered: ")[2], 200)
+            raise GtzanKerasError(f"{path}: refused ({reason}); expected a model of `save_model`") from error
+    return SavedModel(model, spec, genres)
+
+
+def _check_archive(archive: zipfile.ZipFile) -> None:
+    """Refuse a model that would need more memory than its file holds numbers, or reads from other files.
+
+    Keras allocates what a configuration asks for, and 3.13.0 still reads other files.
+    """
+    import h5py
+
+    members = archive.infolist()
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > _MOST_PACKED * sum(member.compress_size for member in members) + 2**20:
+        raise ValueError(f"it would unpack to {unpacked} bytes")
+    content = archive.read("model.weights.h5")
+    with h5py.File(io.BytesIO(content)) as weights:
+        _check_weights(weights)
+    config = json.loads(archive.read("config.json"))
+    if '"TFSMLayer"' in json.dumps(config):
+        raise ValueError("a TFSMLayer runs a model of another file")
+    with ThreadPoolExecutor(1) as thread:  # Keras has a state for each thread: nothing of this one stays
+        asked = thread.submit(_count_variables, config).result()
+    if asked > len(content):
+        raise ValueError(f"its layers have {asked} numbers, its weights only {len(content)} bytes")
+
+
+def _check_weights(group: h5py.Group) -> None:
+    import h5py
+
+    for name in group:
+        is_hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        found = group[name] if is_hard else None
+        if isinstance(found, h5py.Group):
+            _check_weights(found)
+        elif not isinstance(found, h5py.Dataset) or not is_inside(found, _MOST_PACKED):
+            raise ValueError(f"weights {group.name}/{name} are in another file, or larger than their data")
+
+
+def _count_variables(config: dict[str, Any]) -> int:
+    """Return how many numbers the layers of a configuration have, without making them."""
     import keras
 
-    import gtzan_keras.metrics  # registers the metrics that a compiled model may name
-    import gtzan_keras.models.layers  # noqa: F401 (registers our own layers)
-
-    kind = EmbeddingSpec if "patches" in card["spec"] else SpectrogramSpec
-    spec = kind.from_dict(card["spec"])
-    return SavedModel(keras.saving.load_model(path), spec, list(card["genres"]))
+    config.pop("compile_config", None)
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config)
+    return sum(math.prod(variable.shape) for variable in model.variables)

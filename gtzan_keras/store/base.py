@@ -42,7 +42,8 @@ __all__ = ["Sample", "Store", "StoreWriter", "pack", "write_store"]
 
 _FORMAT = 1
 _DEFLATE_LEVEL = 1  # level 4 takes half as long again for under 1 % less
-_LARGEST_SAMPLE = 2**30  # bytes; a file that claims more per sample is damaged
+_LARGEST_CHUNK = 2**28  # bytes; a file that claims more is damaged
+_MOST_DEFLATED = 1100  # times that deflate makes a run of zeros smaller
 _ROWS_A_STEP = 64
 # What HDF5, JSON and the constructors of specs raise for files that are damaged or made by someone else.
 _MALFORMED = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
@@ -120,16 +121,10 @@ class Store:
             )
         self.spec = self.spec_type.from_dict(json.loads(attributes["spec"]))
         self._images = images = self._dataset(self.dataset)
-        size = self.path.stat().st_size
-        if (
-            images.shape[1:] != self.spec.shape
-            or images.dtype.newbyteorder("=") != self.dtype
-            or len(images) > size  # every sample has at least its row numbers in the file
-            or math.prod(self.spec.shape) * self.dtype.itemsize > _LARGEST_SAMPLE
-        ):
+        if images.shape[1:] != self.spec.shape or images.dtype.newbyteorder("=") != self.dtype:
             raise ValueError(
-                f"{self.dataset} is {images.dtype} {images.shape} in a file of {size} bytes; expected "
-                f"{self.dtype} (samples, *{self.spec.shape})"
+                f"{self.dataset} is {images.dtype} {images.shape}; expected {self.dtype} (samples, "
+                f"*{self.spec.shape})"
             )
         genres: list[str] = json.loads(attributes["genres"])
         genre, track_id = (self._dataset(name).asstr()[:] for name in ("genre", "track_id"))
@@ -162,9 +157,11 @@ class Store:
         if has(self._file, name) and links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
             found = self._file[name]
             rows = () if name == "tracks" else (found if name == self.dataset else self._images).shape[:1]
-            if not found.is_virtual and not found.external and found.shape[:1] == rows:
+            if found.shape[:1] == rows and is_inside(found, _MOST_DEFLATED):
                 return found
-        raise ValueError(f"{name} is missing, in another file, or has not one row a sample")
+        raise ValueError(
+            f"{name} is missing, in another file, larger than its data, or has not one row a sample"
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -461,6 +458,17 @@ def open_hdf5(path: Path) -> h5py.File:
                 "set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
             )
         raise GtzanKerasError(f"{path}: cannot be opened as HDF5 ({error}); {advice}") from error
+
+
+def is_inside(found: h5py.Dataset, ratio: float) -> bool:
+    """Whether all the numbers that a dataset declares are in its own file, packed at most `ratio` times."""
+    chunk = math.prod(found.chunks or ()) * found.dtype.itemsize
+    return (
+        not found.is_virtual
+        and not found.external
+        and chunk <= _LARGEST_CHUNK
+        and found.nbytes <= ratio * found.id.get_storage_size()
+    )
 
 
 def has(file: h5py.File, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.spectrogram import Spec
+from gtzan_keras.audio.spectrogram import LARGEST, Spec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack
 
@@ -64,6 +64,11 @@ class EmbeddingSpec(Spec):
                 raise GtzanKerasError(
                     f"spec {self.name!r}: {field} is {value!r}; expected a whole number above 0"
                 )
+        if self.patches * self.size > LARGEST:
+            raise GtzanKerasError(
+                f"spec {self.name!r}: {self.patches} patches of {self.size} numbers; expected at most "
+                f"{LARGEST} numbers"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gtzan_keras.audio.decode import MINIMUM_SECONDS, AudioError
 from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLUMNS, extract
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.files import write_json
+from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
 from gtzan_keras.tracks.catalogue import load_track, row_name
 
@@ -116,7 +116,8 @@ def feature_table(
                     results |= json.loads(part.read_text("utf-8"))
                 table = _assemble(tracks, segment, results)
                 if len(table):
-                    table.to_csv(parts.whole, index=False)
+                    with replacing(parts.whole) as temporary:
+                        table.to_csv(temporary, index=False)
     if table.empty:
         raise none_read(len(tracks), table.attrs["refused"])
     return table

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +25,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file to make or replace. The temporary file is next to it and has the same suffix.
+        The file to make or replace. The temporary file is next to it and has the same suffix. Those that
+        killed processes of this machine have left are deleted.
+
+    Raises
+    ------
+    GtzanKerasError
+        The disk is full, or the file cannot be replaced.
 
     Examples
     --------
@@ -35,12 +45,43 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('whole', 1)
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
+    start, end = f".{path.stem}.{socket.gethostname()}-", f".writing{path.suffix}"
+    for left in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
+        if not _is_running(left.name.removeprefix(start).removesuffix(end)):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         yield temporary
         replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # HDF5 raises both
+        if reason := _is_full(error):
+            raise GtzanKerasError(
+                f"{path}: cannot be written ({reason}); free some space, then start again"
+            ) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether a process of this machine has this number; not known where signals mean something else."""
+    if os.name == "posix" and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass
+    return True
+
+
+def _is_full(error: BaseException) -> str:
+    """Return the reason if an error says that no more can be written, else ""."""
+    numbers = {int(number) for number in re.findall(r"errno = (\d+)", str(error))}  # in HDF5's own words
+    if isinstance(error, OSError) and error.errno:
+        numbers.add(error.errno)
+    full = numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return os.strerror(full.pop()) if full else ""
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -17,7 +17,7 @@ import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model, save_model
 from gtzan_keras.store.base import Store
-from gtzan_keras.store.files import write_json
+from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.settings import TrainingSettings
@@ -110,20 +110,20 @@ class Run:
 
 def save_run(run: Run, key: str = "") -> None:
     """Write a run's folder; `key` identifies what it was made from, see `complete_run`."""
-    save_model(run.model, run.folder / "model.keras", run.store.spec, run.store.genres)
-    run.history.to_csv(run.folder / "history.csv", index=False)
-    write_json(
-        run.folder / "run.json",
-        {
-            "name": run.name,
-            "store": str(run.store.path.resolve()),
-            "split": asdict(run.split),
-            "settings": run.settings.to_dict(),
-            "outcome": asdict(run.outcome),
-            "facts": dict(run.facts),
-            "key": key,
-        },
-    )
+    record = {
+        "name": run.name,
+        "store": str(run.store.path.resolve()),
+        "split": asdict(run.split),
+        "settings": run.settings.to_dict(),
+        "outcome": asdict(run.outcome),
+        "facts": dict(run.facts),
+        "key": key,
+    }
+    # The old files stay until all new ones are complete. run.json, which says that all are there, is last.
+    with replacing(run.folder / "run.json") as temporary, replacing(run.folder / "history.csv") as history:
+        write_json(temporary, record)
+        run.history.to_csv(history, index=False)
+        save_model(run.model, run.folder / "model.keras", run.store.spec, run.store.genres)
 
 
 def complete_run(folder: Path, key: str, store: Store) -> Run | None:

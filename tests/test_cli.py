@@ -326,6 +326,7 @@ def test_the_console_script_exits_with_the_same_status_and_one_line(command: str
     assert answer.stderr == message
 
 
+@pytest.mark.nightly
 def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("gtzan-keras")
     command = [script, "run", "baseline/thumbnail-cnn", "--split", "fault-filtered", "--max-epochs", "1"]

@@ -89,7 +89,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     float32 = '{"precision": "float32"}'
     options = [
         *("--model", "cnn-zhang", "--epochs", 12, "--learning-rate", 0.001, "--batch-size", 8),
-        *("--settings", float32),
+        *("--settings", float32, "--resume"),
     ]
     trained = run_command("train", store, "--out", run, "--split", "80/20", *options)
     assert trained.code == 0, trained.err
@@ -105,6 +105,9 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     page = (run / "index.html").read_text("utf-8")
     for figure in ("class_distribution", "examples", "confusion_matrix", "history"):
         assert page.count(f'<figure id="{figure}">') == 1
+
+    again = run_command("train", store, "--out", run, "--split", "80/20", *options)
+    assert (again.code, again.out) == (0, trained.out.splitlines()[-1] + "\n")  # no epoch was trained
 
     reported = run_command("report", tmp_path / "runs")
     assert reported.code == 0, reported.err

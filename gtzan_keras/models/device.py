@@ -1,8 +1,14 @@
-"""Which devices the backend of Keras finds."""
+"""Which devices the backend of Keras finds, and over how many it spreads a batch."""
 
 from __future__ import annotations
 
-__all__ = ["count_gpus"]
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["count_gpus", "count_replicas", "scope_of"]
 
 
 def count_gpus() -> int:
@@ -21,3 +27,31 @@ def count_gpus() -> int:
 
         return len(tf.config.list_physical_devices("GPU"))
     return sum(name.startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
+
+
+def count_replicas() -> int:
+    """Return over how many devices a batch is spread, by TensorFlow's strategy or Keras' distribution on JAX.
+
+    Examples
+    --------
+    >>> from gtzan_keras.models.device import count_replicas
+    >>> count_replicas()
+    1
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    distribution: Any = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+
+
+def scope_of(model: keras.Model) -> AbstractContextManager[Any]:
+    """Return the scope of the strategy that a model was built under; TensorFlow's models alone have one."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return nullcontext() if strategy is None else strategy.scope()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +15,7 @@ from gtzan_keras.store.augmentation import Augmentation
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
 
-__all__ = ["IN_MEMORY_BYTES", "Batches"]
+__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches"]
 
 IN_MEMORY_BYTES = 2**30
 """Samples up to this size (unpacked) are held in memory by `Store.batches`."""
@@ -120,6 +120,64 @@ class Batches(keras.utils.PyDataset):
         if not self.shuffle:
             return np.arange(len(self.rows))
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows))
+
+
+class EvenBatches(keras.utils.PyDataset):
+    """Batches for several devices: each is filled up to a multiple of their number.
+
+    Samples that fill a batch up repeat others and weigh nothing. In training the others of that batch weigh
+    more, so that the mean over it is as without them; in validation all samples of all batches weigh the
+    same, so that the mean over all is.
+
+    Parameters
+    ----------
+    batches : Batches
+        Shuffled for training, else for validation.
+    devices : int > 1
+        Their number.
+    class_weights : mapping of int to float, optional
+        Further weights, by class.
+
+    Examples
+    --------
+    >>> from gtzan_keras import datasets
+    >>> from gtzan_keras.store.batches import EvenBatches
+    >>> store = datasets.thumbnails()
+    >>> batches = store.batches(list(store.track_id[:3]), 32, shuffle=True)
+    >>> images, labels, weights = EvenBatches(batches, 2)[0]
+    >>> len(images), (3 * weights).tolist()
+    (4, [4.0, 4.0, 4.0, 0.0])
+    """
+
+    def __init__(
+        self, batches: Batches, devices: int, class_weights: Mapping[int, float] | None = None
+    ) -> None:
+        super().__init__()
+        self.batches, self.devices, self.class_weights = batches, devices, class_weights
+        count, size = len(batches.rows), batches.batch_size
+        filled = count // size * self._filled(size) + self._filled(count % size)
+        self.weight = None if batches.shuffle else filled / count
+
+    def _filled(self, size: int) -> int:
+        return -(-size // self.devices) * self.devices
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], ...]:
+        images, labels = self.batches[index]
+        size = len(images)
+        filled = self._filled(size)
+        weights = np.zeros(filled, np.float32)
+        weights[:size] = filled / size if self.weight is None else self.weight
+        if self.class_weights:
+            weights[:size] *= [self.class_weights[label] for label in labels.argmax(axis=1).tolist()]
+        places = np.arange(filled) % size
+        return images[places], labels[places], weights
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order."""
+        self.batches.on_epoch_end()
 
 
 def _check_augmentation(augmentation: Augmentation, store: Store) -> None:

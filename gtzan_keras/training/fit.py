@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.device import count_gpus
+from gtzan_keras.models.device import count_gpus, count_replicas, scope_of
 from gtzan_keras.models.saving import check_fit
 from gtzan_keras.store.base import Store
 from gtzan_keras.tracks.splits import Split, warn_of_unseen_genres
@@ -117,7 +117,8 @@ def train(
     """
     folder = Path(out)
     what = Stage(store, split, settings, folder, name or folder.resolve().name, facts or {})
-    return train_stage(model, what, resume, callbacks, verbose, cache_frozen)
+    with scope_of(model):
+        return train_stage(model, what, resume, callbacks, verbose, cache_frozen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,11 +243,17 @@ def _fit(
     if len(samples.rows(split.validation)):
         validation = samples.batches(split.validation, settings.batch_size)
     optimizer = optimizer_for(settings, len(training))
-    model.compile(
-        optimizer,
-        "categorical_crossentropy",
-        metrics=["accuracy", MacroPrecision(len(stage.store.genres), name="macro_precision")],
-    )
+    metrics = ["accuracy", MacroPrecision(len(stage.store.genres), name="macro_precision")]
+    class_weights = class_weights_of(training.labels) if settings.class_weights else None
+    if (devices := count_replicas()) > 1:
+        from gtzan_keras.store.batches import EvenBatches
+
+        training = EvenBatches(training, devices, class_weights)
+        validation = None if validation is None else EvenBatches(validation, devices)
+        class_weights = None
+        model.compile(optimizer, "categorical_crossentropy", weighted_metrics=metrics)
+    else:
+        model.compile(optimizer, "categorical_crossentropy", metrics=metrics)
     folder.mkdir(parents=True, exist_ok=True)
     own = callbacks_for(settings, optimizer, validation is not None)
     checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
@@ -258,7 +265,7 @@ def _fit(
         epochs=settings.epochs,
         initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
         shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
-        class_weight=class_weights_of(training.labels) if settings.class_weights else None,
+        class_weight=class_weights,
         callbacks=[*own, *callbacks, checkpoint],
         verbose=verbose,
     )

@@ -1,0 +1,114 @@
+"""Training on two devices gives what one gives, on TensorFlow and on JAX."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from gtzan_keras.store.batches import EvenBatches
+from gtzan_keras.store.spectrograms import SpectrogramStore
+
+# 27 training and 9 validation samples in batches of 9: two devices share none evenly. 7 are predicted.
+SCRIPT = """
+    import contextlib, json, sys, tempfile
+
+    if sys.argv[1] == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+    import keras
+    import numpy as np
+
+    from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, models, train
+    from gtzan_keras.tracks.splits import Split
+
+    spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
+    ids = [f"{('pop', 'rock')[number % 2]}/{number}" for number in range(43)]
+    images = np.random.default_rng(0).integers(0, 150, size=(43, 8, 8), dtype=np.uint8)
+    images[1::2, :4] += 60
+    folder = tempfile.mkdtemp()
+    genres = [track_id.split("/")[0] for track_id in ids]
+    store = SpectrogramStore.from_arrays(f"{folder}/s.h5", images, ids, spec, genres)
+    split = Split("by hand", tuple(ids[:27]), tuple(ids[27:36]), tuple(ids[36:]))
+    settings = TrainingSettings(epochs=2, batch_size=9, learning_rate=1e-2, precision="float32")
+
+    def trained(name, building, training):
+        with building:
+            keras.utils.set_random_seed(0)
+            model = models.dense(spec.shape, 2, units=(8,), dropout=0.0)
+        with training:
+            run = train(model, store, split, settings, out=f"{folder}/{name}", verbose=0)
+        return {
+            "history": run.history.to_dict("list"),
+            "weights": [weight.ravel().tolist() for weight in run.model.get_weights()],
+            "predictions": run.model.predict(store.batches(split.test), verbose=0).tolist(),
+        }
+
+    nothing = contextlib.nullcontext
+    one = trained("one", nothing(), nothing())
+    if sys.argv[1] == "tensorflow":  # a model is trained where it was built
+        two = trained("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope(), nothing())
+    else:
+        devices = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
+        assert devices.num_model_replicas == 2
+        two = trained("two", devices.scope(), devices.scope())
+    print(json.dumps([one, two]))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_train_what_one_trains(backend: str) -> None:
+    if backend == "jax":
+        pytest.importorskip("jax")
+    two_devices = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), backend]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **two_devices})
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    for weight, other in zip(one["weights"], two["weights"], strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-5)
+    np.testing.assert_allclose(one["predictions"], two["predictions"], atol=1e-5)
+    for name, values in one["history"].items():
+        # the last training batch of an epoch is filled up, and weighs a little more
+        close = 1e-5 if name.startswith("val_") or name in ("epoch", "learning_rate") else 0.01
+        np.testing.assert_allclose(values, two["history"][name], atol=close)
+
+
+@pytest.mark.parametrize("batch_size", [7, 8, 40])
+@pytest.mark.parametrize("devices", [2, 3])
+def test_filled_batches_have_the_means_of_those_that_are_not(
+    separable: SpectrogramStore, batch_size: int, devices: int
+) -> None:
+    def sums(shuffle: bool) -> list[tuple[float, ...]]:
+        plain = separable.batches(list(separable.track_id), batch_size, shuffle=shuffle)
+        filled = EvenBatches(plain, devices)
+        assert len(plain) == len(filled)
+        found = []
+        for index in range(len(plain)):
+            (images, _), (more, _, weights) = plain[index], filled[index]
+            assert len(more) % devices == 0
+            assert len(more) - len(images) < devices
+            value, weighted = images.mean(axis=(1, 2, 3)), weights * more.mean(axis=(1, 2, 3))
+            found.append((value.mean(), weighted.mean(), value.sum(), weighted.sum(), len(more)))
+        return found
+
+    for mean, filled, *_ in sums(shuffle=True):  # each batch's, as the optimizer sees it
+        assert filled == pytest.approx(mean, rel=1e-5)
+    totals = np.sum(sums(shuffle=False), axis=0)  # over all batches, as an epoch's validation is
+    assert totals[3] / totals[4] == pytest.approx(totals[2] / len(separable), rel=1e-5)
+
+
+def test_class_weights_come_on_top(separable: SpectrogramStore) -> None:
+    ids = [f"{genre}.00000" for genre in separable.genres]
+    batches = separable.batches(ids, 3, shuffle=True)
+    _, labels, weights = EvenBatches(batches, 2, {0: 1.0, 1: 2.0, 2: 3.0})[0]
+    expected = (labels[:3].argmax(axis=1) + 1) * 4 / 3
+    np.testing.assert_allclose(weights, [*expected, 0])

@@ -71,3 +71,9 @@ def test_windows_of_10_s_cost_the_accuracy_that_its_card_states(real_data: Path)
     ]
     assert 100 * np.mean(whole == truth) == pytest.approx(68.5, abs=0.6)
     assert 100 * np.mean(np.mean(windows, axis=0).argmax(axis=1) == truth) == pytest.approx(67.0, abs=0.6)
+
+
+def test_the_packaged_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict(noise(31), sample_rate=22050)
+    monkeypatch.setattr("keras.saving.load_model", None)  # a second load would fail
+    np.testing.assert_array_equal(predict(noise(31), sample_rate=22050).probabilities, first.probabilities)

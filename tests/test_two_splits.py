@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from gtzan_keras.report.two_splits import two_splits
@@ -17,3 +20,13 @@ def test_the_page_has_one_sentence_with_both_accuracies_and_one_figure(tmp_path:
     sentence = page.replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
     assert sentence.index("90.0 %") < sentence.index("60.0 %")
     assert page.count("<svg") == 1
+
+
+def test_quickstart_trains_seeds_side_by_side_and_says_nothing_else(tmp_path: Path) -> None:
+    code = "from gtzan_keras.cli import main; main()"
+    command = [sys.executable, "-c", code, "quickstart", "--out", "results", "--max-epochs", "1"]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # as the command sets it where nobody did
+    done = subprocess.run(command, cwd=tmp_path, env=quiet, capture_output=True, text=True, check=True)
+    assert len(list(tmp_path.glob("results/*/*/*/seed[01]/tracks.csv"))) == 2 * 2 * 2
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "results" / "two-splits.html")
+    assert done.stderr == ""

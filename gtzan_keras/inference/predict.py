@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import glob
 import math
 import os
@@ -424,13 +425,18 @@ def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
     return SavedModel(model.model, model.store.spec, model.store.genres)
 
 
+@functools.cache  # loading takes longer than the answer to a clip of 30 s
+def _packaged() -> SavedModel:
+    return load_model(BASELINE_MODEL)
+
+
 def load_classifier(
     model: str | os.PathLike[str] | SavedModel | Run | None, window: float | None = None
 ) -> SavedModel:
     """Return the model of spectrograms of `predict`'s arguments, with a spec of the window's length."""
     if model is None:
         window = BASELINE_WINDOW_SECONDS if window is None else window
-    classifier = _opened(BASELINE_MODEL if model is None else model)
+    classifier = _packaged() if model is None else _opened(model)
     spec = classifier.spec
     if not isinstance(spec, SpectrogramSpec):
         raise GtzanKerasError(

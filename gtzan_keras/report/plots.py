@@ -144,7 +144,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
         ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         ax.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
-        if name == "learning_rate":
+        if name == "learning_rate" and (history[name] > 0).any():
             ax.set_yscale("log")
         elif name != "loss":
             ax.set_ylim(0, 1.02)

@@ -29,9 +29,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
-# A file of tests, and a notebook, stays in one process.
-SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile
+# A file of tests, and a notebook, stays in one process; they start in the order of their names.
+SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 04_*))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
@@ -95,7 +96,8 @@ format: $(VENV)/installed-test
 
 test: lint
 	$(BIN)/python -m pytest $(SHARED_OUT)
-	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider \
+	  $(LONGEST) $(filter-out $(LONGEST),$(NOTEBOOKS))
 
 test-nightly: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(SHARED_OUT) -m nightly

@@ -22,8 +22,16 @@ from gtzan_keras.models.layers import DropBlock2D
 BUILDS: dict[str, Callable[[], keras.Model]] = {
     "dense": lambda: models.dense((8, 8, 1), units=(16,), normalization="batch"),
     "cnn": lambda: models.cnn((16, 16, 1), **models.CNN_ARGUMENTS["uncu"]),
-    "cnn-any-width": lambda: models.cnn((16, None, 1), filters=(4, 4), dense_units=(8,), pooling="avg+max"),
-    "mobilenetv3small": lambda: models.image_base("mobilenetv3small", (32, 32, 1), weights=None),
+    "cnn-any-width": lambda: models.cnn((16, None, 1), filters=(4,), dense_units=(8,), pooling="avg+max"),
+    "tags": lambda: keras.Sequential(
+        [
+            keras.Input((24, 8)),
+            keras.layers.Conv1D(12, 3, activation="relu"),
+            keras.layers.GlobalMaxPooling1D(),
+            keras.layers.Dense(3, "sigmoid"),
+        ]
+    ),
+    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
     "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
     "dropblock": lambda: keras.Sequential(
         [
@@ -44,8 +52,8 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
 FITTED = ("cnn", "dropblock", "vggish_classifier", "two_branch")
 """With these two steps are trained too: dropout, DropBlock with its count of steps, masking, two inputs."""
 
-EXPLAINED = ("cnn-any-width", "musicnn")
-"""Of these, attributions are computed too."""
+EXPLAINED = ("cnn-any-width", "tags")
+"""Of these, attributions are computed too: of genres that exclude each other, and of tags without bands."""
 
 
 def sample(model: keras.Model) -> object:

@@ -110,7 +110,7 @@ class Split:
             )
         gone = set(tracks.loc[tracks["genre"].isin(left_out), "track_id"])
         parts = {
-            part: tuple(track_id for track_id in ids if track_id not in gone)
+            part: tuple(any_id for any_id in ids if track_of(any_id) not in gone)
             for part, ids in self.parts().items()
         }
         name = f"{self.name} without {', '.join(sorted(left_out))}" if left_out else self.name

@@ -431,10 +431,11 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         if not pieces:
             return []
-        outputs = plain.predict(np.concatenate(pieces), batch_size=_BATCH, verbose=0)
-        return np.split(
-            outputs.astype(np.float32, copy=False), np.cumsum([len(piece) for piece in pieces])[:-1]
-        )
+        inputs = np.concatenate(pieces)
+        # Not `predict`: every call would build an input pipeline, which takes longer than a small network.
+        batches = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
+        outputs = np.concatenate([np.asarray(plain.predict_on_batch(batch), np.float32) for batch in batches])
+        return np.split(outputs, np.cumsum([len(piece) for piece in pieces])[:-1])
 
     return Embedder(_source_name(model, precision), gives[1], front_end.patches, network, front_end)
 

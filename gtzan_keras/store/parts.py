@@ -17,7 +17,7 @@ import pandas as pd
 
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.parallel import check_jobs, count_workers, in_parallel
+from gtzan_keras.parallel import check_jobs, cluster, count_workers, in_parallel
 from gtzan_keras.store.files import replace
 from gtzan_keras.tracks.catalogue import check_columns, file_md5, files_of
 
@@ -55,16 +55,32 @@ def none_read(count: int, refused: Mapping[str, str]) -> GtzanKerasError:
 
 
 def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
-    """Return the tasks with the MD5 of their files."""
+    """Return the tasks with the MD5 of their files.
 
-    def with_md5(task: Task) -> Task:
-        try:
-            return task._replace(md5=file_md5(task.file))
-        except OSError:
-            return task._replace(md5="")
+    A cluster's workers read the files: one machine that reads them all would be what a large cluster waits
+    for.
+    """
+    tasks = list(tasks)
+    if cluster() is None:
+        with ThreadPoolExecutor(min(32, count_workers(jobs))) as pool:
+            return list(pool.map(_with_md5, tasks))
+    there = [task._replace(md5="expected" if files_of(task.file)[0].exists() else "") for task in tasks]
+    groups = [there[first : first + _TRACKS_A_WORKER] for first in range(0, len(there), _TRACKS_A_WORKER)]
+    found = in_parallel(_with_md5s, [(group,) for group in groups], [group[0].file for group in groups])
+    return [task for group in found for task in group]
 
-    with ThreadPoolExecutor(min(32, count_workers(jobs))) as pool:  # a cluster has many
-        return list(pool.map(with_md5, tasks))
+
+def _with_md5(task: Task) -> Task:
+    try:
+        return task._replace(md5=file_md5(task.file))
+    except OSError:
+        return task._replace(md5="")
+
+
+def _with_md5s(tasks: Sequence[Task]) -> list[Task]:
+    for task in tasks:
+        check_here(task)
+    return [_with_md5(task) for task in tasks]
 
 
 def by_track(function: Callable[..., Any], tasks: Sequence[Task], jobs: int) -> Iterator[Any]:

@@ -151,6 +151,9 @@ def test_splits_never_change():
     assert fingerprint(splits.folds(gtzan, 5, group="artist", validation=0.1)[0]) == (
         "338fa3b324660c7824accf9fe028582f5e0afc41fe8c776c7af637fa77854f28"
     )
+    assert fingerprint(splits.folds(gtzan, 5, seed=3, validation=0.1)[2]) == (
+        "8177a55e0a58c61b9e7a2b39d8b090ed606e1ab220bf4bfce88797f0e307df89"
+    )
 
 
 def test_the_order_of_the_table_does_not_matter(gtzan):
@@ -294,7 +297,8 @@ def test_a_recording_in_two_parts_is_refused_unless_the_split_is_leaky(gtzan, on
 
 
 def test_the_ceiling_is_the_share_of_test_tracks_of_a_genre_that_was_trained_on(gtzan, caplog):
-    split = Split("mine", ("pop.00000",), (), ("pop.00001", "rock.00000", "jazz.00000", "pop.00002#4"))
+    tested = ("pop.00001", "rock.00000", "jazz.00000", "pop.00002#4", "not in the table")
+    split = Split("mine", ("pop.00000", "not in it either"), (), tested)
     assert splits.ceiling(split, gtzan) == 0.5
     splits.warn_of_unseen_genres(split, gtzan)
     assert [record.message for record in caplog.records] == [

@@ -54,6 +54,16 @@ def float32() -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="module")
+def eagerly() -> Iterator[None]:
+    """For files that train networks so small that they take longer to trace than to train."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 TINY = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SEPARABLE_GENRES = ("disco", "metal", "rock")
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -358,11 +356,3 @@ def test_tracks_are_called_by_what_they_are():
     assert catalogue.data_name(describe(dict(list(gtzan.items())[:100]))) == "100 of GTZAN's 1000 tracks"
     assert catalogue.data_name(describe({"rock/x": "rock"} | gtzan)) == "own collection of 1001 tracks"
     assert catalogue.data_name(describe({"rock/demo.00000": "rock"})) == "demo set"
-
-
-def test_the_catalogue_imports_nothing_heavy():
-    code = "import sys, json, gtzan_keras.tracks.splits; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    assert {"librosa", "soundfile", "scipy", "sklearn", "matplotlib", "keras", "tensorflow"}.isdisjoint(
-        loaded
-    )

@@ -26,6 +26,8 @@ from gtzan_keras.training.classical import classical
 from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
 from gtzan_keras.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 COLUMNS = ("tempo", "rms_mean", "mfcc1_mean", "mfcc2_mean")
 GENRES = ["blues", "metal", "pop"]
 

@@ -9,6 +9,8 @@ from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
 from gtzan_keras.training.run import load_run
 from gtzan_keras.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def test_the_folds_choose_how_long_to_train_on_all_but_the_test_part(separable, tmp_path):
     split = stratified(separable.tracks, (0.5, 0.25, 0.25))

@@ -27,6 +27,8 @@ from gtzan_keras.training.results import read_result
 from gtzan_keras.training.settings import TrainingSettings
 from tests.made_results import put_recipe
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 PUBLISHED = {"malvezzi": 6, "zhang": 7, "feature-cnn": 4, "uncu": 5, "arrigo": 20}
 """Recipes by source."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -154,15 +152,6 @@ def test_under_mixed_precision_probabilities_stay_float32(build):
 def test_cnn_arguments_out_of_range_are_refused_by_name(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         small_cnn(**arguments)
-
-
-# ---- what comes along
-
-
-def test_the_sources_arguments_are_read_without_a_framework():
-    code = "import sys; from gtzan_keras.models import CNN_ARGUMENTS; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"keras", "tensorflow", "h5py", "librosa", "pandas", "numpy"}
 
 
 def test_a_cnn_with_global_pooling_takes_spectrograms_of_any_width():

@@ -134,13 +134,6 @@ def test_the_page_names_what_a_reader_must_know(tmp_path: Path, a_page: Reader) 
         assert words not in a_page.text
 
 
-def test_artists_and_titles_come_from_the_packaged_facts(tmp_path: Path) -> None:
-    tracks = answers().drop(columns=["artist", "title"])
-    tracks.loc[9, "track_id"] = "rock.00016"
-    (put(tmp_path) / "tracks.csv").write_text(tracks.to_csv(index=False))
-    assert any(row[:2] == ["rock.00016", "Queen"] for row in Reader(report_run(tmp_path)).rows)
-
-
 def test_without_a_test_part_the_validation_scores_lead_and_are_named(tmp_path: Path) -> None:
     scores = find_groups(put(tmp_path / "whole"))[0].first["scores"]["test"]
     page = Reader(report_run(put(tmp_path / "run", answers(count=0), scores__validation=scores)))

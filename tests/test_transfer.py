@@ -18,6 +18,8 @@ from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
 from gtzan_keras.training.results import read_result
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def embedded(

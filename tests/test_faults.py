@@ -139,6 +139,9 @@ def forked(function: Callable[..., None], *arguments: Any) -> Any:
 
 
 def work(job: str, inputs: Path, out: Path) -> None:
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)  # networks so small take longer to trace than to train
     out.mkdir(exist_ok=True)
     parts._TRACKS = parts._TRACKS_A_WORKER = 2
     JOBS[job](inputs, out)

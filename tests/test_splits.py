@@ -112,6 +112,11 @@ def test_copies_of_a_track_that_is_absent_are_in_one_part(gtzan):
         assert side[one] == side[two]
 
 
+def test_as_many_tracks_as_parts_leave_no_part_empty():
+    tracks = describe({f"rock/{n}": "rock" for n in range(3)})  # the shares alone would ask for 2, 1 and 0
+    assert {sizes(splits.stratified(tracks, "70/15/15", seed)) for seed in range(20)} == {(1, 1, 1)}
+
+
 @pytest.mark.parametrize(
     "shares", [(0.5, 0.5), (0.6, 0.6, -0.2), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (0.5, 0.5, np.nan)], ids=str
 )

@@ -106,8 +106,18 @@ def _by_joblib(
 ) -> Iterator[Any]:
     import joblib
 
-    calls = (joblib.delayed(function)(*task) for task in tasks)
+    call = joblib.delayed(partial(_in_folder, os.getcwd(), function))
+    calls = (call(*task) for task in tasks)
     yield from joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
+
+
+def _in_folder(folder: str, function: Callable[..., Any], *task: Any) -> Any:
+    """Call a function where relative paths mean what they mean to the caller.
+
+    joblib uses worker processes again, which are still in the folder of an earlier call.
+    """
+    os.chdir(folder)
+    return function(*task)
 
 
 def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], client: Any) -> Iterator[Any]:

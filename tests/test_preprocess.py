@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +281,16 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     with pytest.raises(GtzanKerasError, match=message):
         preprocess(table, tmp_path / "x.h5", **{"spec": SPEC, "jobs": 1, **arguments})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_paths_are_those_of_the_caller_in_workers_that_were_used_before(
+    tmp_path: Path, tracks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=2)
+    folder = Path(tracks["path"].iat[0]).parent
+    monkeypatch.chdir(folder)
+    relative = tracks.assign(path=[os.path.relpath(path, folder) for path in tracks["path"]])
+    preprocess(relative, tmp_path / "y.h5", SPEC, jobs=2)
+    made, expected = open_store(tmp_path / "y.h5"), open_store(tmp_path / "x.h5")
+    assert made.source_md5 == expected.source_md5
+    np.testing.assert_array_equal(made.read(), expected.read())

@@ -1,6 +1,6 @@
 # What can be done here. Each target does its own set-up; python3 (3.11 or later) and make are enough.
 #
-#   make report                 train on the packaged GTZAN data under two splits -> a page, in two to three minutes
+#   make report                 train on the packaged GTZAN data under two splits -> a page, in about two minutes
 #   make report DATA=path       from sound: preprocess -> train -> evaluate -> a page, on a folder of tracks
 #   make demo                   the same on the synthesised demo set
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data

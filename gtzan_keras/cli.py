@@ -500,7 +500,7 @@ def run(
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports/local"),
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each model and split.")] = 2,
-    max_epochs: Annotated[int | None, typer.Option(help="Train no longer than this.")] = None,
+    max_epochs: Annotated[int, typer.Option(help="Train no longer than this; the recipe says 60.")] = 40,
 ) -> None:
     """Train on the packaged data under two splits and write a page about the difference."""
     _import_tensorflow()
@@ -518,7 +518,15 @@ def quickstart(
         for name in names:
             for split in ("random", "fault-filtered"):
                 print(f"{name}, {split}, {seeds} seed(s) ...", flush=True)
-                run_recipe(name, protocol=split, seeds=seeds, max_epochs=max_epochs, out=out, verbose=0)
+                run_recipe(
+                    name,
+                    protocol=split,
+                    seeds=seeds,
+                    max_epochs=max_epochs,
+                    out=out,
+                    command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
+                    verbose=0,
+                )
     report_all(out)
     print(two_splits(out, names).resolve())
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gtzan_keras.report.two_splits import two_splits
+from gtzan_keras.training.results import read_result
 from tests.made_results import answers, put
 
 NAME = "baseline/thumbnail-cnn"
@@ -30,3 +31,6 @@ def test_quickstart_trains_seeds_side_by_side_and_says_nothing_else(tmp_path: Pa
     assert len(list(tmp_path.glob("results/*/*/*/seed[01]/tracks.csv"))) == 2 * 2 * 2
     assert done.stdout.splitlines()[-1] == str(tmp_path / "results" / "two-splits.html")
     assert done.stderr == ""
+    result, _ = read_result(tmp_path / "results" / NAME / "random" / "seed1")
+    assert result["departures"] == ["at most 1 epochs in place of 60"]
+    assert result["command"].endswith("quickstart --out results --max-epochs 1")

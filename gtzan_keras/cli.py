@@ -381,7 +381,7 @@ def train(
             "data": data_name(opened.tracks),
             "builder": built.name,
             "arguments": keywords,
-            "command": shlex.join(["gtzan-keras", *sys.argv[1:]]),
+            "command": _command(),
         },
     )
     evaluate(run)
@@ -483,7 +483,7 @@ def run(
         weights=weights,
         precision=precision,  # type: ignore[arg-type]  # TrainingSettings itself refuses other words
         jobs=jobs,
-        command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
+        command=_command(),
     )
     table = _table("", "figure (95 % intervals)", title=f"{recipe.name}: {recipe.title}", show_lines=True)
     figures = results_table(out / recipe.name, [recipe.name]).loc[recipe.name]
@@ -524,7 +524,7 @@ def quickstart(
                     seeds=seeds,
                     max_epochs=max_epochs,
                     out=out,
-                    command=shlex.join(["gtzan-keras", *sys.argv[1:]]),
+                    command=_command(),
                     verbose=0,
                 )
     report_all(out)
@@ -737,6 +737,11 @@ def _with_run(model: str | None) -> Any:
         except GtzanKerasError as error:
             print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
     return model
+
+
+def _command() -> str:
+    """Return the command line that this process was started with, for the results that it writes."""
+    return shlex.join(["gtzan-keras", *sys.argv[1:]])
 
 
 def _console() -> Any:

@@ -304,7 +304,10 @@ def test_tracks_added_later_cost_only_those(
     assert embed(tracks, tmp_path / "x.h5", network, jobs=1).resumed == 2
     assert loaded == tracks["track_id"].tolist()[2:]
     embed(tracks, tmp_path / "fresh.h5", network, jobs=1)
-    assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
+    found, fresh = contents(tmp_path / "x.h5"), contents(tmp_path / "fresh.h5")
+    embeddings, expected = found.pop("embeddings"), fresh.pop("embeddings")
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-5)  # other tracks were in its batches
+    assert found == fresh
 
 
 def test_an_interrupted_run_continues(
@@ -354,8 +357,8 @@ def test_a_changed_or_fixed_file_is_embedded_again(network: keras.Model, tmp_pat
     embed(tracks, path, network, jobs=1)
     with open_store(path) as store:
         assert (len(store), store.refused) == (2, {})
-        np.testing.assert_array_equal(store.read([1]), first)
-        assert (store.read([0]) != first).any()
+        np.testing.assert_allclose(store.read([1]), first, rtol=1e-5)
+        assert np.abs(store.read([0]) - first).max() > 1e-3
 
 
 def test_a_store_of_another_spec_or_kind_is_not_overwritten(

@@ -77,6 +77,8 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
             base, head = keras.Model(model.inputs[0], end), keras.Model(end, model.outputs[0])
         except ValueError:  # another path leads round this tensor
             continue
+        if sum(isinstance(layer, keras.layers.InputLayer) for layer in head.layers) > 1:
+            continue  # the same, where Keras 3.13 raises nothing
         return (base, head) if base.weights else None
     return None
 

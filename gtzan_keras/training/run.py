@@ -178,7 +178,9 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
             f"{store.path} has spec {store.spec.name!r} and genres {', '.join(store.genres)} "
             f"({spec.difference(store.spec)}); pass the store it was trained on"
         )
-    history = pd.read_csv(folder / "history.csv")
+    # as text first: before pandas 3 a number could be read with another last digit
+    text = pd.read_csv(folder / "history.csv", dtype=str)
+    history = text.astype({name: int if name in ("epoch", "stage") else float for name in text})
     settings, outcome = TrainingSettings.from_dict(record["settings"]), Outcome(**record["outcome"])
     return Run(folder, record["name"], model, store, split, history, settings, outcome, record["facts"])
 

@@ -1,4 +1,4 @@
-"""Preprocessing: against a bare librosa loop, one job against two, and peak memory as tracks grow.
+"""Preprocessing: against loops with librosa and torchaudio, one job against two, peak memory as tracks grow.
 
 python -m tests.benchmarks.bench_preprocess FOLDER [ROUNDS]
 """
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -36,6 +37,20 @@ def bare_loop(tracks: pd.DataFrame) -> None:
         librosa.power_to_db(mel, ref=np.max)
 
 
+def torchaudio_loop(tracks: pd.DataFrame) -> None:
+    """The same with torchaudio's transforms, on the threads that PyTorch takes by itself."""
+    import soundfile
+    import torch
+    from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+    rate = 22050
+    mel = MelSpectrogram(rate, 4096, 1024, 512, n_mels=64, norm="slaney", mel_scale="slaney")
+    decibels = AmplitudeToDB(top_db=80)
+    for path in tracks["path"]:
+        samples, _ = soundfile.read(path, dtype="float32")
+        decibels(mel(torch.from_numpy(samples[: 30 * rate])))
+
+
 def preprocess_with(tracks: pd.DataFrame, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         preprocess(tracks, Path(folder) / "store.h5", SPEC, jobs=jobs, progress=False)
@@ -53,6 +68,11 @@ def speed(tracks: pd.DataFrame, rounds: int) -> None:
         "1 job": lambda: preprocess_with(tracks, 1),
         "2 jobs": lambda: preprocess_with(tracks, 2),
     }
+    if find_spec("torchaudio"):
+        ways["torchaudio"] = lambda: torchaudio_loop(tracks)
+        torchaudio_loop(tracks[:2])
+    else:
+        print("torchaudio is not installed: its loop was not measured")
     bare_loop(tracks[:2])
     preprocess_with(tracks[:2], 1)
     joblib.Parallel(n_jobs=2)(joblib.delayed(preprocess_with)(tracks[:2], 1) for _ in range(4))
@@ -66,6 +86,8 @@ def speed(tracks: pd.DataFrame, rounds: int) -> None:
         "1 job / bare loop (at most 1.25)": ("1 job", "bare loop"),
         "1 job / 2 jobs (at least 1.7)": ("1 job", "2 jobs"),
     }
+    if "torchaudio" in ways:
+        pairs["1 job / torchaudio"] = ("1 job", "torchaudio")
     for title, (above, below) in pairs.items():
         ratios = [a / b for a, b in zip(times[above], times[below], strict=True)]
         print(f"{title}: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")

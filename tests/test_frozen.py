@@ -323,7 +323,7 @@ def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
 
 def test_the_second_stage_is_a_run_like_any_other(cached: Run, tuned: Run) -> None:
     again = load_run(tuned.folder)
-    pd.testing.assert_frame_equal(again.history, tuned.history)
+    pd.testing.assert_frame_equal(again.history, tuned.history, check_exact=True)
     assert again.outcome.first_stage == {
         "settings": cached.settings.to_dict(), "outcome": dataclasses.asdict(cached.outcome)
     }  # fmt: skip

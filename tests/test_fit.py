@@ -28,7 +28,7 @@ from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training import fit as fit_module
-from gtzan_keras.training.fit import Stage, optimizer_for, train
+from gtzan_keras.training.fit import Stage, make_state, optimizer_for, train
 from gtzan_keras.training.run import Run, load_run
 from gtzan_keras.training.settings import TrainingSettings
 
@@ -511,3 +511,31 @@ def test_without_resume_no_checkpoint_is_written_or_read(
     with pytest.raises(KeyboardInterrupt):
         fit(separable, tmp_path, epochs=3)
     assert not list(tmp_path.iterdir())
+
+
+class Counting(keras.layers.Layer):
+    """Counts how often its code runs: once for every tracing."""
+
+    calls = 0
+
+    def call(self, inputs: Any) -> Any:
+        Counting.calls += 1
+        return inputs
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces twice")
+def test_a_training_step_whose_variables_are_there_is_traced_once() -> None:
+    def traced(prepare: Callable[[keras.Model], None]) -> tuple[int, dict[str, list[float]]]:
+        """How often, and the history."""
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), Counting(), keras.layers.Dense(2, "softmax")])
+        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        prepare(model)
+        Counting.calls = 0
+        x = np.arange(12, dtype="float32").reshape(4, 3)
+        history = model.fit(x, np.eye(2)[[0, 1, 1, 0]], epochs=2, verbose=0).history
+        return Counting.calls, history
+
+    (once, prepared), (twice, plain) = traced(make_state), traced(lambda model: None)
+    assert (once, twice) == (1, 2)
+    assert prepared == plain

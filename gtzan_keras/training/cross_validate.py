@@ -488,7 +488,7 @@ def _network_probabilities(
     import keras
 
     from gtzan_keras.models.layers import clone
-    from gtzan_keras.training.fit import callbacks_for, class_weights_of, optimizer_for
+    from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
     from gtzan_keras.training.precision import dtypes_in, policy_of
 
     by_name = len(model.inputs) > 1
@@ -511,6 +511,7 @@ def _network_probabilities(
     optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
     # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
     model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
+    make_state(model)
     model.fit(
         rows(train),
         keras.utils.to_categorical(labels[train], len(genres)),

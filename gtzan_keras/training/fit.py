@@ -254,6 +254,7 @@ def _fit(
         model.compile(optimizer, "categorical_crossentropy", weighted_metrics=metrics)
     else:
         model.compile(optimizer, "categorical_crossentropy", metrics=metrics)
+        make_state(model)
     folder.mkdir(parents=True, exist_ok=True)
     own = callbacks_for(settings, optimizer, validation is not None)
     checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
@@ -274,6 +275,18 @@ def _fit(
     stopper = next((c for c in own if isinstance(c, keras.callbacks.EarlyStopping)), None)
     best = len(history) if stopper is None else stopper.best_epoch + 1
     return history, best, checkpoint.seconds()
+
+
+def make_state(model: keras.Model) -> None:
+    """Make the variables of a compiled model's optimizer, loss and metrics, so that `fit` finds them.
+
+    TensorFlow traces a step that makes variables twice, which is half of the time before the first step.
+    """
+    example = np.eye(1, model.output_shape[-1], dtype="float32")
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=example, y_pred=example)
+    model.compute_metrics(None, example, example)
+    model.reset_metrics()
 
 
 def optimizer_for(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:

@@ -35,6 +35,7 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
 
     from gtzan_keras import models
     from gtzan_keras.models.layers import clone
+    from gtzan_keras.training.fit import make_state
     from gtzan_keras.training.precision import dtypes_in, training_policy
 
     builder, shape, batch, arguments = BUILDS[name]
@@ -45,8 +46,10 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
     images = random.random((batch, *shape), dtype="float32")
     labels = np.eye(10, dtype="float32")[random.integers(10, size=batch)]
 
-    def step(model: keras.Model) -> Callable[[], None]:
+    def step(model: keras.Model, ours: bool = True) -> Callable[[], None]:
         model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy")
+        if ours:
+            make_state(model)
 
         def one() -> None:
             assert np.isfinite(model.train_on_batch(images, labels))
@@ -56,7 +59,7 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
     return {
         f"train ({policy})": step(clone(plain, dtypes_in(plain, policy), fused=True)),
         "without fused kernels": step(clone(plain, dtypes_in(plain, policy))),
-        "Keras' default": step(plain),
+        "Keras' default": step(plain, ours=False),
     }
 
 

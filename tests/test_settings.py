@@ -66,5 +66,5 @@ def test_an_unknown_field_is_refused_by_name(values: dict[str, Any]) -> None:
 
 
 def test_values_of_numpy_scalar_types_are_no_plain_numbers() -> None:
-    with pytest.raises(GtzanKerasError, match="epochs=.*3.*: expected a whole number"):
+    with pytest.raises(GtzanKerasError, match=r"epochs=.*3.*: expected a whole number"):
         TrainingSettings(epochs=np.int64(3))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """Training a head on a frozen VGG16, with and without its output in a file.
 
-python -m tests.benchmarks.bench_frozen [FOLDER] [--side 48] [--images 160] [--epochs 10]
+python -m tests.benchmarks.bench_frozen [FOLDER] [--side 96] [--images 200] [--epochs 10]
 
-FOLDER is not used; the other benchmarks need one. The defaults are small, so the fixed cost of a training
-weighs more than in a real one; ``--side 96 --images 500`` is nearer to that.
+FOLDER is not used; the other benchmarks need one. With smaller images, or fewer, the fixed cost of a training
+weighs more.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(side: int, images: int, epochs: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?")
-    for name, default in (("side", 48), ("images", 160), ("epochs", 10)):
+    for name, default in (("side", 96), ("images", 200), ("epochs", 10)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     main(given.side, given.images, given.epochs)

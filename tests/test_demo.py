@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,18 @@ def scores(sounds: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, floa
 
 def test_a_linear_model_learns_something_and_one_that_hears_time_more(scores: dict[str, float]) -> None:
     assert 0.30 < scores["linear on means"] < min(0.90, scores["forest on time"])
+
+
+def test_two_at_once_make_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, plan = threading.Barrier(2), demo._plan
+
+    def plan_together(*arguments: Any) -> Any:
+        both.wait(60)  # by now both have seen that there is none
+        return plan(*arguments)
+
+    monkeypatch.setattr(demo, "_plan", plan_together)
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: demo.make(tmp_path / "set", 3, 1.0, jobs=1), range(2)))
+    assert made == [tmp_path / "set"] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert len(checksums(tmp_path / "set")) == 3 * len(GENRES) + 2  # tracks.csv and README.txt

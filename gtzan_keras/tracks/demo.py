@@ -137,7 +137,11 @@ reggae/{last}.wav: empty, 0 bytes
 rock/{last}.wav: an exact duplicate of metal/{last}.wav
 """
     note = root / "README.txt"
-    if note.is_file() and note.read_text(encoding="utf-8", errors="replace") == readme:
+
+    def is_made() -> bool:
+        return note.is_file() and note.read_text(encoding="utf-8", errors="replace") == readme
+
+    if is_made():
         return root
     if root.is_file() or (root.is_dir() and any(root.iterdir())):
         raise GtzanKerasError(
@@ -162,9 +166,13 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
             row["wav_md5"] = file_md5(folder / f"{row['track_id']}.wav")
         pd.DataFrame(rows).to_csv(folder / "tracks.csv", index=False, lineterminator="\n")
         (folder / "README.txt").write_text(readme, encoding="utf-8")
-        if root.exists():
-            root.rmdir()  # it is empty, and not every system renames onto a folder
-        folder.rename(root)
+        try:
+            if root.exists():
+                root.rmdir()  # it is empty, and not every system renames onto a folder
+            folder.rename(root)
+        except OSError:
+            if not is_made():  # by another process, meanwhile
+                raise
     return root
 
 

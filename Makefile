@@ -6,7 +6,7 @@
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data
 #   make test                   lint, type-check, run the tests and the notebooks
 #   make test-oldest            run the tests with the oldest versions that pyproject.toml allows
-#   make test-nightly           the tests that take an hour: jobs killed at fifty moments each
+#   make test-nightly           the tests that take long: jobs killed at fifty moments each
 #   make docs                   the documentation site, into site/
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean

@@ -58,7 +58,7 @@ SCRIPT = """
         two = trained("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope(), nothing())
     else:
         devices = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
-        assert len(keras.distribution.list_devices()) == 2
+        assert devices.device_mesh.devices.size == 2
         two = trained("two", devices.scope(), devices.scope())
     print(json.dumps([one, two]))
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES
 from gtzan_keras.report.leaderboard import COLUMNS, ON_FAULT_FILTERED, leaderboard, measured, results_table
 from gtzan_keras.report.published import SOURCES, SYSTEM_SOURCES
@@ -145,6 +146,15 @@ def test_results_table_gives_departures_in_words(folder):
     table = results_table(folder, ["malvezzi/basic-cnn"])
     assert list(table.columns) == ["published", *COLUMNS]
     assert table.iloc[0]["fault-filtered"].endswith(f"[of another spec; {FEWER[0]}]")
+
+
+def test_results_table_of_named_recipes_reads_no_others(tmp_path):
+    put_recipe(tmp_path, "zhang/cnn", "published", 7)
+    put_recipe(tmp_path, "arrigo/01", "published", 7)
+    (tmp_path / "arrigo/01/published/seed0/tracks.csv").unlink()
+    assert results_table(tmp_path, ["zhang/cnn"]).loc["zhang/cnn", "same split"].startswith("70.0 %")
+    with pytest.raises(GtzanKerasError, match=r"tracks\.csv: not readable"):
+        results_table(tmp_path, ["zhang/cnn", "arrigo/01"])
 
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.pretrained])

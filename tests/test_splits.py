@@ -130,9 +130,19 @@ def test_an_unknown_preset_is_refused_with_the_known_ones(gtzan):
         splits.stratified(gtzan, "60/40")
 
 
-def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan):
-    with pytest.raises(GtzanKerasError, match=r"no column duplicates; make it with load_tracks\(\)"):
-        splits.stratified(gtzan.drop(columns="duplicates"))
+@pytest.mark.parametrize(
+    ("column", "made_from"),
+    [
+        ("duplicates", splits.stratified),
+        ("duplicates", splits.folds),
+        ("fault_filtered", splits.fault_filtered),
+        ("genre", lambda tracks: Split("s", ("a",), (), ("b",)).without(tracks, ["pop"])),
+        ("genre", lambda tracks: splits.ceiling(Split("s", ("a",), (), ("b",)), tracks)),
+    ],
+)
+def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan, column, made_from):
+    with pytest.raises(GtzanKerasError, match=rf"no column {column}; make it with load_tracks\(\)"):
+        made_from(gtzan.drop(columns=column))
 
 
 # --- the same everywhere
@@ -309,6 +319,11 @@ def test_the_ceiling_is_the_share_of_test_tracks_of_a_genre_that_was_trained_on(
     assert [record.message for record in caplog.records] == [
         "split 'mine': no training track of genre jazz, rock; at most 50.0 % of the test tracks can be right"
     ]
+
+
+@pytest.mark.parametrize(("tested", "highest"), [((), 1), (("rock.00000",), 0), (("pop.00001",), 1)])
+def test_the_ceiling_of_one_test_track_or_none_is_a_share_too(gtzan, tested, highest):
+    assert splits.ceiling(Split("small", ("pop.00000",), (), tested), gtzan) == highest
 
 
 def test_artist_folds_of_the_mini_set_cannot_be_more_than_60_percent_right(real_data):

@@ -278,9 +278,10 @@ def results_table(
     >>> results_table(tempfile.mkdtemp(), ["zhang/cnn"]).loc["zhang/cnn"].tolist()
     ['accuracy 62.5 % (test)', 'not run', 'not run', 'not run']
     """
-    groups = [group for group in find_groups(folder) if group.recipe and group.scores]
+    recipes = None if names is None else [find(name) for name in names]
+    read = find_groups(folder, None if recipes is None else [recipe.name for recipe in recipes])
     table = {}
-    for row in _rows(groups, None if names is None else [find(name) for name in names], metric):
+    for row in _rows([group for group in read if group.recipe and group.scores], recipes, metric):
         cells = {
             column: "; ".join(map(_in_full, row.cells[column])) or row.reason(column) for column in COLUMNS
         }

@@ -11,7 +11,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from gtzan_keras.inference.nearest import nearest_of
 from gtzan_keras.report._style import GREY, GRID, INK, PAPER
 from gtzan_keras.report.published import SOURCES
 from gtzan_keras.store.files import replacing
-from gtzan_keras.training.results import HISTORY, RESULT, read_result
+from gtzan_keras.training.results import HISTORY, RESULT, read_result, read_summary
 from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Group:
         return {"value": tracks["value"], "artists": artists, "tracks": tracks}
 
 
-def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
+def find_groups(folder: str | os.PathLike[str], names: Container[str] | None = None) -> list[Group]:
     """Read all results below a folder.
 
     Parameters
@@ -139,6 +139,8 @@ def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
     folder : str or os.PathLike
         Every folder with a ``result.json``, at any depth, is a result, except below ``local``, where
         ``make report`` keeps its own.
+    names : container of str, optional
+        Read only the results of these recipes.
 
     Returns
     -------
@@ -160,6 +162,8 @@ def find_groups(folder: str | os.PathLike[str]) -> list[Group]:
     found: dict[tuple[str, str], dict[Any, tuple[Path, Any, Any]]] = {}
     for path in sorted(Path(folder).rglob(RESULT)):
         if "local" in path.relative_to(folder).parts:
+            continue
+        if names is not None and read_summary(path.parent).get("recipe") not in names:
             continue
         result, tracks = read_result(path.parent)
         name, protocol = result.get("recipe", ""), result.get("protocol", "")

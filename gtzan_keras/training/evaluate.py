@@ -441,8 +441,9 @@ def bootstrapped(
     draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     offset = np.arange(RESAMPLES)[:, None] * count
     times = np.bincount((draws + offset).ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count)
-    sums = times.astype(float) @ matrices.reshape(len(models), count, num_classes**2)
-    samples = sums.reshape(len(models), RESAMPLES, num_classes, num_classes)
+    # Counts below 2**24 are exact in float32, which is twice as fast.
+    sums = times.astype(np.float32) @ matrices.astype(np.float32).reshape(len(models), count, -1)
+    samples = sums.astype(float).reshape(len(models), RESAMPLES, num_classes, num_classes)
     return macro_scores(matrices.sum(axis=1)), macro_scores(samples)
 
 

@@ -42,7 +42,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.tracks.catalogue import facts
 
-__all__ = ["FORMAT", "RESULT", "TRACKS", "read_result", "write_result"]
+__all__ = ["FORMAT", "RESULT", "TRACKS", "read_result", "read_summary", "write_result"]
 
 FORMAT = 2
 RESULT, TRACKS, HISTORY = "result.json", "tracks.csv", "history.csv"
@@ -133,7 +133,7 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
         probabilities or number of tracks are not as expected.
     """
     folder = Path(folder)
-    result = _read_json(folder / RESULT)
+    result = read_summary(folder)
     path, genres = folder / TRACKS, result["data"]["genres"]
     try:
         tracks = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
@@ -144,8 +144,9 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
         raise GtzanKerasError(f"{path}: column(s) {', '.join(missing)} missing; run the experiment again")
     if strange := sorted({*tracks["genre"], *tracks["predicted"]} - set(genres)):
         raise GtzanKerasError(f"{path}: genre {strange[0]!r}: expected one of {', '.join(genres)}")
-    shares = tracks[genres].apply(pd.to_numeric, errors="coerce")
-    if bad := tracks["track_id"][~((shares >= 0) & (shares <= 1)).all(axis=1)].tolist():
+    flat = pd.to_numeric(tracks[genres].to_numpy().ravel(), errors="coerce")
+    right = ((flat >= 0) & (flat <= 1)).reshape(len(tracks), len(genres)).all(axis=1)
+    if bad := tracks["track_id"][~right].tolist():
         raise GtzanKerasError(f"{path}: probabilities of {bad[0]}: expected {len(genres)} numbers, 0 to 1")
     count = (result["scores"].get("test") or {}).get("count", 0)
     if len(tracks) != count:
@@ -163,7 +164,9 @@ def _known(track_ids: pd.Series[str]) -> pd.DataFrame:
     return facts()[_FACTS].reindex(track_ids.tolist()).fillna("").set_axis(track_ids.index)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what a run's ``result.json`` holds, without its tracks; see `read_result`."""
+    path = Path(folder) / RESULT
     try:
         result = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

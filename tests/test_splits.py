@@ -125,6 +125,12 @@ def test_shares_that_do_not_add_up_are_refused_with_their_value(gtzan, shares):
         splits.stratified(gtzan, shares)
 
 
+def test_shares_of_ones_own_are_named_in_percent(gtzan):
+    split = splits.stratified(gtzan, (0.625, 0.125, 0.25), seed=3)
+    assert split.name == "62.5/12.5/25 (seed 3)"
+    assert sizes(split) == (625, 125, 250)
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones(gtzan):
     with pytest.raises(GtzanKerasError, match=r"'60/40' is not known; choose one of 70/15/15, 80/20"):
         splits.stratified(gtzan, "60/40")

@@ -178,7 +178,7 @@ def test_splits_never_change():
 
 
 def test_few_tracks_of_few_artists_are_dealt_as_before():
-    """Literals again: here some parts lack nothing of a unit's genres, which the whole of GTZAN never shows."""
+    """Literals again, of ties among parts that lack nothing of a genre, as never in the whole of GTZAN."""
     artists = {"a/1": "X", "b/0": "Z", "b/2": "X", "b/3": "Z", "b/4": "Y", "b/5": "", "b/6": "Z"}
     tracks = describe({track_id: track_id[0] for track_id in artists})
     tracks["artist"] = tracks["track_id"].map(artists)

@@ -284,10 +284,10 @@ def folds(store, small, tmp_path_factory):
         patch.setattr(runner, "FOLDS", 2)
         patch.setattr(runner, "train", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(name, store.path, **arguments)
+            run(name, store.path, **arguments, command="of the first run")
         before = {path: path.stat().st_mtime_ns for path in arguments["out"].rglob("*.*")}
         patch.setattr(runner, "train", train)
-        (folder,) = run(name, store.path, **arguments)
+        (folder,) = run(name, store.path, **arguments, command="of the second")
     return folder / "seed0", before
 
 
@@ -296,6 +296,7 @@ def test_interrupted_folds_are_no_result_and_are_used_again(folds):
     assert folder / "result.json" not in before
     made = folder / "fold1" / "model.keras"
     assert made.stat().st_mtime_ns == before[made]
+    assert read_result(folder)[0]["command"] == "of the second"
 
 
 def test_the_folds_of_a_seed_are_pooled_by_track(folds, store):

@@ -208,7 +208,9 @@ def run(
             else map(partial(_cross_validate, experiment), missing)
         )
         for seed, (result, tracks, history) in zip(missing, results, strict=True):
-            facts = {**experiment.facts(seed), **result, "key": experiment.key}
+            # A training that was resumed recorded the command that began it.
+            own = {"command": command, "key": experiment.key}
+            facts = {**experiment.facts(seed), **result, **own}
             write_result(folder / f"seed{seed}", facts, tracks, history)
         folders.append(folder)
     return folders

@@ -59,7 +59,7 @@ def measured(
     True
     """
     wanted = list(RECIPES) if names is None else [find(name).name for name in names]
-    groups = find_groups(folder) if groups is None else groups
+    groups = find_groups(folder, wanted) if groups is None else groups
     found = {(g.protocol, g.recipe): g for g in groups if g.recipe in wanted and g.scores}
     rows = []
     for protocol, label in PROTOCOLS.items():

@@ -512,6 +512,7 @@ def quickstart(
     from gtzan_keras.report.two_splits import two_splits
 
     names = ["baseline/thumbnail-cnn", "baseline/logistic-regression"]
+    logging.getLogger("gtzan_keras").setLevel(logging.WARNING)  # as in worker processes
     # A network this small leaves cores idle; seeds side by side use them. A GPU's memory has room for one.
     workers = 1 if count_gpus() else min(seeds, joblib.cpu_count())
     with joblib.parallel_config("loky", n_jobs=workers, initializer=_import_tensorflow):

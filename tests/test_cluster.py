@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -58,12 +59,12 @@ soundfile.SoundFile = SoundFile
 def client() -> Iterator[Client]:
     """A client of two workers, which is not the default one, nor the one that joblib uses."""
     settings = {"distributed.worker.preload": [CRASHES], "distributed.scheduler.allowed-failures": 1}
-    with (
-        dask.config.set(settings),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as workers,
-        Client(workers, set_as_default=False) as client,
-    ):
-        yield client
+    with dask.config.set(settings):
+        workers = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+        with Client(workers, set_as_default=False) as client:
+            yield client
+        with contextlib.suppress(TimeoutError):  # Dask gives a worker five seconds to end: few on a busy core
+            workers.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gtzan_keras.errors import GtzanKerasError
 
 __all__ = ["check_jobs", "cluster", "count_workers", "in_parallel", "on_cluster"]
 
-_PATIENCE = 60  # seconds until somebody looks whether there is a worker at all
+_PATIENCE = 60  # seconds until somebody looks whether there is a worker at all; two looks decide
 
 
 def check_jobs(jobs: int | None) -> None:
@@ -133,12 +133,13 @@ def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], clien
                 under_way.append(client.submit(_call, gtzan_keras.__version__, function, *task, pure=False))
             if not under_way:
                 return
-            future = under_way.popleft()
+            future, without = under_way.popleft(), 0
             while not future.done():
                 try:
                     future.exception(timeout=_PATIENCE)
                 except TimeoutError as error:
-                    if not client.nthreads():
+                    without = 0 if client.nthreads() else without + 1
+                    if without == 2:  # at one look they may all be starting again
                         text = "the cluster has no worker left; start some, then start this again"
                         raise GtzanKerasError(text) from error
             yield future.result()

@@ -47,13 +47,12 @@ $(VENV)/bin/python $(OLDEST)/bin/python:
 	  || { echo "error: $(PYTHON) is older than 3.11; run make with PYTHON=python3.11 or later"; exit 1; }
 	$(PYTHON) -m venv $(@:/bin/python=)
 
-# Python compiles a module when it is first imported; compiling all that is installed takes a minute.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[hub]'
+	$(BIN)/python -m pip install --quiet --editable '.[hub]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
 $(OLDEST)/installed: $(OLDEST)/bin/python pyproject.toml

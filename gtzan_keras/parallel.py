@@ -22,7 +22,11 @@ from gtzan_keras.errors import GtzanKerasError
 
 __all__ = ["check_jobs", "cluster", "count_workers", "in_parallel", "on_cluster"]
 
-_PATIENCE = 60  # seconds until somebody looks whether there is a worker at all; two looks decide
+_PATIENCE = 60  # seconds between checks that the cluster has a worker; two in a row decide
+
+
+class _NoWorkerError(GtzanKerasError):
+    """The cluster has no worker left."""
 
 
 def check_jobs(jobs: int | None) -> None:
@@ -41,8 +45,8 @@ def in_parallel(
     """Yield what a function returns for each task's arguments, in the order of the tasks.
 
     The calls are made in worker processes on this machine, or on the Dask cluster of `on_cluster` or of
-    ``joblib.parallel_config("dask")``. If workers die, the first call that is left is made again, alone:
-    several were under way, and the error must name the one that no worker survives.
+    ``joblib.parallel_config("dask")``. If workers die, the first unfinished call is repeated alone: several
+    were running, and the error must name the one that no worker survives.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ def in_parallel(
     ------
     GtzanKerasError
         `jobs` is 0, no worker survives a call, a worker has another version of this package, or the
-        cluster's scheduler or all its workers are gone.
+        cluster has lost its scheduler or all its workers.
 
     Examples
     --------
@@ -94,8 +98,13 @@ def in_parallel(
                 (result,) = results(tasks[done : done + 1])
             except died as error:
                 raise GtzanKerasError(
-                    f"{names[done]}: every process that works on it dies ({type(error).__name__}); leave it "
-                    "out, or give the workers more memory"
+                    f"{names[done]}: every worker process that handled it died ({type(error).__name__}); "
+                    "exclude it, or give the workers more memory"
+                ) from error
+            except _NoWorkerError as error:  # those that nobody restarts, or that die while they start
+                raise GtzanKerasError(
+                    f"{names[done]}: its worker processes died, and the cluster has none left; start workers "
+                    "and run this again; if they die again, exclude it"
                 ) from error
             done += 1
             yield result
@@ -121,10 +130,10 @@ def _in_folder(folder: str, function: Callable[..., Any], *task: Any) -> Any:
 
 
 def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], client: Any) -> Iterator[Any]:
-    """Yield results, of which at most two a worker's thread wait anywhere, so that memory stays flat.
+    """Yield results; at most two per worker thread exist at a time, so that memory stays flat.
 
-    joblib's own Dask backend waits for ever for a task whose workers died (seen with joblib 1.6). Dask itself
-    waits for ever for a worker; it starts one that died again, but not one that dies while it starts.
+    joblib's own Dask backend waits forever for a task whose workers died (seen with joblib 1.6). Dask itself
+    waits forever for a worker; it restarts one that died, but not one that dies while it starts.
     """
     to_do, under_way = iter(tasks), deque[Any]()
     try:
@@ -139,18 +148,18 @@ def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], clien
                     future.exception(timeout=_PATIENCE)
                 except TimeoutError as error:
                     without = 0 if client.nthreads() else without + 1
-                    if without == 2:  # at one look they may all be starting again
-                        text = "the cluster has no worker left; start some, then start this again"
-                        raise GtzanKerasError(text) from error
+                    if without == 2:  # at one check they may all be restarting
+                        text = "no worker is left in the cluster; start workers and run this again"
+                        raise _NoWorkerError(text) from error
             yield future.result()
     except CancelledError as error:
         raise GtzanKerasError(
-            f"the scheduler of the cluster is gone ({error}); start it again, then this"
+            f"lost the connection to the cluster's scheduler ({error}); restart it and run this again"
         ) from error
 
 
 def _call(version: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a worker of a cluster does for one task; parallel code in the function stays inside the worker."""
+    """Do one task on a worker of a cluster; parallel code in the function stays inside the worker."""
     import joblib
 
     if version != gtzan_keras.__version__:
@@ -180,12 +189,10 @@ def _in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _answer() -> None:
-    """Make the call of `_in_own_process`, of which the command line names the folder."""
+    """Make the call of `_in_own_process`; the command line names its folder."""
 
     def end_with_worker() -> None:
-        os.read(
-            0, 1
-        )  # comes back when the worker, at the other end, is gone: another one will make this call
+        os.read(0, 1)  # returns when the worker, at the other end, is gone: another one will make this call
         os._exit(1)
 
     threading.Thread(target=end_with_worker, daemon=True).start()
@@ -199,7 +206,7 @@ def _answer() -> None:
 
 
 def count_workers(jobs: int = -1) -> int:
-    """Return how many calls run at once: one a thread of a cluster's workers, else as joblib counts jobs.
+    """Return how many calls run at once: one per thread of a cluster's workers, else as joblib counts jobs.
 
     Examples
     --------
@@ -212,7 +219,7 @@ def count_workers(jobs: int = -1) -> int:
     client = cluster()
     if client is None:
         return joblib.effective_n_jobs(jobs)
-    return max(1, sum(client.nthreads().values()))  # none while they all start again
+    return max(1, sum(client.nthreads().values()))  # none while they all restart
 
 
 def cluster() -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler
 from typer.testing import CliRunner
 
 import gtzan_keras
@@ -197,7 +197,7 @@ def test_the_task_that_kills_its_process_is_named(where: str, request: pytest.Fi
         request.getfixturevalue("on_workers")
     tasks, names = [(number,) for number in range(6)], [f"number {number}" for number in range(6)]
     results, found = in_parallel(died, tasks, names, jobs=2, own_process=True), []
-    with pytest.raises(GtzanKerasError, match=r"^number 3: every process that works on it dies"):
+    with pytest.raises(GtzanKerasError, match=r"^number 3: every worker process that handled it died"):
         found.extend(results)
     assert found == [0, 1, 2]
 
@@ -237,11 +237,20 @@ def test_without_dask_or_a_scheduler_it_is_one_clear_error(
         pass
 
 
-def test_a_file_that_kills_its_workers_is_named(on_workers: str, folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_kills_its_workers_is_named(
+    client: Client, on_workers: str, folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(folder, tmp_path / "sounds")
     file = tmp_path / "sounds" / "jazz" / "crashes.wav"
     shutil.copy(folder / "jazz" / "0.wav", file)
-    with pytest.raises(GtzanKerasError, match=r"crashes.wav: every process that works on it dies"):
+
+    def refuse_the_second_death(
+        dask_scheduler: Scheduler,
+    ) -> None:  # not all Dask versions restart a worker then
+        dask_scheduler.allowed_failures = 0
+
+    client.run_on_scheduler(refuse_the_second_death)
+    with pytest.raises(GtzanKerasError, match=r"crashes.wav: every worker process that handled it died"):
         preprocess(load_tracks(tmp_path / "sounds"), tmp_path / "x.h5", "zhang-128")
 
 
@@ -258,7 +267,7 @@ def test_without_workers_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
         with (
             Client(empty, set_as_default=False) as client,
             joblib.parallel_config("dask", client=client),
-            pytest.raises(GtzanKerasError, match="the cluster has no worker left"),
+            pytest.raises(GtzanKerasError, match="no worker is left in the cluster"),
         ):
             list(in_parallel(abs, [(1,)], ["one"]))
 
@@ -285,7 +294,7 @@ def elsewhere(folder: Path, tmp_path: Path) -> Iterator[LocalCluster]:
             worker.wait()
 
 
-def test_relative_paths_lead_workers_to_files_under_another_root(
+def test_a_worker_elsewhere_finds_files_by_relative_paths_and_may_die_or_lose_its_scheduler(
     elsewhere: LocalCluster, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path / "here")
@@ -301,6 +310,20 @@ def test_relative_paths_lead_workers_to_files_under_another_root(
     ):
         preprocess(tracks, "z.h5", "zhang-128")
 
+    def died(number: int) -> int:
+        if number == 3:
+            os._exit(1)
+        return number
+
+    elsewhere.scheduler.allowed_failures = 0
+    monkeypatch.setattr(parallel, "_PATIENCE", 0.2)
+    results = in_parallel(
+        died, [(number,) for number in range(6)], [f"number {number}" for number in range(6)]
+    )
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(GtzanKerasError, match=r"^number 3: its worker processes died, and .* none left"):
+        next(results)  # nobody restarts this worker
+
     threading.Timer(0.3, elsewhere.close).start()
-    with pytest.raises(GtzanKerasError, match="the scheduler of the cluster is gone"):
+    with pytest.raises(GtzanKerasError, match="lost the connection to the cluster's scheduler"):
         list(in_parallel(time.sleep, [(0.1,)] * 99, ["sleeps"] * 99))

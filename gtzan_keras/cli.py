@@ -319,7 +319,7 @@ def train(
     ] = "cnn",
     arguments: Arguments = "{}",
     split: Annotated[
-        str, typer.Option(help="70/15/15, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
+        str, typer.Option(help="70/15/15, 72/8/20, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
     ] = "70/15/15",
     without: Without = "",
     epochs: Annotated[int, typer.Option(help="Upper limit.")] = 50,
@@ -763,7 +763,7 @@ def _table(*columns: str, numbers: Sequence[str] = (), **options: Any) -> Any:
 
 
 def _genres(without: str) -> list[str]:
-    return [genre for genre in without.split(",") if genre]
+    return list(dict.fromkeys(filter(None, map(str.strip, without.split(",")))))
 
 
 @app.command()

@@ -167,10 +167,7 @@ class NotebookData:
         """Return the table of hand-crafted features of whole tracks, made from sound at first use."""
         if self.packaged:
             return feature_table()
-        path = self.folder / "features_30_sec.csv"
-        if not path.is_file():
-            tables.feature_table(self.tracks, path=path)
-        return tables.load_feature_table(path)
+        return tables.kept_feature_table(self.tracks, self.folder, self.folder.name)
 
     def split(self) -> splits.Split:
         """Return the fault-filtered split where the data has one, else 70/15/15 of tracks."""

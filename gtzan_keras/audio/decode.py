@@ -179,7 +179,9 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     Raises
     ------
     AudioError
-        As `load_audio`. What is wrong with the sound itself is raised once the reading gets there.
+        As `load_audio`. What is wrong with the sound itself is raised when reading reaches it.
+    GtzanKerasError
+        `sample_rate` is out of range.
 
     Examples
     --------
@@ -190,6 +192,7 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     >>> sum(len(block) for block in stream_audio(path, 22050))
     551250
     """
+    _check_rate("stream_audio", sample_rate)
     path, magic = _file(path)
     return _stream(_decode(path, magic, _STREAM_SECONDS), sample_rate, path)
 
@@ -219,7 +222,7 @@ def stream_array(
     AudioError
         There are too few samples, or some are NaN or infinite.
     GtzanKerasError
-        The array has another type or shape, or `native_rate` is out of range.
+        The array has another type or shape, or a rate is out of range.
 
     Examples
     --------
@@ -228,7 +231,8 @@ def stream_array(
     >>> [len(block) for block in stream_array(np.zeros((88200, 2)), 44100, 44100)]
     [88200]
     """
-    _check_rate("stream_array", native_rate)
+    for rate in (native_rate, sample_rate):
+        _check_rate("stream_array", rate)
     channels_last = samples.ndim == 2 and samples.shape[1] <= max(samples.shape[0], 1)
     if not (samples.ndim == 1 or channels_last) or not np.issubdtype(samples.dtype, np.floating):
         raise GtzanKerasError(

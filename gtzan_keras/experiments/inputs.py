@@ -17,7 +17,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH, Recipe
 from gtzan_keras.inference.embed import embed, embed_images
 from gtzan_keras.store.embeddings import HUB_HANDLE
-from gtzan_keras.store.feature_table import feature_table, load_feature_table
+from gtzan_keras.store.feature_table import kept_feature_table, load_feature_table
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import data_name, load_tracks, row_name
@@ -34,12 +34,14 @@ class Inputs:
     """A recipe's data, opened: a store, a table of features, or both.
 
     ``spec`` is that of the store that was given or made from audio, also where a table was made of it.
+    ``known`` are the tracks with their facts, where a table was made from a folder or a store.
     """
 
     store: Store | None = None
     table: pd.DataFrame | None = None
     name: str = ""
     spec: Any = None
+    known: pd.DataFrame | None = None
 
     @property
     def tracks(self) -> pd.DataFrame:
@@ -47,7 +49,10 @@ class Inputs:
         if self.store is not None:
             return self.store.tracks
         assert self.table is not None
-        return tracks_of(self.table)
+        found = tracks_of(self.table)
+        if self.known is None:
+            return found
+        return self.known[self.known["track_id"].isin(found["track_id"])].reset_index(drop=True)
 
     @property
     def digest(self) -> str:
@@ -84,10 +89,11 @@ def find_inputs(
         The paths are not of the kind that the recipe needs, or as the function that opens or makes them.
     """
     store: Any = None
-    table, name = None, ""
+    table, known, name = None, None, ""
     for path in paths or (datasets.FEATURES, datasets.THUMBNAILS):
         if path.is_dir():
-            store, table, name = _from_audio(recipe, path, stores, jobs, weights)
+            store, table, known = _from_audio(recipe, path, stores, jobs, weights)
+            name = data_name(known)
         elif ".csv" in path.suffixes:
             table, name = load_feature_table(path), path.name.removesuffix(".gz")
         else:
@@ -103,10 +109,10 @@ def find_inputs(
     if recipe.data in EMBEDDINGS and len(spec.shape) == 3:
         store = _image_embeddings(store, stores, weights)
     if recipe.data in EMBEDDINGS and recipe.settings is None:  # a classical model
-        return Inputs(None, _embedding_table(store), data_name(store.tracks), spec)
+        return Inputs(None, _embedding_table(store), data_name(store.tracks), spec, store.tracks)
     if FEATURES.keys().isdisjoint(recipe.kinds):
         return Inputs(store, None, data_name(store.tracks), spec)
-    return Inputs(None if recipe.data in FEATURES else store, table, name, spec)
+    return Inputs(None if recipe.data in FEATURES else store, table, name, spec, known)
 
 
 def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
@@ -128,20 +134,16 @@ def _is_of_sound(kind: str) -> bool:
 
 def _from_audio(
     recipe: Recipe, folder: Path, stores: Path, jobs: int, weights: str | None
-) -> tuple[Store | None, pd.DataFrame | None, str]:
-    """Make what does not exist yet from the tracks of a folder."""
+) -> tuple[Store | None, pd.DataFrame | None, pd.DataFrame]:
+    """Make what does not exist yet from the tracks of a folder; return these too."""
     tracks = load_tracks(folder)
     stores.mkdir(parents=True, exist_ok=True)
-    # Two folders of one name, or one that has grown, must not share a table.
+    # Two folders of one name, or one that has grown, must not share a store.
     ids = ",".join(sorted(tracks["track_id"]))
     stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
     for kind in recipe.kinds:
         if kind in FEATURES:
-            seconds = FEATURES[kind]
-            path = stores / f"{stem}-features-{seconds or 30:g}-sec.csv"
-            if not path.is_file():
-                feature_table(tracks, segment=seconds, jobs=jobs, path=path)
-            table = load_feature_table(path)
+            table = kept_feature_table(tracks, stores, folder.resolve().name, FEATURES[kind], jobs)
         elif _is_of_sound(kind):
             suffix = f"-{digest_of_weights(weights) or 'hub'}" if kind == VGGISH else ""
             path, source = stores / f"{stem}-{kind}{suffix}.h5", _vggish(weights) if kind == VGGISH else kind
@@ -152,7 +154,7 @@ def _from_audio(
             path = stores / f"{folder.resolve().name}-{spec}.h5"  # which checks its tracks itself
             preprocess(tracks, path, spec, jobs=jobs)
             store = open_store(path)
-    return store, table, data_name(tracks)
+    return store, table, tracks
 
 
 def _vggish(weights: str | None) -> Any:

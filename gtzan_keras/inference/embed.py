@@ -21,7 +21,7 @@ from gtzan_keras.audio.patches import MUSICNN, SAMPLE_RATE, VGGISH, FrontEnd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.parallel import cluster, in_parallel
-from gtzan_keras.store.base import Sample
+from gtzan_keras.store.base import Sample, write_store
 from gtzan_keras.store.embeddings import (
     HUB_HANDLE,
     EmbeddingSpec,
@@ -277,7 +277,7 @@ def embed_images(
     spec = EmbeddingSpec(name=f"{network.name}-1x{gives[1]}", patches=1, size=gives[1], source=source)
     if Path(path).is_file():
         with open_store(path) as known:
-            if known.spec == spec:
+            if known.spec == spec and known.made_from(store.tracks):
                 return EmbeddingsStore(path)
 
     def embeddings() -> Iterator[npt.NDArray[np.float32]]:
@@ -286,8 +286,12 @@ def embed_images(
             images = store.as_input(store.read(slice(start, start + batch_size)))
             yield from np.asarray(network.predict_on_batch(images), np.float32)[:, None]
 
-    ids, genres = list(store.track_id), list(store.genre)
-    return EmbeddingsStore.from_arrays(path, embeddings(), ids, spec, genres)
+    with write_store(path, spec, store.tracks) as writer:
+        for track_id, numbers in zip(store.track_id, embeddings(), strict=True):
+            writer.append(embedded(track_id, numbers, spec, store.source_md5.get(track_id, "")))
+        for track_id, reason in store.refused.items():
+            writer.append(Sample(track_id, refused=reason))
+    return EmbeddingsStore(path)
 
 
 def _known_spec(
@@ -381,7 +385,7 @@ def load_embedder(
 def _check_precision(source: object, precision: str) -> None:
     if precision not in ("float32", "bfloat16"):
         raise GtzanKerasError(f"precision={precision!r}: expected float32 or bfloat16")
-    if precision != "float32" and isinstance(source, str) and source not in _MUSICNN:
+    if precision != "float32" and isinstance(source, (str, os.PathLike)) and source not in _MUSICNN:
         raise GtzanKerasError(
             f"precision={precision!r}: {source} is a SavedModel, which computes as it was saved; use a "
             "Keras model, such as models.vggish('audioset')"

@@ -195,7 +195,10 @@ def explain(
     """
     from tqdm import tqdm
 
-    classifier = _tagger(str(model)) if str(model) in TAGGERS else load_classifier(model, window)
+    tags = str(model) in TAGGERS
+    if tags and window is not None:
+        raise GtzanKerasError(f"window={window:g}: {model} is explained in patches of 3 s; omit window")
+    classifier = _tagger(str(model)) if tags else load_classifier(model, window)
     network, spec, genres = classifier
     if genre is not None and genre not in genres:
         raise GtzanKerasError(f"genre={genre!r}: expected one of {', '.join(genres)}")

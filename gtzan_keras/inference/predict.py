@@ -388,7 +388,8 @@ def _listener(
         raise GtzanKerasError(
             f"window={window:g}: model {network.name!r} only accepts {spec.patches} patches; omit window"
         )
-    return _of_patches(load_embedder(spec.source), network, genres, window)
+    source, _, precision = spec.source.partition(" in ")
+    return _of_patches(load_embedder(source, precision or "float32"), network, genres, window)
 
 
 def _of_patches(

@@ -244,6 +244,8 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
             f"{folder}: no {RESULT} in any folder below; name a folder that `gtzan-keras run` or "
             "`gtzan-keras train` wrote to"
         )
+    if only and only not in {group.recipe for group in groups}:
+        raise GtzanKerasError(f"{folder}: no result of {only}; run it with `gtzan-keras run {only}`")
     check_folder(folder)
     pages = write_pages(folder, groups, only)
     leaderboard(folder, groups)

@@ -27,7 +27,8 @@ from gtzan_keras.inference.nearest import nearest_of
 from gtzan_keras.report._style import GREY, GRID, INK, PAPER
 from gtzan_keras.report.published import SOURCES
 from gtzan_keras.store.files import replacing
-from gtzan_keras.training.results import HISTORY, RESULT, read_result, read_summary
+from gtzan_keras.tracks.catalogue import track_of
+from gtzan_keras.training.results import HISTORY, NEAREST, RESULT, read_result, read_summary
 from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ PAGE_COLOURS = {
     PAPER: "var(--paper)",
 }  # fmt: skip
 """Colours of our figures that the style of a page defines."""
-
-NEAREST = "nearest.csv"
-"""In a run's folder: the training tracks that are nearest to its mistakes."""
 
 DEMO_SET = "demo set"
 DASH = "\N{EN DASH}"
@@ -167,6 +165,8 @@ def find_groups(folder: str | os.PathLike[str], names: Container[str] | None = N
             continue
         result, tracks = read_result(path.parent)
         name, protocol = result.get("recipe", ""), result.get("protocol", "")
+        if name in RECIPES and protocol not in PROTOCOLS:
+            raise GtzanKerasError(f"{path}: protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
         seeds = found.setdefault((name, protocol) if name in RECIPES else ("", str(path.parent)), {})
         seed = result.get("seed", 0)
         if seed in seeds:
@@ -216,8 +216,10 @@ def write_pages(
     for group in groups:
         by_page.setdefault(group.recipe or str(group.folders[0]), []).append(group)
     chosen = {name: own for name, own in by_page.items() if only is None or name == only}
+    paths = {name: Path(folder) / "pages" / page_name(folder, own[0]) for name, own in by_page.items()}
+    known = {name for name, path in paths.items() if name in chosen or path.is_file()}
     return {
-        name: write_page(Path(folder) / "pages" / page_name(folder, own[0]), _page(own, set(by_page)))
+        name: write_page(paths[name], _page(own, known))
         for name, own in tqdm(chosen.items(), desc="pages", disable=None)
     }
 
@@ -275,9 +277,7 @@ def _store_figures(run: Run) -> dict[str, Figure]:
     from gtzan_keras.report import plots
 
     store = run.store
-    parts = {
-        part: [sample.partition("#")[0] for sample in ids] for part, ids in run.split.parts().items() if ids
-    }
+    parts = {part: [track_of(sample) for sample in ids] for part, ids in run.split.parts().items() if ids}
     found = {"class_distribution": plots.class_distribution(store.tracks, parts)}
     if isinstance(store.spec, SpectrogramSpec):
         rows = {g: int(np.flatnonzero(store.genre == g)[0]) for g in store.genres if g in store.genre}

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
 from gtzan_keras.tracks.catalogue import load_track, row_name
 
-__all__ = ["feature_table", "load_feature_table"]
+__all__ = ["feature_table", "kept_feature_table", "load_feature_table"]
 
 logger = logging.getLogger(__name__)
+
+_COLUMNS = ["track_id", "genre", "path"]
 
 _Results = dict[str, Any]
 """By track: a list of the features of its segments, or the reason why there are none."""
@@ -88,7 +91,7 @@ def feature_table(
     >>> table["filename"].tolist(), list(table.attrs["refused"])
     (['jazz/one#0.wav', 'jazz/one#1.wav'], ['jazz/two'])
     """
-    tasks = tasks_of(tracks, ["track_id", "genre", "path"], jobs)
+    tasks = tasks_of(tracks, _COLUMNS, jobs)
     if segment is not None and not MINIMUM_SECONDS <= segment < math.inf:
         raise GtzanKerasError(
             f"segment={segment!r}: expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
@@ -121,6 +124,41 @@ def feature_table(
     if table.empty:
         raise none_read(len(tracks), table.attrs["refused"])
     return table
+
+
+def kept_feature_table(
+    tracks: pd.DataFrame, folder: Path, stem: str, segment: float | None = None, jobs: int = -1
+) -> pd.DataFrame:
+    """Return the table that `feature_table` made of these very files, or make it and keep it in a folder.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        With ``track_id``, ``genre`` and ``path``.
+    folder : Path
+        Where tables are kept.
+    stem : str
+        Start of the file's name, which ends in a checksum of the tracks and the contents of their files.
+    segment : float, optional
+        Length of a segment [s]; whole tracks by default.
+    jobs : int
+        Worker processes; -1 uses one per core.
+
+    Returns
+    -------
+    pd.DataFrame [shape=(rows, 60)]
+
+    Raises
+    ------
+    GtzanKerasError
+        As `feature_table`.
+    """
+    tasks = hashed(tasks_of(tracks, _COLUMNS, jobs), jobs)
+    contents = json.dumps([(task.track_id, task.md5) for task in tasks])
+    name = f"{stem}-features-{segment or 30:g}-sec-{zlib.crc32(contents.encode()):08x}.csv"
+    if not (folder / name).is_file():
+        feature_table(tracks, segment=segment, jobs=jobs, path=folder / name)
+    return load_feature_table(folder / name)
 
 
 def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:

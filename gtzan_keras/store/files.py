@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     start, end = f".{path.stem}.{socket.gethostname()}-", f".writing{path.suffix}"
     for left in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         if not _is_running(left.name.removeprefix(start).removesuffix(end)):
-            left.unlink(missing_ok=True)
+            _delete(left)
     temporary = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         yield temporary
@@ -60,7 +61,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             ) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _delete(temporary)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or a folder, such as a SavedModel, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_running(process: str) -> bool:

@@ -367,7 +367,7 @@ def load_track(
 
     See Also
     --------
-    gtzan_keras.load_audio : one file, at any offset.
+    gtzan_keras.load_audio : one file.
     """
     files = files_of(path)
     if len(files) == 1:

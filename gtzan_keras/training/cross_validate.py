@@ -209,7 +209,8 @@ def cross_validate(
     known = {*table["track_id"], *table["filename"]}
     missing = sorted({key for fold in folds for ids in fold.parts().values() for key in ids} - known)
     if missing:
-        logger.warning("%d tracks of the folds are missing in the table: %s, ...", len(missing), missing[0])
+        some = ", ".join(missing[:3])
+        logger.warning("%d tracks of the folds are missing in the table, e.g. %s", len(missing), some)
     tracks = tracks_of(table)
     table = _without(table, exclude_genres)
     if spectrograms is not None:

@@ -152,6 +152,12 @@ def train_stage(
     split.check(store.tracks)
     warn_of_unseen_genres(split, store.tracks)
     check_fit(model, store.spec.shape, len(store.genres))
+    crop = 0 if settings.augmentation is None else settings.augmentation.crop
+    if 0 < crop < store.spec.shape[1] and model.input_shape[2] is not None:
+        raise GtzanKerasError(
+            f"augmentation: crop={crop}: model {model.name!r} only accepts spectrograms of "
+            f"{model.input_shape[2]} columns; build it for any width (None in input_shape), or omit crop"
+        )
     policy, why = training_policy(settings.precision, policy_of(model))
     key = _key(model, stage, policy, bool(cache_frozen)) if resume else ""
     if resume and (complete := complete_run(folder, key, store)) is not None:
@@ -165,7 +171,13 @@ def train_stage(
     head: keras.Model = trained
     samples: Any = store  # or what is left to train, on the frozen part's output
     input_fixed = settings.augmentation is None or settings.augmentation.of_features
-    if cache_frozen and input_fixed and (parts := frozen_part(trained)) is not None:
+    parts = frozen_part(trained) if cache_frozen and input_fixed else None
+    if settings.augmentation is not None and settings.augmentation.of_features and parts is None:
+        raise GtzanKerasError(
+            f"augmentation: FeatureAugmentation changes the output of a frozen part, but model "
+            f"{model.name!r} has none (or cache_frozen=False); use Augmentation, which changes spectrograms"
+        )
+    if parts is not None:
         base, head = parts
         cache = None if isinstance(cache_frozen, bool) else cache_frozen
         samples = FrozenFeatures(base, store, [*split.train, *split.validation], cache)

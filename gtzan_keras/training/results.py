@@ -46,6 +46,8 @@ __all__ = ["FORMAT", "RESULT", "TRACKS", "read_result", "read_summary", "write_r
 
 FORMAT = 2
 RESULT, TRACKS, HISTORY = "result.json", "tracks.csv", "history.csv"
+NEAREST = "nearest.csv"
+"""In a run's folder: the training tracks that are nearest to its mistakes."""
 
 _TEXT = ("track_id", "genre", "predicted", "artist", "title")
 _COUNTS = ("segments", "segments_right")

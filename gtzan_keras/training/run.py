@@ -20,6 +20,7 @@ from gtzan_keras.store.base import Store
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.results import NEAREST, RESULT, TRACKS
 from gtzan_keras.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def save_run(run: Run, key: str = "") -> None:
         write_json(temporary, record)
         run.history.to_csv(history, index=False)
         save_model(run.model, run.folder / "model.keras", run.store.spec, run.store.genres)
+    for name in (RESULT, TRACKS, NEAREST):  # of the model that was here before
+        (run.folder / name).unlink(missing_ok=True)
 
 
 def complete_run(folder: Path, key: str, store: Store) -> Run | None:

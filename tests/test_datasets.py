@@ -120,6 +120,10 @@ def test_a_folder_that_the_environment_names_is_worked_on_from_audio(own: Path) 
     table = data.features()
     assert table["filename"].tolist() == ["fado/one.wav", "polka/one.wav"]
     pd.testing.assert_frame_equal(data.features(), table)
+    soundfile.write(own / "fado" / "one.wav", np.random.default_rng(3).normal(size=44100), 22050)
+    changed = data.features()
+    assert (changed.iloc[0, 2:-1] != table.iloc[0, 2:-1]).any()
+    pd.testing.assert_series_equal(changed.iloc[1], table.iloc[1])
 
 
 def test_folders_that_share_a_name_keep_their_work_apart_and_a_missing_one_is_refused(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, load_audio, stream_audio
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, load_audio, stream_array, stream_audio
 from gtzan_keras.errors import GtzanKerasError
 
 RATE = 22050
@@ -355,6 +356,13 @@ def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise, a
     with pytest.raises(GtzanKerasError, match=re.escape(message)) as caught:
         load_audio(path, **{"sample_rate": RATE} | arguments)
     assert not isinstance(caught.value, AudioError)  # the file is not to blame
+
+
+def test_streams_refuse_a_sample_rate_out_of_range(tmp_path, noise):
+    path = write(tmp_path / "a.wav", noise)
+    for stream in (partial(stream_audio, path), partial(stream_array, noise, RATE)):
+        with pytest.raises(GtzanKerasError, match="sample_rate is -1; expected a number of Hz above 0"):
+            stream(-1)
 
 
 # --- mutated files

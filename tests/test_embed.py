@@ -267,6 +267,13 @@ def test_unavailable_precisions_are_refused(network: keras.Model, saved_model: P
         load_embedder(saved_model, "bfloat16")
 
 
+def test_a_complete_store_does_not_hide_an_unavailable_precision(
+    store: EmbeddingsStore, tracks: pd.DataFrame, saved_model: Path
+) -> None:
+    with pytest.raises(GtzanKerasError, match="is a SavedModel, which computes as it was saved"):
+        embed(tracks, store.path, saved_model, patches=4, precision="bfloat16", jobs=1)
+
+
 def test_a_real_track_has_31_patches(real_data: Path, network: keras.Model, tmp_path: Path) -> None:
     tracks = load_tracks(real_data / "gtzan_mini").head(1)
     embed(tracks, tmp_path / "x.h5", network, jobs=1)

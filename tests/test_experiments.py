@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from gtzan_keras import models
 from gtzan_keras.audio.features import FEATURE_COLUMNS
@@ -267,6 +268,26 @@ def test_weights_are_told_apart_by_content(tmp_path):
         path.write_bytes(content)
     assert digest_of_weights(str(one)) == digest_of_weights(str(copy)) != digest_of_weights(str(other))
     assert (digest_of_weights(None), digest_of_weights("none")) == ("", "none")
+
+
+OWN_FACTS = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\n"
+
+
+def test_own_facts_of_a_folder_reach_the_splits_of_recipes_on_features(tmp_path):
+    from gtzan_keras.experiments.inputs import find_inputs
+
+    for number, (genre, name) in enumerate([("fado", "one"), ("fado", "two"), ("polka", "three")]):
+        file = tmp_path / "own" / genre / f"{name}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, np.random.default_rng(number).uniform(-1, 1, 22050), 22050)
+    (tmp_path / "own" / "polka" / "broken.wav").write_bytes(b"no music " * 99)
+    rows = ["fado/one,fado,Ada,,,train,", "fado/two,fado,Bo,,,test,", "polka/three,polka,Cy,,,valid,"]
+    (tmp_path / "own" / "tracks.csv").write_text(OWN_FACTS + "\n".join(rows))
+    found = find_inputs(find("baseline/svm"), [tmp_path / "own"], tmp_path / "stores", 1, None)
+    assert found.tracks["track_id"].tolist() == ["fado/one", "fado/two", "polka/three"]
+    assert found.tracks["artist"].tolist() == ["Ada", "Bo", "Cy"]
+    assert splits.fault_filtered(found.tracks).test == ("fado/two",)
+    assert len(found.table) == 3
 
 
 @pytest.fixture(scope="module")

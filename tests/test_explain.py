@@ -294,6 +294,8 @@ def test_musicnns_own_tags_are_explained(musicnn_folder, monkeypatch):
     assert found.genre == "techno"
     assert len(found.probabilities) == 50
     assert found.nearest.empty
+    with pytest.raises(GtzanKerasError, match=r"window=6: musicnn-mtt is explained in patches of 3 s"):
+        explain(sound(7, {}, 16000), "musicnn-mtt", window=6, sample_rate=16000)
 
 
 # --- nearest tracks

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import soundfile
 
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.inference import export as exporting
 from gtzan_keras.inference.export import export, sound_model
 from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.saving import SavedModel, save_model
@@ -181,7 +181,11 @@ def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
 
 
 def test_nothing_is_left_when_the_conversion_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "sound_model", lambda classifier: 1 / 0)
+    def half(model: keras.Model, path: Path, *_: object, **__: object) -> None:
+        Path(path).mkdir()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(keras.Model, "export", half)
     with pytest.raises(ZeroDivisionError):
-        export(None, tmp_path / "genres.tflite")
+        export(None, tmp_path / "genres", "tf_saved_model")
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,7 @@ from gtzan_keras import models
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.saving import load_model
-from gtzan_keras.store.augmentation import Augmentation
+from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
 from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
@@ -329,6 +329,27 @@ def test_a_split_that_leaks_is_refused(copies: SpectrogramStore, tmp_path: Path,
     with pytest.raises(GtzanKerasError, match=f"{message}.*leaky=True"):
         fit(copies, tmp_path / "run", linear(copies), split=LEAKS[message])
     assert not (tmp_path / "run").exists()
+
+
+def test_augmentation_that_the_model_cannot_take_is_refused(
+    separable: SpectrogramStore, tmp_path: Path
+) -> None:
+    with pytest.raises(GtzanKerasError, match=r"crop=4: model 'cnn' only accepts spectrograms of 12 columns"):
+        fit(separable, tmp_path / "run", augmentation=Augmentation(crop=4))
+    with pytest.raises(GtzanKerasError, match=r"output of a frozen part, but model 'cnn' has none"):
+        fit(separable, tmp_path / "run", augmentation=FeatureAugmentation(mixup=0.4))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_new_training_deletes_the_result_of_the_old_one(
+    separable: SpectrogramStore, tmp_path: Path
+) -> None:
+    for name in ("result.json", "tracks.csv", "nearest.csv", "notes.txt"):
+        (tmp_path / name).touch()
+    fit(separable, tmp_path, linear(separable), epochs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "history.csv", "model.keras", "notes.txt", "run.json"
+    }  # fmt: skip
 
 
 def test_a_leak_that_is_meant_is_trained_on_and_remembered(copies: SpectrogramStore, tmp_path: Path) -> None:

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.report import plots
 from gtzan_keras.report.leaderboard import report_all
-from gtzan_keras.report.page import MARKER, find_groups, plain, report_run, write_pages
+from gtzan_keras.report.page import MARKER, _store_figures, find_groups, plain, report_run, write_pages
 from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
+from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.settings import TrainingSettings
 from tests.made_results import HISTORY, answers, put, put_recipe
 
@@ -230,6 +236,12 @@ def test_two_results_of_one_seed_are_refused(tmp_path: Path) -> None:
         find_groups(tmp_path)
 
 
+def test_a_protocol_that_does_not_exist_is_refused_with_its_file(tmp_path: Path) -> None:
+    put_recipe(tmp_path, "arrigo/01", "by ear")
+    with pytest.raises(GtzanKerasError, match=r"result.json: protocol 'by ear': expected one of published"):
+        find_groups(tmp_path)
+
+
 def test_what_make_report_ran_is_not_among_the_results(tmp_path: Path) -> None:
     put_recipe(tmp_path, "arrigo/01", "published")
     put_recipe(tmp_path / "local", "arrigo/01", "published")
@@ -249,6 +261,28 @@ def test_all_pages_below_a_folder_are_written(tmp_path: Path) -> None:
     assert "#arrigo-01" in Reader(tmp_path / "index.html").links
     for path in [*pages, tmp_path / "index.html", COMMITTED]:
         assert_links_lead_somewhere(path)
+
+
+def test_one_recipes_page_has_links_only_to_pages_that_exist(tmp_path: Path) -> None:
+    put_recipe(tmp_path, "arrigo/14", "published")
+    put_recipe(tmp_path, "arrigo/15", "published")
+    for page in (report_all(tmp_path, only="arrigo/15"), report_all(tmp_path, only="arrigo/14")):
+        assert_links_lead_somewhere(page)
+    assert "arrigo-15.html" in Reader(tmp_path / "pages" / "arrigo-14.html").links
+    with pytest.raises(GtzanKerasError, match=r"no result of arrigo/01; run it with `gtzan-keras run arr"):
+        report_all(tmp_path, only="arrigo/01")
+
+
+def test_tracks_with_a_number_sign_are_counted_in_their_part(
+    make_store: Callable[..., SpectrogramStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(["jazz/C# minor", "rock/A# major"], genres=["jazz", "rock"])
+    split = Split("of segments", ("jazz/C# minor",), (), ("rock/A# major#1",), leaky=True)
+    seen: list[dict[str, list[str]]] = []
+    monkeypatch.setattr(plots, "class_distribution", lambda tracks, parts: seen.append(parts))
+    run: Any = SimpleNamespace(store=store, split=split)
+    _store_figures(run)
+    assert seen == [{"train": ["jazz/C# minor"], "test": ["rock/A# major"]}]
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(mixup=0.4), FeatureAugmentation(mixup=0.4)])

@@ -250,6 +250,11 @@ def test_a_model_of_musicnns_features_answers_for_each_window_of_sound(tagger):
     np.testing.assert_allclose(both.probabilities, expected, atol=0.02)
     assert len(predict(sound, classifier, sample_rate=16000).times) == 4  # 3 s every 1.5 s, and the last
 
+    half = dataclasses.replace(EMBEDDED, source="musicnn-msd in bfloat16")  # as `embed --precision` names it
+    found = predict(sound[: 2 * 187 * 256], classifier._replace(spec=half), window=6, sample_rate=16000)
+    assert (found.probabilities != both.probabilities).all()
+    np.testing.assert_allclose(found.probabilities, both.probabilities, atol=0.03)
+
 
 def test_a_model_of_a_network_that_is_not_in_the_file_is_refused(model):
     spec = dataclasses.replace(EMBEDDED, source="Keras model mine 0123456789ab")

@@ -14,7 +14,10 @@ from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.embed import embed, embed_images, load_embedder
 from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
+from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
+from gtzan_keras.store.spectrograms import SpectrogramStore
+from gtzan_keras.tracks.catalogue import describe
 from gtzan_keras.training.results import read_result
 from tests.conftest import TINY
 
@@ -124,6 +127,16 @@ def test_spectrograms_are_embedded_once_a_track_and_kept(tmp_path, make_store):
     made.close()
     embed_images(store, tmp_path / "means.h5", network, progress=False).close()
     assert (tmp_path / "means.h5").stat().st_mtime_ns == before
+
+    own = describe(dict.fromkeys(["pop/one", "pop/two"], "pop")).assign(artist=["Ada", "Bo"])
+    with write_store(tmp_path / "own.h5", TINY, own) as writer:  # with facts of its own, and a broken file
+        writer.append(Sample("pop/one", pack([np.zeros(TINY.shape, np.uint8)]), "00ff"))
+        writer.append(Sample("pop/two", refused="no sound"))
+    with SpectrogramStore(tmp_path / "own.h5") as store:
+        kept = embed_images(store, tmp_path / "facts.h5", network, progress=False)
+    assert kept.tracks["artist"].tolist() == ["Ada", "Bo"]
+    assert (kept.refused, kept.source_md5["pop/one"]) == ({"pop/two": "no sound"}, "00ff")
+
     flat = keras.Sequential([keras.Input(TINY.shape), keras.layers.ReLU()])
     with pytest.raises(GtzanKerasError, match=r"expected one spectrogram a track, and \(None, size\)"):
         embed_images(store, tmp_path / "x.h5", flat, progress=False)

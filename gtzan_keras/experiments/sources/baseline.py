@@ -119,7 +119,7 @@ def _classical(builder: str) -> Recipe:
         inputs="all",
         leaky=True,
         ours=("hyper-parameters are not tuned; see gtzan_keras.training.classical",),
-        note="Folds of random rows put near-duplicates on both sides; this does not reproduce a published split.",
+        note="Folds of random rows put near-duplicates on both sides; not a published split.",
     )
 
 
@@ -130,7 +130,7 @@ def _on_segments(base: Recipe, seconds: int) -> Recipe:
         title=f"{_CLASSICAL[base.builder]} on features of {seconds} s segments",
         data=f"features-{seconds}s",
         base=base.name,
-        note="Folds of random rows put segments of one track on both sides; this does not reproduce a published split.",
+        note="Folds of random rows put segments of one track on both sides; not a published split.",
     )
 
 

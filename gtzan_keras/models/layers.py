@@ -156,7 +156,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     Keras composes batch normalization from single operations, each of which walks through the whole feature
     map, forward and backward. `gtzan_keras.train` replaces layers in the copy that it trains; a saved model
     has Keras' own. Feature maps keep the precision they come in; statistics, scale and offset are float32.
-    What the kernel does not support (another axis than the last of four, masks, `synchronized`, `renorm`,
+    What the kernel does not support (an axis other than the last of four, masks, `synchronized`, `renorm`,
     other backends) is computed by Keras.
 
     Parameters

@@ -47,7 +47,7 @@ def load_file(model: keras.Model, path: str | os.PathLike[str], title: str, expe
     path : str or os.PathLike
         ``.weights.h5``, ``.keras``, or ``.h5`` as published by Keras.
     title : str
-        What the model is, for the error.
+        Name of the model, for the error.
     expected : str
         The valid values of ``weights``, for the error.
 

@@ -202,7 +202,7 @@ def _samples(part: Path, tasks: list[Task]) -> Iterator[Sample]:
 def _earlier(
     path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
 ) -> Iterator[Store | None]:
-    """Open the complete store at `path`; refuse one that is not a part of what is to be made."""
+    """Open the complete store at `path`; refuse one with another spec or with other tracks in it."""
     if not path.exists():
         yield None
         return

@@ -79,7 +79,7 @@ def near_duplicates(
     threshold : float in (0, 1]
         Least correlation of a pair.
     min_overlap : float > 0 [seconds]
-        Least overlap of a pair. Short overlaps look alike by chance more easily.
+        Least overlap of a pair. Short overlaps are more often similar by chance.
 
     Returns
     -------

@@ -413,7 +413,7 @@ def kept_together(tracks: pd.DataFrame, group: Literal["artist"] | None = None) 
 
 
 def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Tracks that are one recording: by the table, and by what is known of GTZAN."""
+    """Tracks that are one recording: by the table, and by what is known about GTZAN."""
     near = known_near_duplicates()
     pairs = zip(near["first"], near["second"], strict=True)
     return [*duplicate_groups(tracks), *exact_copies(), *pairs]

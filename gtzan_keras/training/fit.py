@@ -290,7 +290,7 @@ def make_state(model: keras.Model) -> None:
 
 
 def optimizer_for(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
-    """Make the optimizer that settings describe, for so many steps per epoch."""
+    """Make the optimizer that settings describe, for this many steps per epoch."""
     import keras
 
     rate: Any = settings.learning_rate

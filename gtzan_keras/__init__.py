@@ -1,7 +1,7 @@
 """Music genre classification on GTZAN with Keras: real audio in, honest figures out.
 
 Names resolve on first use (PEP 562), so that importing the package costs nothing. The public
-names stand in ``__init__.pyi``.
+names are in ``__init__.pyi``.
 """
 
 import lazy_loader

@@ -33,7 +33,7 @@ Folder = Annotated[Path, typer.Argument(help="Folder with genre folders in it.")
 NewStore = Annotated[Path, typer.Argument(help="HDF5 file to write.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
 Without = Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")]
-Arguments = Annotated[str, typer.Option(help="Of the builder, as JSON: '{\"dropout\": 0.3}'.")]
+Arguments = Annotated[str, typer.Option(help="Builder arguments, as JSON: '{\"dropout\": 0.3}'.")]
 
 
 def _connect(context: typer.Context, address: str | None) -> str | None:
@@ -70,8 +70,8 @@ def main() -> None:
     """Run the command line; bad input is one line on standard error and exit status 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names the terminal has no letters for
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings help nobody here
+            stream.reconfigure(errors="backslashreplace")  # names with characters that the terminal lacks
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages are no help here
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("gtzan_keras").setLevel(logging.INFO)
     try:
@@ -89,7 +89,7 @@ def tracks(
     folder: Folder,
     verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
     near_duplicates: Annotated[
-        bool, typer.Option("--near-duplicates", help="Look for one recording in two files that differ.")
+        bool, typer.Option("--near-duplicates", help="Find the same recording in different files.")
     ] = False,
     jobs: Jobs = -1,
 ) -> None:
@@ -133,7 +133,7 @@ def tracks(
 def download(
     folder: Annotated[Path, typer.Argument(help="Where to put GTZAN.")],
     mini: Annotated[bool, typer.Option("--mini", help="100 tracks instead of 1000.")] = False,
-    mirror: Annotated[str | None, typer.Option(help="Another archive to use: a URL or a file.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Archive to use instead: a URL or a file.")] = None,
 ) -> None:
     """Download GTZAN from its public mirrors and check it."""
     from gtzan_keras.tracks.download import download as fetch
@@ -144,9 +144,9 @@ def download(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put the demo set.")],
-    tracks_per_genre: Annotated[int, typer.Option(help="Tracks of each of ten genres.")] = 20,
+    tracks_per_genre: Annotated[int, typer.Option(help="Tracks per genre, of ten genres.")] = 20,
     seconds: Annotated[float, typer.Option(help="Length of a track.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="Another seed gives other music.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed gives different music.")] = 0,
     jobs: Jobs = -1,
 ) -> None:
     """Synthesise the demo set: ten genre-like kinds of sound with planted faults. It is not GTZAN."""
@@ -189,7 +189,7 @@ def embed(
     trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
     precision: Annotated[
         str,
-        typer.Option(help="float32, or bfloat16 (weights from a file): faster where the processor has it."),
+        typer.Option(help="float32, or bfloat16 (weights from a file): faster if the processor has it."),
     ] = "float32",
     jobs: Jobs = -1,
     cluster: Cluster = None,
@@ -265,7 +265,7 @@ def cross_validate(
     split: Annotated[
         str, typer.Option(help="rows (leaky), stratified, artist or fault-filtered.")
     ] = "stratified",
-    seed: Annotated[int, typer.Option(help="Of the folds and of the model.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the folds and the model.")] = 0,
     without: Without = "",
     cluster: Cluster = None,
 ) -> None:
@@ -332,7 +332,7 @@ def train(
         bool,
         typer.Option("--augment", help="Augment training spectrograms: shifts, stretch, masks, mixup."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and split.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep a checkpoint after each epoch, and continue from one.")
@@ -390,7 +390,7 @@ def train(
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show all of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this recipe in full.")] = None,
 ) -> None:
     """List the published experiments that can be run, or show one."""
     from gtzan_keras.experiments import RECIPES, find
@@ -437,7 +437,7 @@ def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="Of the recipe; `gtzan-keras recipes` lists them.")],
+    name: Annotated[str, typer.Argument(help="Name of the recipe; `gtzan-keras recipes` lists them.")],
     data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -456,7 +456,7 @@ def run(
         str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports"),
-    stores: Annotated[Path, typer.Option(help="Folder for what is made from audio.")] = Path("data/stores"),
+    stores: Annotated[Path, typer.Option(help="Folder for data made from audio.")] = Path("data/stores"),
     precision: Annotated[
         str | None, typer.Option(help="auto, float32 or bfloat16, in place of the recipe's.")
     ] = None,
@@ -512,8 +512,8 @@ def quickstart(
     from gtzan_keras.report.two_splits import two_splits
 
     names = ["baseline/thumbnail-cnn", "baseline/logistic-regression"]
-    logging.getLogger("gtzan_keras").setLevel(logging.WARNING)  # as in worker processes
-    # A network this small leaves cores idle; seeds side by side use them. A GPU's memory has room for one.
+    logging.getLogger("gtzan_keras").setLevel(logging.WARNING)  # as worker processes do
+    # A network this small leaves cores idle; seeds side by side use them. A GPU has memory for only one.
     workers = 1 if count_gpus() else min(seeds, joblib.cpu_count())
     with joblib.parallel_config("loky", n_jobs=workers, initializer=_import_tensorflow):
         for name in names:
@@ -547,7 +547,7 @@ def report(
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="A run's folder.")],
-    second: Annotated[Path, typer.Argument(help="Another run's, tested on the same tracks.")],
+    second: Annotated[Path, typer.Argument(help="Another run's folder, tested on the same tracks.")],
 ) -> None:
     """Compare two runs on their test tracks: differences with intervals, and McNemar's test."""
     from gtzan_keras.training.compare import compare as compared
@@ -595,17 +595,17 @@ def predict(
         ),
     ] = None,
     hop: Annotated[
-        float | None, typer.Option(help="Seconds from window to window; half a window if omitted.")
+        float | None, typer.Option(help="Seconds from one window to the next; half a window if omitted.")
     ] = None,
     window: Annotated[
-        float | None, typer.Option(help="Seconds the model sees at once, if it accepts any length.")
+        float | None, typer.Option(help="Seconds that the model sees at once, if it accepts any length.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Timeline or tags: a PNG for one song, a folder for several.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
 ) -> None:
-    """Predict the genre of recordings of any length, or their tags, as a whole and over time.
+    """Predict the genre, or the tags, of recordings of any length, as a whole and over time.
 
     SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
     """
@@ -665,7 +665,7 @@ def explain(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Figure to write: contours over the spectrogram.")] = None,
 ) -> None:
-    """Say which parts of a song speak for and against a genre, and which training tracks are nearest."""
+    """Show which parts of a song speak for and against a genre, and the nearest training tracks."""
     if sys.stderr.isatty():
         print("Loading the model ...", file=sys.stderr)
     _import_tensorflow()
@@ -717,7 +717,7 @@ def serve(
         str | None,
         typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     host: Annotated[str, typer.Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
 ) -> None:
     """Serve a local page: drop or record a song, see what the model hears, and why."""
@@ -729,7 +729,7 @@ def serve(
 
 
 def _with_run(model: str | None) -> Any:
-    """Return the run that a model file belongs to, which knows the training tracks, or the model as given."""
+    """Return the run of a model file, which knows the training tracks, or the model as given."""
     from gtzan_keras.training.run import load_run
 
     if model and (Path(model).parent / "run.json").is_file():
@@ -741,7 +741,7 @@ def _with_run(model: str | None) -> Any:
 
 
 def _command() -> str:
-    """Return the command line that this process was started with, for the results that it writes."""
+    """Return this process's command line, for the results that it writes."""
     return shlex.join(["gtzan-keras", *sys.argv[1:]])
 
 
@@ -753,7 +753,7 @@ def _console() -> Any:
 
 
 def _table(*columns: str, numbers: Sequence[str] = (), **options: Any) -> Any:
-    """Return an empty table with these columns, those of numbers aligned to the right."""
+    """Return an empty table with these columns, with numbers aligned to the right."""
     from rich.table import Table
 
     table = Table(**options)
@@ -768,13 +768,13 @@ def _genres(without: str) -> list[str]:
 
 @app.command()
 def weights() -> None:
-    """List the pretrained weights that can be downloaded, and those that are here."""
+    """List the pretrained weights that can be downloaded, and which of them are here."""
     from gtzan_keras.models.weights import PRETRAINED, weights_folder
 
     table = _table("name", "source", "licence", "MB", "here", numbers=["MB"])
     for entry in PRETRAINED:
         size = "varies" if entry.megabytes is None else f"{entry.megabytes:g}"
-        here = ("yes" if entry.is_here else "no") if entry.path else "kept there"
+        here = ("yes" if entry.is_here else "no") if entry.path else "elsewhere"
         table.add_row(entry.name, entry.source, entry.licence, size, here)
     console = _console()
     console.print(table)
@@ -794,14 +794,14 @@ def _import_tensorflow() -> None:
 
 
 def _json(option: str, text: str) -> dict[str, Any]:
-    """Return the names and values that an option was given as JSON."""
+    """Return the JSON object that was given as an option."""
     try:
         values = json.loads(text)
         if not isinstance(values, dict):
-            raise ValueError("it is no object")
+            raise ValueError("not an object")
     except ValueError as error:  # JSON's own errors are of this kind
         raise GtzanKerasError(
-            f"{option} is {text!r}, not JSON names and values ({error}); for example '{{\"dropout\": 0.3}}'"
+            f"{option} is {text!r} ({error}); expected a JSON object, such as '{{\"dropout\": 0.3}}'"
         ) from error
     return values
 

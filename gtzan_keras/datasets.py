@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent / "data"
 THUMBNAILS = _FOLDER / "gtzan_thumbnail_64.h5"
 FEATURES = _FOLDER / "features_30_sec.csv.gz"  # Kaggle's file, compressed
 BASELINE_MODEL = _FOLDER / "baseline-cnn.keras"
-"""Seed 0 of the recipe baseline/cnn; docs/baseline-model.md is its card."""
+"""Seed 0 of the recipe baseline/cnn, described in docs/baseline-model.md."""
 TRAINING_VECTORS = _FOLDER / "baseline-cnn-training-tracks.npz"
 """Its penultimate layer for the tracks that it was trained on; see `gtzan_keras.inference.nearest`."""
 
@@ -37,7 +37,7 @@ def thumbnails() -> SpectrogramStore:
     """Return the packaged thumbnails: small spectrograms of 999 GTZAN tracks.
 
     Each is the spectrogram of spec ``librosa-128x387``, from the track's own minimum to its maximum,
-    averaged over 2 mel bands and about 6 frames: half a second a column. ``jazz.00054`` is missing,
+    averaged over 2 mel bands and about 6 frames: half a second per column. ``jazz.00054`` is missing,
     because its file is corrupt in the common release. ``gtzan-keras preprocess DIR --spec thumbnail-64``
     makes the same from audio. docs/data.md says what they can and cannot show.
 
@@ -68,7 +68,7 @@ def feature_table() -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame [shape=(1000, 60)]
-        ``filename``, ``length`` (samples), 57 features, ``label``; one row a track, in class order.
+        ``filename``, ``length`` (samples), 57 features, ``label``; one row per track, in class order.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int =
     folder : str or os.PathLike
         Where to write it. A demo set that is already there is used again.
     tracks_per_genre : int > 0
-        Tracks of each of the ten genres; planted faults come on top.
+        Tracks of each of the ten genres; planted faults are added.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.
 
@@ -116,12 +116,12 @@ def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int =
 
 @dataclass(frozen=True)
 class NotebookData:
-    """What a notebook works on. Made by `notebook_data`.
+    """The data that a notebook works on. Made by `notebook_data`.
 
     Parameters
     ----------
     name : str
-        What figures and tables call the data.
+        Name of the data in figures and tables.
     tracks : pd.DataFrame
         From `load_tracks`, or the tracks of the packaged store.
     folder : Path
@@ -146,7 +146,7 @@ class NotebookData:
         return f"{self.name}: {len(self.tracks)} tracks"
 
     def choose(self, *, quick: Any, full: Any) -> Any:
-        """Return `full` where ``GTZAN_KERAS_DATA`` names a folder of audio, else `quick`."""
+        """Return `full` if ``GTZAN_KERAS_DATA`` names a folder of audio, else `quick`."""
         return full if os.environ.get(AUDIO_VARIABLE) else quick
 
     def store(self, spec: str) -> SpectrogramStore:
@@ -154,7 +154,7 @@ class NotebookData:
         if self.packaged:
             return thumbnails()
         path = self.folder / f"{spec}.h5"
-        if path.is_file():  # preprocess would read every sound file before it says so
+        if path.is_file():  # preprocess would read every sound file first
             store = SpectrogramStore(path)
             if list(store.tracks["track_id"]) == list(self.tracks["track_id"]):
                 return store
@@ -170,7 +170,7 @@ class NotebookData:
         return tables.kept_feature_table(self.tracks, self.folder, self.folder.name)
 
     def split(self) -> splits.Split:
-        """Return the fault-filtered split where the data has one, else 70/15/15 of tracks."""
+        """Return the fault-filtered split if the data has one, else 70/15/15 of tracks."""
         if set(self.tracks["fault_filtered"]) >= {"train", "valid", "test"}:
             return splits.fault_filtered(self.tracks)
         return splits.stratified(self.tracks)
@@ -186,11 +186,11 @@ def cache_folder() -> Path:
 
 
 def notebook_data(sound: bool = False) -> NotebookData:
-    """Choose what a notebook works on.
+    """Choose the data that a notebook works on.
 
-    ``GTZAN_KERAS_DATA`` names a folder with genre folders: everything is made from its audio. Otherwise
-    it is the packaged data of GTZAN, or the synthesised demo set where a notebook needs sound. What is
-    computed is kept in the user's cache folder, or in the folder that ``GTZAN_KERAS_CACHE`` names.
+    If ``GTZAN_KERAS_DATA`` names a folder with genre folders, everything is made from its audio. Otherwise
+    it is the packaged data of GTZAN, or the synthesised demo set if a notebook needs sound. Results are
+    kept in the user's cache folder, or in the folder that ``GTZAN_KERAS_CACHE`` names.
 
     Parameters
     ----------

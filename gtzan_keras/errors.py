@@ -6,10 +6,10 @@ __all__ = ["GtzanKerasError"]
 
 
 class GtzanKerasError(ValueError):
-    """Bad input, met at the edge.
+    """Raised for bad input.
 
     The message names the file, the field and its value, and what to do about it; the command line
-    prints it as it is and exits with status 1. Everything else that escapes is a bug of ours.
+    prints it as it is and exits with status 1. Any other exception is a bug in this package.
 
     Examples
     --------

@@ -99,7 +99,7 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         is_class = ops.logical_and(label >= 0, label < self.num_classes)
         weight = ops.where(ops.logical_or(is_class, weight == 0), weight, float("nan"))
         cell = ops.where(is_class, label, 0) * self.num_classes + prediction
-        # Not one-hot matrices multiplied: GPUs and TPUs round the factors (TF32, bfloat16).
+        # Not a product of one-hot matrices: GPUs and TPUs round the factors (TF32, bfloat16).
         counts = ops.segment_sum(weight, cell, num_segments=self.num_classes**2)
         self._confusion_matrix.assign_add(ops.reshape(counts, self._confusion_matrix.shape))
 
@@ -237,7 +237,7 @@ class MacroRecall(_MacroMetric):
     Parameters
     ----------
     num_classes, classes, zero_division, name, dtype
-        As of `MacroPrecision`.
+        As for `MacroPrecision`.
 
     Raises
     ------
@@ -282,7 +282,7 @@ class MacroF1(_MacroMetric):
     Parameters
     ----------
     num_classes, classes, zero_division, name, dtype
-        As of `MacroPrecision`.
+        As for `MacroPrecision`.
 
     Raises
     ------

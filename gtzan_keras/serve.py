@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 MEGABYTES, MINUTES = 100, 20
-"""What the page accepts at most."""
+"""The most that the page accepts."""
 
 _RATE = 22050  # Hz, at which a recording is measured
-_FORGET = (60, 900)  # every minute, what is older than 15: of those who left before their answer
+_FORGET = (60, 900)  # every minute, files older than 15: of visitors who left before their answer
 _SCRIPT, _STYLE = (Path(__file__).with_name(f"serve.{kind}") for kind in ("js", "css"))
 
 
@@ -43,7 +43,7 @@ def serve(
 ) -> None:
     """Serve a local page for a model, until it is interrupted.
 
-    A recording is on disk, in a temporary folder, until it is answered. Nothing is loaded from elsewhere.
+    A recording is kept in a temporary folder until it is answered. Nothing is loaded from elsewhere.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def serve(
     --------
     >>> from gtzan_keras.serve import serve
     >>> serve(port=8000)  # doctest: +SKIP
-    http://127.0.0.1:8000 (Ctrl-C ends it)
+    http://127.0.0.1:8000 (press Ctrl-C to stop)
     """
     if importlib.util.find_spec("gradio") is None:
         raise GtzanKerasError("serve needs Gradio: pip install 'gtzan-keras[serve]'")
@@ -78,9 +78,9 @@ def serve(
         _warm_up(model, Path(folder))
         page = _page(model)
         page.launch(**_options(), server_name=host, server_port=port, prevent_thread_lock=True, quiet=True)
-        print(f"http://{host}:{port} (Ctrl-C ends it)", flush=True)
+        print(f"http://{host}:{port} (press Ctrl-C to stop)", flush=True)
         for end in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs ignore the second
-            signal.signal(end, signal.default_int_handler)  # the folder goes then, too
+            signal.signal(end, signal.default_int_handler)  # so that the folder is removed, too
         try:
             while True:
                 time.sleep(1)
@@ -89,7 +89,7 @@ def serve(
 
 
 def answer(song: str | os.PathLike[str], model: Any = None) -> Iterator[str]:
-    """Yield what the page shows of a recording, as HTML: first what is heard, then also why.
+    """Yield what the page shows for a recording, as HTML: first what is heard, then also why.
 
     Parameters
     ----------
@@ -130,14 +130,14 @@ def _content(**known: Any) -> str:
 
 
 def _clickable(figure: Figure, duration: float, name: str) -> dict[str, Any]:
-    """Return a figure as SVG, with where its time axis begins and ends, as shares of its width."""
+    """Return a figure as SVG, with the ends of its time axis as shares of its width."""
     svg = embedded(figure, name)
     left, right = figure.axes[1].get_position().intervalx
     return {"svg": svg, "left": float(left), "right": float(right), "duration": duration}
 
 
 def _warm_up(model: Any, folder: Path) -> None:
-    """Answer noise once: what is compiled or loaded at first use is ready then, and a bad model is found."""
+    """Answer noise once, so that everything is compiled and loaded, and a bad model is found."""
     import soundfile
 
     noise = folder / "noise.wav"

@@ -160,7 +160,7 @@ def test_batches_travel_to_other_processes(store: SpectrogramStore, in_memory: b
     ("ids", "size", "message"),
     [
         (IDS, 0, "batch_size=0: expected"),
-        ([], 4, "no sample of the 0 tracks"),
+        ([], 4, "no sample of the 0 requested tracks"),
         (["pop.00000"], 4, "not in this store"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_short_last_piece_is_left_out_and_a_broken_one_is_named(tmp_path):
 def test_a_whole_track_is_preferred_to_its_pieces(tmp_path, caplog):
     touch(tmp_path, "blues/blues.00000.0.wav", "blues/blues.00000.1.wav", "blues/blues.00000.mp3")
     assert load_tracks(tmp_path)["path"].tolist() == [str(tmp_path / "blues" / "blues.00000.mp3")]
-    assert "2 sound file(s) left out, their track ids are taken" in caplog.text
+    assert "2 sound file(s) left out, another file already has the same track id" in caplog.text
 
 
 def test_a_number_sign_in_a_name_is_not_a_segment(tmp_path):
@@ -246,8 +246,8 @@ def test_of_colliding_names_one_is_taken_and_the_other_named_in_one_line(tmp_pat
     touch(tmp_path, "Rock/01.wav", "rock/01.flac", "pop/x.wav")
     assert ids(tmp_path) == ["pop/x", "rock/01"]
     assert [record.message for record in caplog.records] == [
-        "1 sound file(s) left out, their track ids are taken by files of the same name in another "
-        f"format or folder: {tmp_path / 'rock' / '01.flac'}"
+        "1 sound file(s) left out, another file already has the same track id: "
+        f"{tmp_path / 'rock' / '01.flac'}"
     ]
 
 
@@ -278,10 +278,10 @@ def test_names_that_are_not_utf_8_are_left_out_in_one_line_that_names_them(tmp_p
     os.mkdir(place)
     open(place + b"/br\xe9sil.wav", "wb").close()
     assert ids(tmp_path) == ["pop/ok"]
-    assert "1 sound file(s) left out, the name is not UTF-8 or has control characters; " in caplog.text
+    assert "1 sound file(s) left out, their names have control characters or invalid UTF-8; " in caplog.text
     assert r"br\udce9sil.wav" in caplog.text
     (tmp_path / "pop" / "ok.wav").unlink()
-    with pytest.raises(GtzanKerasError, match="must be renamed to be read"):
+    with pytest.raises(GtzanKerasError, match="cannot be read; rename the files"):
         load_tracks(tmp_path)
 
 

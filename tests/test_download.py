@@ -228,7 +228,7 @@ def test_truncated_archive_is_an_error(server, refuses, pack):
 @pytest.mark.parametrize("pack", [tar_gz, zipped])
 def test_track_that_changed_is_an_error(server, refuses, pack):
     url = server.serve("/a", pack(as_members() | {"genres/blues/blues.00001.wav": b"changed"}))
-    assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00001 first" in refuses(mirror=url)
+    assert "1 of 6 tracks differ from GTZAN's in their MD5, e.g. blues.00001" in refuses(mirror=url)
 
 
 def test_missing_track_is_an_error(server, refuses):
@@ -243,7 +243,7 @@ def test_jazz_00054_may_differ_or_be_left_out(server, folder, caplog, content):
         members["genres/jazz/jazz.00054.wav"] = content
     server.serve("/full.tar.gz", tar_gz(members))
     assert contents(download(folder)) == members
-    assert ("jazz.00054 is not the common release's" in caplog.text) == bool(content)
+    assert ("jazz.00054 differs from the common release" in caplog.text) == bool(content)
     server.requests.clear()
     download(folder)
     assert not server.requests
@@ -262,7 +262,7 @@ def test_tar_member_that_is_a_link_or_device_is_left_out(server, folder, kind):
 def test_zip_member_that_is_a_link_is_no_track(server, refuses):
     name = "genres/blues/blues.00000.wav"
     url = server.serve("/a.zip", zipped(as_members() | {name: b"/etc/passwd"}, {name: stat.S_IFLNK | 0o644}))
-    assert "1 of 6 tracks differ by their MD5 from GTZAN's, blues.00000 first" in refuses(mirror=url)
+    assert "1 of 6 tracks differ from GTZAN's in their MD5, e.g. blues.00000" in refuses(mirror=url)
 
 
 def test_second_mirror_adds_the_tracks_that_are_missing(server, folder):
@@ -279,7 +279,7 @@ def test_second_mirror_adds_the_tracks_that_are_missing(server, folder):
 def test_second_mirror_that_fails_changes_nothing(server, folder, refuses):
     download(folder, mirror=server.serve("/three.zip", zipped(as_members(list(WAVS)[:3]))))
     changed = server.serve("/changed.zip", zipped({"genres/rock/rock.00000.wav": b"changed"}))
-    assert "differ by their MD5" in refuses(mirror=changed)
+    assert "differ from GTZAN's in their MD5" in refuses(mirror=changed)
 
 
 def test_tracks_outside_of_genres_are_not_mixed_with_those_of_a_mirror(server, folder, refuses):

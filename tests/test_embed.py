@@ -398,7 +398,7 @@ def test_tables_and_numbers_of_workers_that_make_no_sense_are_refused(
         embed(tracks, path, network, jobs=0)
     with pytest.raises(GtzanKerasError, match=r"'blues\.00000' is duplicated in the table of tracks"):
         embed(pd.concat([tracks, tracks]), path, network, jobs=1)
-    with pytest.raises(GtzanKerasError, match="not one of 1 tracks could be read"):
+    with pytest.raises(GtzanKerasError, match="none of the 1 tracks could be read"):
         embed(tracks[tracks["track_id"] == BROKEN], path, network, jobs=1)
     with pytest.raises(GtzanKerasError, match="patches is 0"):
         embed(tracks, path, network, patches=0, jobs=1)

@@ -411,7 +411,7 @@ def test_what_cannot_be_explained_is_refused_with_the_reason(trained):
         explain(np.zeros((9, 9, 1), np.uint8), model)
     embeddings = EmbeddingSpec(name="vggish")
     with pytest.raises(
-        GtzanKerasError, match=r"takes samples of EmbeddingSpec 'vggish'; sound is turned into"
+        GtzanKerasError, match=r"expects EmbeddingSpec 'vggish'; this function only makes spectrograms"
     ):
         explain(song, model._replace(spec=embeddings), sample_rate=RATE)
     flat = SavedModel(dense(GREY.shape, 2, units=(4,)), GREY, GENRES)

@@ -84,7 +84,7 @@ def test_broken_files_are_left_out_and_named(root: Path, caplog: pytest.LogCaptu
 
 def test_a_table_of_nothing_is_refused(root: Path, tmp_path: Path) -> None:
     tracks = load_tracks(root)
-    with pytest.raises(GtzanKerasError, match=r"not one of 3 tracks could be read .*too short: 2.50 s"):
+    with pytest.raises(GtzanKerasError, match=r"none of the 3 tracks could be read .*too short: 2.50 s"):
         feature_table(tracks, segment=30, jobs=1, path=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 

@@ -201,7 +201,7 @@ def test_the_spec_of_a_resized_store_turns_sound_into_that_size(
 def test_what_cannot_be_resized_is_refused_and_leaves_nothing(grey: SpectrogramStore, tmp_path: Path) -> None:
     out = tmp_path / "y.h5"
     for path, size, colour_map, message in (
-        (grey.path, (10, 10), None, "the store itself"),
+        (grey.path, (10, 10), None, "is the input store"),
         (out, (0, 10), None, "height is 0"),
         (out, (10, 10), "rainbowish", "colour_map='rainbowish': expected a name"),
     ):
@@ -209,7 +209,7 @@ def test_what_cannot_be_resized_is_refused_and_leaves_nothing(grey: SpectrogramS
             resize(grey, path, *size, colour_map)
     assert [path.name for path in tmp_path.iterdir()] == ["grey.h5"]
     coloured = resize(grey, tmp_path / "coloured.h5", 10, 10, "viridis")
-    with pytest.raises(GtzanKerasError, match="already has colours"):
+    with pytest.raises(GtzanKerasError, match="is already in colour"):
         resize(coloured, out, 10, 10, "viridis")
     assert resize(coloured, out, 10, 15).shape == (3, 10, 15, 3)
 

@@ -137,8 +137,8 @@ def test_under_mixed_precision_probabilities_stay_float32(build):
         ({"input_shape": (16, 0, 1)}, r"input_shape=\(16, 0, 1\): expected whole numbers >= 1"),
         ({"input_shape": (None, 24, 1)}, r"input_shape=\(None, 24, 1\): expected whole numbers"),
         ({"input_shape": (16, None, 1)}, r"input_shape=\(16, None, 1\): expected whole numbers"),  # flatten
-        ({"input_shape": (3, 24, 1)}, r"too small for 2 blocks, nothing is left to pool in block 2"),
-        ({"input_shape": (9, 24, 1), "padding": "valid"}, "nothing is left to pool in block 2"),
+        ({"input_shape": (3, 24, 1)}, r"too small for 2 blocks, nothing remains to pool in block 2"),
+        ({"input_shape": (9, 24, 1), "padding": "valid"}, "nothing remains to pool in block 2"),
         ({"num_classes": 1}, "num_classes=1: expected at least 2"),
         ({"filters": (4, 0)}, r"filters=\(4, 0\): expected whole numbers >= 1"),
         ({"dense_units": (0.5,)}, r"dense_units=\(0.5,\): expected whole numbers >= 1"),

@@ -140,7 +140,7 @@ def test_empty_cut_and_missing_files_are_left_out_too(tmp_path: Path, tracks: pd
 
 def test_nothing_but_broken_files_is_an_error_that_leaves_nothing(tmp_path: Path, folder: Path) -> None:
     table = load_tracks(folder).query("genre == 'jazz'")
-    with pytest.raises(GtzanKerasError, match=r"not one of 1 tracks could be read \(jazz.00054: not"):
+    with pytest.raises(GtzanKerasError, match=r"none of the 1 tracks could be read \(jazz.00054: not"):
         preprocess(table, tmp_path / "x.h5", SPEC, jobs=1)
     assert list(tmp_path.iterdir()) == []
 

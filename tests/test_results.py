@@ -117,7 +117,7 @@ def test_files_of_two_runs_and_a_missing_table_are_refused(tmp_path: Path) -> No
     result = json.loads((tmp_path / "result.json").read_text("utf-8"))
     result["scores"]["test"]["count"] = np.pi
     (tmp_path / "result.json").write_text(json.dumps(result), "utf-8")
-    with pytest.raises(GtzanKerasError, match="of different runs"):
+    with pytest.raises(GtzanKerasError, match="the files belong to different runs"):
         read_result(tmp_path)
     (tmp_path / "tracks.csv").unlink()
     with pytest.raises(GtzanKerasError, match=r"tracks\.csv: not readable"):

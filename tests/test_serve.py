@@ -70,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert process.stdout
     try:
         first = process.stdout.readline()
-        assert first == f"http://127.0.0.1:{port} (Ctrl-C ends it)\n", log.read_text()
+        assert first == f"http://127.0.0.1:{port} (press Ctrl-C to stop)\n", log.read_text()
         yield Server(process, first.split()[0], temporary, log)
     finally:
         process.kill()

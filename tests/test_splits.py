@@ -243,7 +243,7 @@ def test_a_fault_filtered_split_needs_training_and_test_tracks(gtzan, part):
 
 def test_artist_folds_of_tracks_without_artists_are_refused_with_the_remedy():
     tracks = describe({f"rock/{n}": "rock" for n in range(10)})
-    with pytest.raises(GtzanKerasError, match=r"no artist of these tracks is known; name them in"):
+    with pytest.raises(GtzanKerasError, match=r"the artists of these tracks are unknown; name them in"):
         splits.folds(tracks, 5, "artist")
 
 
@@ -332,7 +332,8 @@ def test_the_ceiling_is_the_share_of_test_tracks_of_a_genre_that_was_trained_on(
     assert splits.ceiling(split, gtzan) == 0.5
     splits.warn_of_unseen_genres(split, gtzan)
     assert [record.message for record in caplog.records] == [
-        "split 'mine': no training track of genre jazz, rock; at most 50.0 % of the test tracks can be right"
+        "split 'mine': no training track for genre(s) jazz, rock, so at most 50.0 % of the test tracks can "
+        "be predicted correctly"
     ]
 
 
@@ -436,5 +437,5 @@ def test_a_leaky_split_without_genres_loses_their_segments_and_keeps_its_mark() 
 @pytest.mark.parametrize("genres", [["polka"], list(GENRES[:9])])
 def test_leaving_out_an_unknown_genre_or_all_but_one_is_refused(genres: list[str]) -> None:
     table = describe(facts()["genre"].to_dict())
-    with pytest.raises(GtzanKerasError, match="at least two must be left"):
+    with pytest.raises(GtzanKerasError, match="at least two must remain"):
         splits.fault_filtered(table).without(table, genres)

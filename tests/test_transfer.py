@@ -138,7 +138,7 @@ def test_spectrograms_are_embedded_once_a_track_and_kept(tmp_path, make_store):
     assert (kept.refused, kept.source_md5["pop/one"]) == ({"pop/two": "no sound"}, "00ff")
 
     flat = keras.Sequential([keras.Input(TINY.shape), keras.layers.ReLU()])
-    with pytest.raises(GtzanKerasError, match=r"expected one spectrogram a track, and \(None, size\)"):
+    with pytest.raises(GtzanKerasError, match=r"expected one spectrogram per track, and \(None, size\)"):
         embed_images(store, tmp_path / "x.h5", flat, progress=False)
 
 

@@ -31,13 +31,13 @@ AUDIO_SUFFIXES = (
     ".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".oga",
     ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".wv", ".mp2",
 )  # fmt: skip
-"""Suffixes of the files that are looked for in folders; `load_audio` itself goes by a file's content."""
+"""Suffixes of the files that are found in folders; `load_audio` itself goes by a file's content."""
 
 MINIMUM_SECONDS = 1.0
 """Files with less sound than this are refused as too short."""
 
 SILENCE = 2.0**-16
-"""Sound whose samples are all smaller is silent [1 is full scale]: half a step of 16 bits."""
+"""Sound whose samples are all smaller is silent [1 is full scale]: half a 16-bit step."""
 
 _RATES = (1_000, 768_000)  # Hz
 _MAXIMUM_CHANNELS = 64
@@ -56,7 +56,7 @@ _DEMUXERS = (
 )
 # Those whose duration is not an estimate; an MP3 file may declare one in its first frame.
 _DECLARING = {"asf", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "tta", "wv"}
-# The frame of an MP3 file that is no sound but holds a count of frames, after its side information.
+# The frame of an MP3 file that holds no sound but a count of frames, after its side information.
 _XING_FRAME = re.compile(
     rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})",
     re.DOTALL,
@@ -123,7 +123,7 @@ def load_audio(
     AudioError
         The file is missing, empty, not sound, damaged, shorter than it declares or than
         `MINIMUM_SECONDS`, has an implausible sample rate or number of channels, or holds NaN or infinite
-        samples. Damage behind the part that is asked for is not looked for.
+        samples. Damage after the requested part is not detected.
     GtzanKerasError
         An argument is out of range.
 
@@ -179,7 +179,7 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     Raises
     ------
     AudioError
-        As `load_audio`. What is wrong with the sound itself is raised when reading reaches it.
+        As `load_audio`. An error in the sound itself is raised when reading reaches it.
     GtzanKerasError
         `sample_rate` is out of range.
 
@@ -211,7 +211,7 @@ def stream_array(
     sample_rate : int > 0 [Hz]
         Sample rate of the result.
     name : str
-        What errors call the array.
+        Name of the array in errors.
 
     Yields
     ------
@@ -275,7 +275,7 @@ def _mono(samples: npt.NDArray[np.float32], axis: int = 1) -> Audio:
 
 
 def _beginning(blocks: Iterable[tuple[int, Audio]], seconds: float) -> Iterator[tuple[int, Audio]]:
-    """Pass blocks with their native rate on until there are so many seconds."""
+    """Pass on blocks with their native rate until there are this many seconds."""
     position = 0
     for rate, block in blocks:
         wanted = round(min(seconds * rate, 2**62)) - position
@@ -288,7 +288,7 @@ def _beginning(blocks: Iterable[tuple[int, Audio]], seconds: float) -> Iterator[
 def _checked(
     blocks: Iterable[tuple[int, Audio]], path: Path, needed: float = MINIMUM_SECONDS
 ) -> Iterator[tuple[int, Audio]]:
-    """Pass blocks on; refuse samples that are not finite, and too few."""
+    """Pass on blocks; refuse samples that are not finite, or too few."""
     frames = 0
     for native_rate, block in blocks:
         if not np.isfinite(block).all():
@@ -320,7 +320,7 @@ def _decode(path: Path, magic: bytes, seconds: float) -> Iterator[tuple[int, Aud
     reason = "Format not recognised"
     if magic in _SOUNDFILE_MAGIC:
         try:
-            # soundfile encodes text itself, and not names that are not UTF-8.
+            # soundfile encodes text itself, and cannot encode names that are not UTF-8.
             opened = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
         except TypeError:  # "*.raw", which soundfile never opens by content
             pass
@@ -363,9 +363,9 @@ def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
     import av
 
     refused = AudioError(path, f"not readable as sound ({reason})")
-    # PyAV 19 reads tags in any encoding; the ones before must be told not to mind.
+    # PyAV 19 reads tags in any encoding; earlier versions must be told to ignore errors.
     tags = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
-    try:  # "file:", for FFmpeg takes names such as "concat:" for protocols
+    try:  # "file:", because FFmpeg takes names such as "concat:" for protocols
         opened = av.open(f"file:{path}", options={"format_whitelist": _DEMUXERS}, **tags)
     except av.FFmpegError as error:
         raise refused from error
@@ -402,7 +402,7 @@ def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
 
 
 def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int, Audio]]:
-    """Join frames to mono blocks of about `seconds` with their rate."""
+    """Join frames into mono blocks of about `seconds`, with their rate."""
     import av
 
     fifo, kind = av.AudioFifo(), None
@@ -420,7 +420,7 @@ def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int
 
 
 def _block(fifo: av.AudioFifo) -> tuple[int, Audio]:
-    """Return the rate of what is in a fifo, and the mean of its channels; empty it."""
+    """Empty a fifo; return the rate of its samples and the mean of their channels."""
     frame = fifo.read()
     samples = frame.to_ndarray()  # (channels, n), or (1, n * channels)
     if not frame.format.is_planar:

@@ -100,7 +100,7 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
     decibels = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=rate))
     onsets = onset_strength(S=decibels, sr=rate, aggregate=np.median)
     harmonic, percussive = _harmonic_percussive(magnitude, phase, len(samples))
-    with warnings.catch_warnings():  # of no pitch, for example in silence
+    with warnings.catch_warnings():  # no pitch, for example in silence
         warnings.filterwarnings("ignore", "Trying to estimate tuning from empty frequency set")
         chroma = librosa.feature.chroma_stft(S=power, sr=rate)
     series = {
@@ -129,7 +129,7 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
 def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[list[str], list[str]]:
     """Drop features that correlate with an earlier one: the selection of the feature CNN report.
 
-    Of each two features that are not MFCCs and whose correlation is at least `threshold` in absolute
+    Of any two features that are not MFCCs and whose correlation is at least `threshold` in absolute
     value, the later is dropped, whether or not the earlier is kept. On Kaggle's table this drops the
     six columns that the report lists and keeps its 51 inputs. All MFCCs are kept.
 

@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 SAMPLE_RATE = 16000
-"""Of both networks [Hz]."""
+"""Sample rate of both networks [Hz]."""
 FRAMES = 96
-"""In a patch, one every 10 ms."""
+"""Frames per patch, one every 10 ms."""
 BANDS = 64
-"""From 125 to 7500 Hz."""
+"""Mel bands, 125 to 7500 Hz."""
 MUSICNN_FRAMES = 187
-"""In a patch of musicnn, one every 16 ms: 3 s."""
+"""Frames per patch of musicnn, one every 16 ms: 3 s."""
 MUSICNN_BANDS = 96
-"""From 0 to 8000 Hz."""
+"""Mel bands of musicnn, 0 to 8000 Hz."""
 
 _WINDOW = 400  # samples: 25 ms
 _HOP = 160  # samples: 10 ms
@@ -128,7 +128,7 @@ def musicnn_patches(
     audio : np.ndarray [shape=(n,)]
         Mono samples within -1..1.
     sample_rate : int > 0 [Hz]
-        Of `audio`; resampled (soxr, "HQ") where it is not 16 kHz.
+        Rate of `audio`; resampled (soxr, "HQ") if it is not 16 kHz.
 
     Returns
     -------
@@ -172,12 +172,12 @@ def musicnn_patches(
 
 
 class FrontEnd(NamedTuple):
-    """What a network takes of a recording.
+    """How sound becomes a network's input.
 
     Parameters
     ----------
     name : str
-        Of the network.
+        Name of the network.
     patches : callable
         Mono float32 samples at 16 kHz -> float32 (patches, frames, bands).
     samples : callable
@@ -185,7 +185,7 @@ class FrontEnd(NamedTuple):
     shape : (int, int)
         Frames and bands of a patch.
     per_clip : int
-        Patches of 30 s.
+        Patches in 30 s.
     """
 
     name: str

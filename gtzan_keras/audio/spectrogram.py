@@ -20,20 +20,20 @@ Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 LARGEST = 2**26
-"""The most numbers of one sample, or of what makes it: a spec may come with a file from anywhere."""
+"""Upper limit of the numbers in a sample or its analysis; a spec may come from an untrusted file."""
 
-AVERAGED_FRAMES = 387  # of which "average" makes its columns: the width of librosa-128x387
+AVERAGED_FRAMES = 387  # "average" makes its columns from these: the width of librosa-128x387
 _BLOCK_SAMPLES = 2**18  # transformed at a time: the working set fits the processor's cache
 
 
 class Spec:
-    """What the frozen dataclasses that describe a store's samples share."""
+    """Base of the frozen dataclasses that describe a store's samples."""
 
     name: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload]  # each of them is a dataclass
+        return dataclasses.asdict(self)  # type: ignore[call-overload]  # each subclass is a dataclass
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""All recipes by name, and what one changes in another."""
+"""All recipes by name, and what a recipe changes in another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find(name: str) -> Recipe:
     Parameters
     ----------
     name : str
-        Such as ``arrigo/18``; see `RECIPES`.
+        A name such as ``arrigo/18``; see `RECIPES`.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def changes(recipe: Recipe) -> list[str]:
     Parameters
     ----------
     recipe : Recipe
-        With a ``base``; without one nothing is changed.
+        A recipe with a ``base``; without one nothing is changed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a recipe is run on: stores and tables, given or made from audio."""
+"""The data that a recipe is run on: stores and tables, given or made from audio."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = ["Inputs", "departures", "digest_of_weights", "find_inputs"]
 class Inputs:
     """A recipe's data, opened: a store, a table of features, or both.
 
-    ``spec`` is that of the store that was given or made from audio, also where a table was made of it.
-    ``known`` are the tracks with their facts, where a table was made from a folder or a store.
+    ``spec`` is that of the store that was given or made from audio, even if a table was made from it.
+    ``known`` are the tracks with their facts, if a table was made from a folder or a store.
     """
 
     store: Store | None = None
@@ -45,7 +45,7 @@ class Inputs:
 
     @property
     def tracks(self) -> pd.DataFrame:
-        """One row a track, as `gtzan_keras.load_tracks` returns them."""
+        """One row per track, as `gtzan_keras.load_tracks` returns them."""
         if self.store is not None:
             return self.store.tracks
         assert self.table is not None
@@ -77,16 +77,16 @@ def find_inputs(
     paths : sequence of Path
         Folders of tracks, stores (``.h5``) and tables (``.csv``).
     stores : Path
-        Folder for what is made from audio.
+        Folder for data made from audio.
     jobs : int
         Worker processes; -1 uses every core.
     weights : str, optional
-        Of the network that makes embeddings, in place of the recipe's.
+        Weights of the network that makes embeddings, in place of the recipe's.
 
     Raises
     ------
     GtzanKerasError
-        The paths are not of the kind that the recipe needs, or as the function that opens or makes them.
+        The paths are not of the kind that the recipe needs, or as the function that opens or makes the data.
     """
     store: Any = None
     table, known, name = None, None, ""
@@ -116,7 +116,7 @@ def find_inputs(
 
 
 def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
-    """Return in words what a kind of data is read from, and how many dimensions a sample of a store has."""
+    """Return in words the source of a kind of data, and how many dimensions a sample of a store has."""
     if kind in FEATURES:
         cut = f" --segment {FEATURES[kind]:g}" if FEATURES[kind] else ""
         return f"a table of features (.csv, from `gtzan-keras features{cut}`)", ()
@@ -128,17 +128,17 @@ def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _is_of_sound(kind: str) -> bool:
-    """Return whether it is what a network makes of sound; others take spectrograms, or nothing."""
+    """Return whether a network makes this kind from sound; others take spectrograms, or nothing."""
     return kind == VGGISH or EMBEDDINGS.get(kind, kind) is None
 
 
 def _from_audio(
     recipe: Recipe, folder: Path, stores: Path, jobs: int, weights: str | None
 ) -> tuple[Store | None, pd.DataFrame | None, pd.DataFrame]:
-    """Make what does not exist yet from the tracks of a folder; return these too."""
+    """Make missing data from the tracks of a folder; return these tracks too."""
     tracks = load_tracks(folder)
     stores.mkdir(parents=True, exist_ok=True)
-    # Two folders of one name, or one that has grown, must not share a store.
+    # Two folders with the same name, or one that has grown, must not share a store.
     ids = ",".join(sorted(tracks["track_id"]))
     stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
     for kind in recipe.kinds:
@@ -158,7 +158,7 @@ def _from_audio(
 
 
 def _vggish(weights: str | None) -> Any:
-    """Return what `embed` takes: a model with random weights or those of a file, a folder, or a handle."""
+    """Return a source for `embed`: a model with random weights or those of a file, a folder, or a handle."""
     if weights != "none" and not (weights and Path(weights).is_file()):
         return weights or "hub"
     import keras
@@ -170,7 +170,7 @@ def _vggish(weights: str | None) -> Any:
 
 
 def _embedding_table(store: Any) -> pd.DataFrame:
-    """Return a row a track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
+    """Return one row per track: the mean over its patches, in columns ``e0``, ``e1``, ..."""
     patches = zip(store.read(), store.mask, strict=True)
     numbers = np.stack([patch[mask].mean(axis=0) for patch, mask in patches])
     table = pd.DataFrame(numbers, columns=[f"e{number}" for number in range(numbers.shape[1])])
@@ -197,7 +197,7 @@ def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
 
 
 def digest_of_weights(weights: str | None) -> str:
-    """Return what identifies the weights: a digest of the files' content, or the word that was given."""
+    """Return an identifier of the weights: a digest of the files' content, or the word that was given."""
     path = Path(weights or "")
     if not weights or not path.exists():
         return weights or ""
@@ -211,7 +211,7 @@ def digest_of_weights(weights: str | None) -> str:
 
 
 def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]:
-    """Return in words where data and weights are not those of the recipe."""
+    """Return in words how data and weights differ from the recipe's."""
     found, spec = [], inputs.spec
     for kind in recipe.kinds:
         if kind in FEATURES:

@@ -12,7 +12,7 @@ from gtzan_keras.training.settings import TrainingSettings
 __all__ = ["EMBEDDINGS", "FEATURES", "VGGISH", "Published", "Recipe", "SecondStage"]
 
 FEATURES: Mapping[str, float | None] = {"features": None, "features-3s": 3.0, "features-10s": 10.0}
-"""`Recipe.data` of models on hand-crafted features: of whole tracks, or of segments of so many seconds."""
+"""`Recipe.data` of models on hand-crafted features: of whole tracks, or of segments of this many seconds."""
 
 VGGISH = "vggish"
 """`Recipe.data` of models on VGGish embeddings."""
@@ -23,7 +23,7 @@ EMBEDDINGS: Mapping[str, str | None] = {
     "musicnn-msd-penultimate": None,
     "mobilenet-v2": "librosa-128x387",
 }
-"""`Recipe.data` of models on a frozen network's output: of sound, or of spectrograms of a spec."""
+"""`Recipe.data` of models on a frozen network's output: from sound, or from spectrograms of a spec."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Published:
     metric : str
         ``accuracy``, ``macro_precision`` or ``loss``.
     part : str
-        What it was measured on, in the source's words: test, validation, mean of 5 folds, ...
+        The data that it was measured on, in the source's words: test, validation, mean of 5 folds, ...
     kind : str
         "", or how exact the source is: "about", "over".
 
@@ -67,7 +67,7 @@ class SecondStage:
     trainable_from : str
         The first layer that is trained.
     learning_rate : float
-        Of this stage.
+        Learning rate of this stage.
     epochs : int
         Upper limit of this stage.
     augmentation : FeatureAugmentation, optional
@@ -97,7 +97,7 @@ class Recipe:
     title : str
         The model in a few words.
     source : str
-        Where it was published: paper, section, row of a table.
+        Place of publication: paper, section, row of a table.
     data : str
         A spec of `SPECTROGRAM_SPECS`, one of `FEATURES` or `EMBEDDINGS`, `VGGISH`, or features and a
         spec with a plus.
@@ -105,7 +105,7 @@ class Recipe:
         A function of `gtzan_keras.models`, one of its `IMAGE_BASES`, or a model of
         `gtzan_keras.training.classical`.
     arguments : mapping
-        Of the builder, except the input shape and the number of genres.
+        Arguments of the builder, except the input shape and the number of genres.
     split : str
         As published: a preset of `gtzan_keras.tracks.splits`, "5 folds", "fault-filtered", or leaky:
         "random rows" (folds of a table's rows), "segments 80/20", "segments 918-273-280".
@@ -120,13 +120,13 @@ class Recipe:
     note : str
         What a reader should know when the figures differ.
     without : tuple of str
-        Genres left out: of the split, the scores, and the model's outputs.
+        Genres left out of the split, the scores, and the model's outputs.
     leaky : bool
         The published protocol has segments of one recording in training and test.
     pretrained : str
         The weights that the source started from, if any.
     inputs : str
-        Which features: a key of `gtzan_keras.training.cross_validate.INPUTS`.
+        The features: a key of `gtzan_keras.training.cross_validate.INPUTS`.
     fine_tune : SecondStage, optional
         A second training of the same model.
     grid : mapping of str to tuple
@@ -136,7 +136,7 @@ class Recipe:
     members : tuple of str
         Recipes whose probabilities this one averages.
     trains_on_validation : bool
-        The validation part is trained on as well: everything was chosen before.
+        The model is trained on the validation part as well: everything was chosen before.
 
     Examples
     --------
@@ -170,5 +170,5 @@ class Recipe:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The data that the model takes, one name each."""
+        """The kinds of data that the model takes, by name."""
         return tuple(self.data.split("+"))

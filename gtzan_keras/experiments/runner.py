@@ -50,23 +50,23 @@ PROTOCOLS: Mapping[str, str] = {
     "artist": "artist-grouped folds",
     "fault-filtered": "fault-filtered",
 }
-"""How a recipe can be split: as published, or the same for all, the strictest last."""
+"""The splits of a recipe: as published, or the same for all recipes, the strictest last."""
 
 SEGMENT_SPLITS: Mapping[str, tuple[tuple[float, float, float], int | None]] = {
     "segments 80/20": (PRESETS["72/8/20"], None),
     "segments 918-273-280": ((918 / 1471, 273 / 1471, 280 / 1471), 1471),
 }
-"""Leaky splits of segments: shares of training, validation and test, and how many segments in all."""
+"""Leaky splits of segments: shares of training, validation and test, and the total number of segments."""
 
 FOLDS = 5
 
 Result = tuple[dict[str, Any], pd.DataFrame, "pd.DataFrame | None"]
-"""What `write_result` writes: the result, its tracks, and its history."""
+"""The arguments of `write_result`: the result, its tracks, and its history."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe as it is run under one protocol: all that a result depends on, except the seed."""
+    """A recipe under one protocol: all that a result depends on, except the seed."""
 
     recipe: Recipe
     inputs: Inputs
@@ -83,7 +83,7 @@ class Experiment:
         for field in ("name", "title", "source", "published", "base", "ours", "note", "leaky", "members"):
             del recipe[field]
         if recipe["fine_tune"] and not recipe["fine_tune"]["augmentation"]:
-            del recipe["fine_tune"]["augmentation"]  # as before there was one
+            del recipe["fine_tune"]["augmentation"]  # as before this field existed
         return {
             "recipe": _digest(recipe),
             "settings": _digest(settings),
@@ -98,7 +98,7 @@ class Experiment:
         return f"{self.recipe.name}, {self.protocol}, seed {seed}"
 
     def facts(self, seed: int) -> dict[str, Any]:
-        """Return what each result says beside its scores; a training says date and environment itself."""
+        """Return the facts of each result besides its scores; a training adds date and environment itself."""
         return {
             "name": self.name(seed),
             "recipe": self.recipe.name,
@@ -130,51 +130,51 @@ def run(
     """Run a recipe: make missing stores, train, score, and write a result for each seed.
 
     Existing stores and results are used again; an interrupted training continues at its last epoch. On a
-    cluster its seeds and folds are trained side by side; see `gtzan_keras.parallel.on_cluster`.
+    cluster seeds and folds are trained in parallel; see `gtzan_keras.parallel.on_cluster`.
 
     Parameters
     ----------
     name : str
-        Of the recipe; see `gtzan_keras.experiments.RECIPES`.
+        Name of the recipe; see `gtzan_keras.experiments.RECIPES`.
     data : path, or several
         A folder of genre folders, a store of spectrograms or embeddings (``.h5``), a table of features
-        (``.csv``); a model of spectrograms and features needs a store and a table. A store of another spec
+        (``.csv``); a model of spectrograms and features needs a store and a table. A store with a spec other
         than the recipe's is used as it is, and the result says so. By default the packaged thumbnails and
         feature table of GTZAN.
     protocol : str, optional
-        One of `PROTOCOLS`. By default as published; a recipe whose published protocol leaks is run on
-        random tracks too, so that both figures are available.
+        One of `PROTOCOLS`. By default as published; a recipe whose published protocol leaks is also run on
+        random tracks, so that both figures are available.
     seeds : int >= 1
-        Seeds 0, 1, ...: of weights, batches, and of the split where it is random.
+        Seeds 0, 1, ... of weights, batches, and the split if it is random.
     max_epochs : int, optional
         Upper limit; the result says so.
     arguments : mapping, optional
-        Of the builder, in place of the recipe's, such as ``{"size": "xs"}``; the result says so.
+        Builder arguments in place of the recipe's, such as ``{"size": "xs"}``; the result says so.
     out : path
         ``out/<recipe>/<protocol>/seed<n>`` gets the results; see `gtzan_keras.training.results`.
     stores : path
-        Where stores, tables and embeddings made from audio are kept.
+        Folder for stores, tables and embeddings made from audio.
     weights : str, optional
-        In place of the recipe's pretrained weights: a file or folder, or "none" to start from random
-        ones; the result says so.
+        Weights in place of the recipe's pretrained ones: a file or folder, or "none" to start from
+        random ones; the result says so.
     precision : "auto", "float32" or "bfloat16", optional
-        Of training, in place of the recipe's; see `gtzan_keras.TrainingSettings`.
+        Precision of training, in place of the recipe's; see `gtzan_keras.TrainingSettings`.
     jobs : int
         Worker processes of preprocessing; -1 uses every core.
     command : str
-        For the record.
+        Command line, for the record.
     verbose : int
         As in Keras' ``fit``.
 
     Returns
     -------
     list of Path
-        The folders ``out/<recipe>/<protocol>``, one a protocol.
+        The folders ``out/<recipe>/<protocol>``, one per protocol.
 
     Raises
     ------
     GtzanKerasError
-        The recipe or protocol is not known, the data is of another kind than the recipe needs, weights are
+        The recipe or protocol is not known, the data is not of the kind that the recipe needs, weights are
         missing, a folder holds results of another experiment, or as `train`.
 
     Examples
@@ -217,9 +217,9 @@ def run(
 
 
 def protocol_of(recipe: Recipe, protocol: str) -> str:
-    """Return the protocol under which a run is kept, where two are the same split for a recipe.
+    """Return the protocol under which a run is kept, if two are the same split for a recipe.
 
-    A published split of random tracks is the "random" one too; our own recipes are published on the
+    A published split of random tracks is also the "random" one; our own recipes are published on the
     fault-filtered split only.
 
     Examples
@@ -239,7 +239,7 @@ def protocol_of(recipe: Recipe, protocol: str) -> str:
 def _changed(
     recipe: Recipe, arguments: Mapping[str, Any], max_epochs: int | None, precision: Any
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe with what the caller changes, and in words where that departs from it."""
+    """Return the recipe with the caller's changes, and in words how that departs from it."""
     differences = [
         f"{name} {in_words(value)} in place of {in_words(recipe.arguments.get(name, 'the default'))}"
         for name, value in arguments.items()
@@ -267,13 +267,13 @@ def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
         found = read_result(path.parent)[0].get("key") or {}
         if differ := [name for name in key if found.get(name) != key[name]]:
             raise GtzanKerasError(
-                f"{path.parent}: holds a run that differs in {', '.join(differ)}; move it away, or choose "
+                f"{path.parent}: holds a run that differs in {', '.join(differ)}; move it, or choose "
                 "another folder with --out"
             )
 
 
 def _splits(one: Experiment, seed: int) -> list[Split]:
-    """Return the splits of a seed: one, or a fold each."""
+    """Return the splits of a seed: one, or one per fold."""
     recipe, inputs = one.recipe, one.inputs
     tracks, name = inputs.tracks, recipe.split if one.protocol == "published" else one.protocol
     stops_early = inputs.table is None  # models of features are trained for all epochs
@@ -303,7 +303,7 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
 
 
 def _trained(one: Experiment, seeds: Sequence[int], folder: Path, verbose: int) -> Iterator[Result]:
-    """Train once a seed, or once a fold, and pool the folds' test tracks."""
+    """Train once per seed, or once per fold, and pool the folds' test tracks."""
     parts = {seed: _splits(one, seed) for seed in seeds}
     tasks = [
         (seed, split, folder / f"seed{seed}" / (f"fold{number}" if len(found) > 1 else ""))
@@ -325,7 +325,7 @@ def _trained(one: Experiment, seeds: Sequence[int], folder: Path, verbose: int) 
 
 
 def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: int) -> Result:
-    """Search where the recipe says so, train, fine-tune, and score; the seconds are those of all."""
+    """Search if the recipe says so, train, fine-tune, and score; the seconds include all of these."""
     import keras
 
     recipe, store, settings = one.recipe, one.inputs.store, one.settings(seed)
@@ -367,12 +367,12 @@ def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: i
 
 
 def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> Any:
-    """Build the recipe's model for a store, with the weights that were asked for."""
+    """Build the recipe's model for a store, with the requested weights."""
     from gtzan_keras import models
 
     recipe, shape = one.recipe, store.spec.shape
     if recipe.settings and recipe.settings.augmentation and recipe.settings.augmentation.crop:
-        shape = (shape[0], None, shape[2])  # trained on segments, answers for whole clips
+        shape = (shape[0], None, shape[2])  # trained on segments, predicts whole clips
     if recipe.pretrained and recipe.builder != "vggish_classifier":
         weights = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
         arguments = {"weights": weights, **arguments}
@@ -404,7 +404,7 @@ def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[
 
 
 def _ceiling(highest: Sequence[float], counts: Sequence[int]) -> dict[str, float]:
-    """Return the mean of several test parts' ceilings, where one is below 1."""
+    """Return the mean of several test parts' ceilings, if one is below 1."""
     mean = float(np.average(highest, weights=counts))
     return {"ceiling": mean} if mean < 1 else {}
 
@@ -478,7 +478,7 @@ def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossVal
 
 
 def _track_table(found: CrossValidation, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a fold and test track: facts, probabilities, and segments where tracks are cut."""
+    """Return one row per fold and test track: facts, probabilities, and segments if tracks are cut."""
     known = facts.set_index("track_id")[["artist", "title"]]
     tracks = found.tracks.assign(fold=found.tracks["fold"] + 1).join(known, on="track_id")
     if len(found.rows) > len(tracks):
@@ -529,7 +529,7 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
 
 
 def _check_members(results: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Refuse seeds of one recipe that differ in more than the seed."""
+    """Refuse runs of one recipe that differ in more than the seed."""
     (first, expected), *others = results.items()
     for folder, result in others:
         for field in ("key", "departures", "model", "settings"):
@@ -538,6 +538,6 @@ def _check_members(results: Mapping[Path, Mapping[str, Any]]) -> None:
                 one, other = ({**settings, "seed": 0} for settings in (expected[field], result[field]))
             if one != other:
                 raise GtzanKerasError(
-                    f"{first} and {folder} differ in {field}; an ensemble needs runs that differ in the "
-                    "seed alone, run them again"
+                    f"{first} and {folder} differ in {field}; an ensemble needs runs that differ only "
+                    "in the seed; run them again"
                 )

@@ -29,27 +29,27 @@ _TINY = 1e-30  # keeps logarithms finite
 def attribution(model: keras.Model, inputs: Array, output: int, method: str) -> Array:
     """Compute how much each cell of an input speaks for an output of a network.
 
-    What is explained is the log-odds of the output, ln p - ln(1 - p). A cell above 0 speaks for it, one below
-    0 against it. "Level" is the input's mean, everywhere: neither silence nor anything else that sounds like
-    a genre.
+    The explained quantity is the log-odds of the output, ln p - ln(1 - p). A cell above 0 speaks for it, one
+    below 0 against it. "Level" is the input's mean, everywhere: neither silence nor anything else that sounds
+    like a genre.
 
-    - ``grad-cam``: the gradient times the deepest feature maps with at least 16 rows, less what they are for
+    - ``grad-cam``: the gradient times the deepest feature maps with at least 16 rows, minus their values for
       the level; summed over the maps and enlarged to the input's size. The gradient is not averaged over a
-      map first (Draelos and Carin's HiResCAM), and what speaks against is kept. Quick. Maps without bands,
+      map first (Draelos and Carin's HiResCAM), and negative values are kept. Quick. Maps without bands,
       such as musicnn's, say when, not at which frequency.
-    - ``occlusion``: by how much the log-odds fall where one of 8 x 8 patches is replaced by the level. It
-      asks nothing of the network but its answers.
-    - ``integrated-gradients``: the gradient, averaged on the straight way from the level to the input, times
-      their difference. The map's sum is the difference in log-odds between the two.
+    - ``occlusion``: how much the log-odds fall when one of 8 x 8 patches is replaced by the level. It only
+      needs the network's outputs.
+    - ``integrated-gradients``: the gradient, averaged along the straight line from the level to the input,
+      times their difference. The map's sum is the difference in log-odds between the two.
 
     Parameters
     ----------
     model : keras.Model
         One input; probabilities as output.
     inputs : np.ndarray [shape=(n, rows, columns, channels) or (n, rows, columns), dtype=float32]
-        What the network takes.
+        The network's inputs.
     output : int
-        Number of the output.
+        Index of the output.
     method : "grad-cam", "occlusion" or "integrated-gradients"
 
     Returns
@@ -108,7 +108,7 @@ def _log_odds(model: keras.Model, output: int) -> Callable[[Any], Any]:
 
 
 def _gradient(function: Callable[[Any], Any], points: Any) -> Array:
-    """Return the gradient of a function (batch, ...) -> (batch,) at each point: all that knows backends."""
+    """Return the gradient of a function (batch, ...) -> (batch,) at each point, on any backend."""
     import keras
 
     backend = keras.backend.backend()
@@ -134,12 +134,12 @@ def _parts(inputs: Array) -> list[Array]:
 
 
 def _level(inputs: Array) -> Array:
-    """Return inputs that are everywhere what each is on average."""
+    """Return inputs that have their own mean everywhere."""
     return np.broadcast_to(inputs.mean(axis=(1, 2), keepdims=True), inputs.shape)
 
 
 def _feature_maps(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cut a network behind its deepest feature maps that are large enough, or else its deepest ones."""
+    """Cut a network after its deepest feature maps that are large enough, or else its deepest ones."""
     import keras
 
     for smallest, layer in product((_SMALLEST_MAP, 1), reversed(model.layers)):
@@ -148,7 +148,7 @@ def _feature_maps(model: keras.Model) -> tuple[keras.Model, keras.Model]:
             continue
         try:
             base, head = keras.Model(model.inputs[0], maps), keras.Model(maps, model.outputs[0])
-        except ValueError:  # another path leads round them
+        except ValueError:  # another path leads around them
             continue
         if base.weights and maps.shape[-1] > model.inputs[0].shape[-1]:  # not the input, normalized
             return base, head
@@ -175,7 +175,7 @@ def _occlusion(score: Callable[[Any], Any], sample: Array) -> Array:
     rows, columns = (pairwise(np.arange(_PATCHES + 1) * side // _PATCHES) for side in sample.shape[:2])
     places = [tuple(slice(*edges) for edges in place) for place in product(rows, columns)]
     level = _level(sample[None])[0]
-    hidden = np.repeat(sample[None], len(places) + 1, axis=0)  # the last one stays as it is
+    hidden = np.repeat(sample[None], len(places) + 1, axis=0)  # the last one stays unchanged
     for image, place in zip(hidden, places, strict=False):
         image[place] = level[place]
     values = np.concatenate([keras.ops.convert_to_numpy(score(part)) for part in _parts(hidden)])

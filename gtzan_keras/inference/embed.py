@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedder", "embed", "embed_images", "load_embedder"]
 
-_TOGETHER = 4  # tracks the network gets at once: VGGish's 290 MB of weights are read less often
+_TOGETHER = 4  # tracks per call: VGGish's 290 MB of weights are read less often
 
-_BATCH = 124  # patches in them; more need memory and gain little
+_BATCH = 124  # patches per call; more need memory and gain little
 _MUSICNN: dict[object, tuple[Any, Any]] = {
     f"musicnn-{weights}{suffix}": (weights, pooling)
     for weights in ("msd", "mtt")
@@ -57,13 +57,13 @@ class Embedder(NamedTuple):
     Parameters
     ----------
     name : str
-        For `EmbeddingSpec.source`.
+        Value of `EmbeddingSpec.source`.
     size : int
-        Numbers a patch.
+        Numbers per patch.
     prepare : callable
-        Turns mono float32 samples at 16 kHz, enough for one patch, into what the network takes.
+        Turns mono float32 samples at 16 kHz, enough for one patch, into the network's input.
     network : callable
-        Turns a list of those into a list of embeddings.
+        Turns a list of such inputs into a list of embeddings.
     front_end : FrontEnd
         Says how many samples a patch needs.
     """
@@ -93,7 +93,7 @@ def embed(
     """Turn tracks into a store of embeddings.
 
     Threads read the tracks, the network gets four at a time; memory does not depend on their number. On a
-    cluster, each worker does so with a network of its own; see `gtzan_keras.parallel.on_cluster`.
+    cluster, each worker has its own network; see `gtzan_keras.parallel.on_cluster`.
     Files that cannot be read are left out, one log line each, and never end the run. An interrupted run
     continues, and a complete store keeps its unchanged tracks, as with `preprocess`; when nothing has
     changed, the network is not even loaded.
@@ -107,12 +107,12 @@ def embed(
     source : "hub", "musicnn-msd", str, os.PathLike or keras.Model
         The network, as `load_embedder` takes it.
     patches : int > 0, optional
-        Patches a track: fewer are padded with zeros, more are cut. By default those of 30 s: 31 of VGGish, 10
-        of musicnn.
+        Patches per track: fewer are padded with zeros, more are cut. By default those of 30 s: 31 for VGGish,
+        10 for musicnn.
     trim : bool
         Remove the silence at both ends first, as Uncu did.
     precision : "float32" or "bfloat16"
-        What a Keras model computes in, whatever policy it was built with. bfloat16 is faster where the
+        Precision of a Keras model, whatever policy it was built with. bfloat16 is faster if the
         processor has it, slower elsewhere, and accurate to 1e-2; the spec's ``source`` says so.
     jobs : int
         Threads that read, counted as joblib counts workers; -1 uses every core.
@@ -129,12 +129,12 @@ def embed(
     GtzanKerasError
         The network is not available or does not turn sound into (patches, size); `path` holds another
         kind of file, or a store of another spec or with other tracks in it, or another process is making
-        it; `precision` is another word, or is bfloat16 for a SavedModel; `jobs` is 0; a track is
+        it; `precision` is invalid, or is bfloat16 for a SavedModel; `jobs` is 0; a track is
         duplicated in the table; or no track could be read.
 
     References
     ----------
-    Uncu, survey of VGGish and scratch CNNs on GTZAN: 31 embeddings a track, raw (no PCA, no
+    Uncu, survey of VGGish and scratch CNNs on GTZAN: 31 embeddings per track, raw (no PCA, no
     quantisation), trimmed, from TensorFlow Hub.
 
     Examples
@@ -192,7 +192,7 @@ def _on_workers(
     precision: str,
     folder: Path,
 ) -> Iterator[Sample]:
-    """Embed on the workers of a cluster, each with a network of its own; a model reaches them as a file."""
+    """Embed on the workers of a cluster, each with its own network; a model reaches them as a file."""
     if not isinstance(source, (str, os.PathLike)):
         file = folder / f"{_source_name(source, 'float32').split()[-1]}.keras"
         with replacing(file) as temporary:
@@ -231,18 +231,18 @@ def embed_images(
     batch_size: int = 16,
     progress: bool = True,
 ) -> EmbeddingsStore:
-    """Turn the spectrograms of a store into a store of embeddings, one a track.
+    """Turn the spectrograms of a store into a store of embeddings, one per track.
 
     Parameters
     ----------
     store : SpectrogramStore
-        With one spectrogram a track.
+        A store with one spectrogram per track.
     path : str or os.PathLike
         The HDF5 file to write. A store that this network made of these spectrograms is kept.
     network : keras.Model
         Takes the spectrograms, 0..1, and gives (batch, size), such as `gtzan_keras.models.image_features`.
     batch_size : int >= 1
-        Images that the network gets at once.
+        Images per call of the network.
     progress : bool
         Show a bar when the output is a terminal.
 
@@ -271,7 +271,7 @@ def embed_images(
     if len(gives) != 2 or len(set(store.track_id)) < len(store):
         raise GtzanKerasError(
             f"{store.path}: {len(store)} spectrograms of {len(set(store.track_id))} tracks, and a network "
-            f"that gives {gives}; expected one spectrogram a track, and (None, size)"
+            f"that gives {gives}; expected one spectrogram per track, and (None, size)"
         )
     source = f"{_source_name(network, 'float32')} of {store.checksum[:12]}"
     spec = EmbeddingSpec(name=f"{network.name}-1x{gives[1]}", patches=1, size=gives[1], source=source)
@@ -326,7 +326,7 @@ def load_embedder(
         ``"musicnn-mtt"``: musicnn with the authors' weights, mean and maximum over a patch (1506 numbers);
         with ``-penultimate`` at the end, the dense layer before the tags (200 numbers).
     precision : "float32" or "bfloat16"
-        What a Keras model computes in; a SavedModel has a precision of its own.
+        Precision of a Keras model; a SavedModel has its own.
 
     Returns
     -------
@@ -335,7 +335,7 @@ def load_embedder(
     Raises
     ------
     GtzanKerasError
-        It is not available, or it does something else.
+        The network is not available, or does something else.
 
     Examples
     --------
@@ -429,7 +429,7 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
         computing = clone(model, lambda _: "mixed_bfloat16")
     elif any(layer.compute_dtype != "float32" for layer in model.layers):
         computing = clone(model, lambda _: "float32")  # it was built with another policy
-    plain = keras.Model(computing.inputs[0], computing.outputs[0])  # leaves the caller's as it was compiled
+    plain = keras.Model(computing.inputs[0], computing.outputs[0])  # the caller's stays compiled as it was
     plain.compile()
 
     def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
@@ -445,7 +445,7 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
 
 
 def _front_end(source: Any) -> FrontEnd:
-    """Return musicnn's for musicnn and for what takes as many bands; else VGGish's."""
+    """Return musicnn's for musicnn and for networks that take as many bands; else VGGish's."""
     takes = getattr(source, "input_shape", (0,))
     return MUSICNN if source in _MUSICNN or takes[-1] == MUSICNN.shape[1] else VGGISH
 
@@ -488,7 +488,7 @@ def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
 def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[_Sound]:
     """Yield tracks in order. Threads read them: decoding and FFT run outside Python's lock.
 
-    For a network on a GPU they work ahead. A network on the CPU already uses all cores, and loses more by
+    For a network on a GPU they read ahead. A network on the CPU already uses all cores, and loses more by
     sharing one than by waiting for the next tracks, which are read on all cores.
     """
     import joblib

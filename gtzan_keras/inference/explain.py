@@ -1,4 +1,4 @@
-"""Explain why a network hears a genre in a recording: where in it, and which training tracks are alike."""
+"""Explain why a network hears a genre in a recording: where, and which training tracks are similar."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MUSICNN_SPEC = SpectrogramSpec(
     n_mels=MUSICNN_BANDS, height=MUSICNN_BANDS, width=MUSICNN_FRAMES,
     clip_seconds=MUSICNN_FRAMES * 256 / SAMPLE_RATE,
 )  # fmt: skip
-"""Of the patches that musicnn takes. A model of such patches, in a `SavedModel` with this spec, is explained
-too."""
+"""Spec of musicnn's patches. A model that takes such patches, in a `SavedModel` with this spec, can be
+explained too."""
 
 _BATCH = 32
-_LEAST_SHARE = 0.1  # of the strongest part: weaker ones are not worth a listen
+_LEAST_SHARE = 0.1  # of the strongest part: weaker ones are not shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,9 @@ class Explanation:
     duration : float [seconds]
         Length of the recording.
     genre : str
-        What is explained.
+        The explained genre.
     probabilities : dict of str to float
-        Of each genre (or tag), the mean over the windows, as `predict` gives them.
+        For each genre (or tag), the mean over the windows, as `predict` gives them.
     method : str
         How the map was computed.
     map : np.ndarray [shape=(bands, columns)]
@@ -99,16 +99,16 @@ class Explanation:
         Parameters
         ----------
         count : int
-            At most so many of each; fewer if the others have under a tenth of the strongest's score.
+            At most this many of each; fewer if the others have less than a tenth of the strongest's score.
         seconds : float > 0
             Length of a part.
 
         Returns
         -------
         pd.DataFrame
-            ``start, end`` [seconds]; ``lowest, highest`` [Hz], between which lies the middle half of what the
-            part contributes; ``score``, the mean of the map, above 0 for the genre. No two parts overlap.
-            Those that speak for it come first, each time the strongest first.
+            ``start, end`` [seconds]; ``lowest, highest`` [Hz], the range of the middle half of the part's
+            contribution; ``score``, the mean of the map, above 0 for the genre. No two parts overlap. Those
+            that speak for it come first; in both groups the strongest is first.
         """
         width = min(len(self.times) - 1, max(1, round(seconds / self.times[1])))
         seen = np.nan_to_num(self.map)
@@ -142,8 +142,8 @@ def explain(
 ) -> Explanation:
     """Explain which parts of a recording speak for and against a genre.
 
-    The model sees the windows that `predict` gives it. What is explained is the log-odds of the genre in
-    each; where windows overlap, the map is their mean. It says what the model's answer rests on, not what
+    The model sees the windows that `predict` gives it. The explained quantity is the log-odds of the genre in
+    each; if windows overlap, the map is their mean. It says what the model's answer is based on, not what
     makes the genre: a map is no evidence that the model is right.
 
     Parameters
@@ -153,9 +153,9 @@ def explain(
         channels).
     model : str, os.PathLike, SavedModel or Run, optional
         As for `predict`; the packaged model by default. ``"musicnn-msd"`` or ``"musicnn-mtt"``: musicnn,
-        whose tags are the genres then.
+        whose tags then replace the genres.
     method : "grad-cam", "occlusion" or "integrated-gradients"
-        How; see `gtzan_keras.inference.attribution`.
+        See `gtzan_keras.inference.attribution`.
     genre : str, optional
         What to explain; the most probable genre by default.
     hop, window, sample_rate, progress
@@ -228,12 +228,12 @@ def explain(
 
 
 class _Seen(NamedTuple):
-    """What the model sees of a recording."""
+    """The model's view of a recording."""
 
     name: str
     duration: float  # seconds
     spans: npt.NDArray[np.float64]  # (windows, 2), seconds
-    inputs: Array  # (windows, ...), what the network takes
+    inputs: Array  # (windows, ...), the network's input
     spectrograms: Array  # (windows, bands, columns), 0..1, low bands first
 
 

@@ -236,7 +236,7 @@ def _image(decibels: Any, spec: SpectrogramSpec) -> Any:
         grey = ops.round(levels * 255)
     if spec.fit == "average":
         rows, columns = _blocks(bands, spec.height), _blocks(grey.shape[2], spec.width)
-        sums = ops.matmul(ops.matmul(rows.T, grey), columns)  # exact, so that halves round as in block_means
+        sums = ops.matmul(ops.matmul(rows.T, grey), columns)  # exact: halves are rounded as in block_means
         grey = ops.round(sums / np.outer(rows.sum(axis=0), columns.sum(axis=0)))
     if spec.colour_map is None:
         return ops.expand_dims(grey, -1) / 255
@@ -244,7 +244,7 @@ def _image(decibels: Any, spec: SpectrogramSpec) -> Any:
 
 
 def _blocks(size: int, blocks: int) -> Array:
-    """Return which of `size` rows is in which of the blocks of `block_means`: 1 or 0, (size, blocks)."""
+    """Return which of `size` rows belongs to which block of `block_means`: 1 or 0, (size, blocks)."""
     edges = np.arange(blocks + 1) * size // blocks
     rows = np.arange(size)[:, None]
     return ((edges[:-1] <= rows) & (rows < edges[1:])).astype(np.float32)

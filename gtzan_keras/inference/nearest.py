@@ -1,4 +1,4 @@
-"""The training tracks that a network finds most alike: by its penultimate layer."""
+"""The training tracks that a network finds most similar, by its penultimate layer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def track_vectors(
 
 
 def packaged_vectors() -> tuple[list[str], Vectors]:
-    """Return the same of the packaged model for the tracks that it was trained on.
+    """Return the same for the packaged model and the tracks that it was trained on.
 
     Each is the mean over windows of 128 columns (10 s) every 64 of its 387, as `predict` cuts a song.
 
@@ -78,18 +78,18 @@ def nearest_tracks(
     tracks: pd.DataFrame | None = None,
     count: int = 3,
 ) -> pd.DataFrame:
-    """Find the tracks whose vectors are most alike, by the cosine of the angle between them.
+    """Find the tracks with the most similar vectors, by the cosine of the angle between them.
 
     Parameters
     ----------
     query : np.ndarray [shape=(size,)]
-        Of the song.
+        Vector of the song.
     known : (sequence of str, np.ndarray [shape=(tracks, size)])
         Ids and vectors to choose from.
     tracks : pd.DataFrame, optional
         From `load_tracks`: genre, artist and title. GTZAN's packaged facts by default.
     count : int
-        How many.
+        Number of tracks to return.
 
     Returns
     -------

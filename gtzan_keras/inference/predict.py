@@ -80,7 +80,7 @@ class Prediction:
     sample_rate : int [Hz]
         Rate to which the recording was resampled; the bands of `overview` reach up to half of it.
     tags : bool
-        Whether each probability is one of its own (tags), rather than a share of 1 (genres).
+        Whether the probabilities are independent (tags) and do not sum to 1.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def predict(
 
     The model sees windows of the length it was trained on, one every `hop`; the last one ends with the
     recording. A recording is decoded, transformed and classified block by block, so that memory does
-    not depend on its length. A 30 s track of GTZAN is one window, the same as in a store.
+    not depend on its length. A 30 s track of GTZAN is one window, as in a store.
 
     Parameters
     ----------
@@ -159,10 +159,10 @@ def predict(
     hop : float > 0 [seconds], optional
         Time from the start of a window to that of the next, at most a window; half a window by default.
     window : float > 0 [seconds], optional
-        Length of a window, for models that accept spectrograms of any width or any number of patches. The
-        length in the model's spec by default, or one patch.
+        Length of a window, for models that accept spectrograms of any width or any number of patches. By
+        default the length in the model's spec, or one patch.
     sample_rate : int > 0 [Hz], optional
-        Rate of an array; files contain theirs.
+        Rate of an array; files contain their own.
     progress : bool
         Count windows on a terminal if a recording takes more than two seconds.
 
@@ -363,7 +363,7 @@ class _Listener(NamedTuple):
     """A model, and how a window of sound becomes its input."""
 
     genres: Sequence[str]
-    spec: SpectrogramSpec  # its rate and its length
+    spec: SpectrogramSpec  # with its sample rate and length
     prepare: Callable[[Audio], npt.NDArray[Any]]
     answer: Callable[[npt.NDArray[Any]], Any]
     tags: bool = False
@@ -395,7 +395,7 @@ def _listener(
 def _of_patches(
     embedder: Embedder, head: keras.Model | None, genres: Sequence[str], window: float | None
 ) -> _Listener:
-    """Return a listener to so many patches as `head` takes: in a window, or one. No head: their mean."""
+    """Return a listener to as many patches as `head` takes: a window of them, or one. No head: their mean."""
     needs = embedder.front_end.samples
     any_number = max(1, round((window or 0) * SAMPLE_RATE / needs(1)))
     count = any_number if head is None else head.input_shape[1] or any_number
@@ -441,9 +441,9 @@ def load_classifier(
     spec = classifier.spec
     if not isinstance(spec, SpectrogramSpec):
         raise GtzanKerasError(
-            f"model {classifier.model.name!r} takes samples of {type(spec).__name__} "
-            f"{getattr(spec, 'name', '')!r}; sound is turned into spectrograms only: use a model trained "
-            "on a store made by preprocess"
+            f"model {classifier.model.name!r} expects {type(spec).__name__} "
+            f"{getattr(spec, 'name', '')!r}; this function only makes spectrograms from sound: use a model "
+            "trained on a store made by preprocess"
         )
     if not spec.from_audio:
         raise GtzanKerasError(
@@ -460,7 +460,7 @@ def load_classifier(
     if not MINIMUM_SECONDS <= window < math.inf:
         raise GtzanKerasError(f"window={window:g}: expected at least {MINIMUM_SECONDS:g} second")
     whole = CLIP_SECONDS if spec.clip_seconds is None else spec.clip_seconds
-    width = max(1, round(spec.width * window / whole))  # as many columns a second as in training
+    width = max(1, round(spec.width * window / whole))  # as many columns per second as in training
     return classifier._replace(spec=dataclasses.replace(spec, width=width, clip_seconds=float(window)))
 
 
@@ -469,8 +469,8 @@ def sound_windows(
 ) -> tuple[str, Overview, Iterator[tuple[int, int, Audio]]]:
     """Open a recording: its name, its overview, and the windows that a model sees.
 
-    A window is its first and last sample and its sound, padded where the recording is shorter. Silent ones
-    are left out. The overview is complete after the last one.
+    A window is its first and last sample and its sound, padded if the recording is shorter. Silent windows
+    are left out. The overview is complete after the last window.
     """
     samples, step = window_samples(spec, hop)
     if isinstance(song, np.ndarray):
@@ -561,7 +561,7 @@ class Overview:
             yield block
 
     def _frames(self) -> int:
-        """Return the number of whole frames in the sound that is left."""
+        """Return the number of whole frames in the remaining sound."""
         return max(0, (len(self._rest) - self.FRAME) // self.HOP + 1)
 
     def _power(self, frames: int) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Model builders: each returns an uncompiled `keras.Model` and wants nothing else of this package.
+"""Model builders: each returns an uncompiled `keras.Model` and needs nothing else from this package.
 
 Names resolve on first use; they are listed in ``__init__.pyi``.
 """

@@ -1,4 +1,4 @@
-"""The CNNs of the sources as arguments of `gtzan_keras.models.cnn`: recipes read them without Keras."""
+"""The sources' CNNs as arguments of `gtzan_keras.models.cnn`: recipes read them without Keras."""
 
 from __future__ import annotations
 

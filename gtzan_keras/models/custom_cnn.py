@@ -56,9 +56,9 @@ def cnn(
     pooling : "flatten", "avg", "max" or "avg+max"
         How the last feature maps become a vector; "avg+max" concatenates mean and maximum.
     padding : "same" or "valid"
-        Of the convolutions.
+        Padding of the convolutions.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def cnn(
         smallest = min(side for side in x.shape[1:3] if side) - (kernel_size - 1 if padding == "valid" else 0)
         if smallest < 2:
             raise GtzanKerasError(
-                f"input_shape={tuple(input_shape)}: too small for {len(filters)} blocks, nothing is left to "
+                f"input_shape={tuple(input_shape)}: too small for {len(filters)} blocks, nothing remains to "
                 f"pool in block {number}; use larger spectrograms or fewer filters"
             )
         block = f"block{number}"

@@ -36,9 +36,9 @@ def dense(
     dropout : float in [0, 1)
         After each hidden layer.
     normalization : "batch", "layer" or None
-        Of the flattened input and before each ReLU.
+        Applied to the flattened input and before each ReLU.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------

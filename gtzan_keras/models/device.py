@@ -1,4 +1,4 @@
-"""Which devices the backend of Keras finds, and over how many it spreads a batch."""
+"""Which devices Keras' backend finds, and over how many it spreads a batch."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def count_replicas() -> int:
 
 
 def scope_of(model: keras.Model) -> AbstractContextManager[Any]:
-    """Return the scope of the strategy that a model was built under; TensorFlow's models alone have one."""
+    """Return the scope of the strategy that a model was built under; only TensorFlow's models have one."""
     strategy = getattr(model, "distribute_strategy", None)
     return nullcontext() if strategy is None else strategy.scope()

@@ -24,8 +24,8 @@ def feature_cnn(
     """Build a 1-D CNN: convolution, ReLU, max pooling and dropout, repeated; then a dense head.
 
     The feature report states the kinds of layers, not their sizes: filters, kernel, dense width and
-    dropout rate are ours. A convolution over a list of features combines neighbours in the list; the order of
-    the columns turned out to matter little.
+    dropout rate are ours. A convolution over a list of features combines neighbours in the list; in practice
+    the order of the columns matters little.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def feature_cnn(
     dropout : float in [0, 1)
         After each pooling and each hidden layer of the head.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def feature_cnn(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or there are too few features for that many poolings.
+        An argument is out of range, or there are too few features for this many poolings.
 
     References
     ----------

@@ -38,7 +38,7 @@ def check_sizes(**arguments: Sequence[int]) -> None:
 
 
 def check_halvings(sides: Sequence[int], blocks: int) -> None:
-    """Refuse an input of which so many poolings by two would leave nothing."""
+    """Refuse an input that is too small for this many poolings by two."""
     if min(sides) < 2**blocks:
         raise GtzanKerasError(
             f"input of {' x '.join(map(str, sides))} is too small for {blocks} blocks that halve it; "

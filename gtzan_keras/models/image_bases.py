@@ -52,7 +52,7 @@ def vgg16(
     Parameters
     ----------
     input_shape, num_classes
-        As of `image_base`.
+        As for `image_base`.
     **arguments
         Further arguments of `image_base`.
 
@@ -113,7 +113,7 @@ def image_base(
     num_classes : int >= 2
         Genres.
     weights : "imagenet", path or None
-        Of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as
+        Weights of the base: Keras' own, downloaded once; a file of the same layout (without top), ``.h5`` as
         published by Keras or ``.weights.h5``; or random.
     trainable_from : str, optional
         The first layer of the base that is trained, such as ``"block3_conv1"``; by default the whole base
@@ -121,17 +121,17 @@ def image_base(
     pooling : "avg", "max", "avg+max" or "flatten"
         How the base's feature maps become a vector.
     normalization : "batch", "layer" or None
-        Of that vector.
+        Normalization of that vector.
     dense_units : sequence of int
         Hidden layers of the head.
     dropout : float in [0, 1)
         After each hidden layer.
     dropout_before_head : float in [0, 1)
-        Before the first.
+        Before the first hidden layer.
     l2 : float >= 0
         Penalty on the kernels of the head's dense layers.
     name : str, optional
-        Of the model; by default the base's.
+        Name of the model; by default the base's.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def image_base(
         _load(bottom, entry, weights)
         for layer in bottom.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False  # and stays so: see `freeze`
+                layer.trainable = False  # and stays frozen: see `freeze`
     freeze(bottom, trainable_from)
     x = normalize(pool(bottom.output, pooling), normalization, "head_norm")
     x = dropout_layer(x, dropout_before_head, "head_dropout")
@@ -203,13 +203,13 @@ def image_features(
     input_shape : (int, int, int)
         As for `image_base`.
     layers : sequence of str
-        Whose feature maps; by default the base's last.
+        Layers whose feature maps are used; by default the base's last.
     weights : "imagenet", path or None
         As for `image_base`.
     size : (int, int), optional
         Height and width that the images are resized to (bilinear).
     name : str, optional
-        Of the model; the base's by default.
+        Name of the model; by default the base's.
 
     Returns
     -------
@@ -251,9 +251,9 @@ def image_features(
 def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
     """Freeze every layer of a model that comes before the named one; the others become trainable.
 
-    Batch normalization that is frozen stays so: a pretrained base keeps the statistics it came with, in its
-    trainable part too. With a momentum such as MobileNetV2's 0.999, the moving statistics would not catch up
-    in the few hundred steps of a fine-tuning.
+    Batch normalization that is frozen stays frozen: a pretrained base keeps the statistics it came with, in
+    its trainable part too. With a momentum such as MobileNetV2's 0.999, the moving statistics would not catch
+    up in the few hundred steps of fine-tuning.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def freeze(model: keras.Model, trainable_from: str | None = None) -> None:
 
 
 def _application(entry: ImageBase, weights: str | None = None, **arguments: Any) -> keras.Model:
-    """Build Keras' own model without its top, and without preprocessing where it has some."""
+    """Build Keras' own model without its top, and without its preprocessing, if any."""
     build = getattr(keras.applications, entry.application)
     if "include_preprocessing" in inspect.signature(build).parameters:
         arguments["include_preprocessing"] = False
@@ -298,7 +298,7 @@ def _application(entry: ImageBase, weights: str | None = None, **arguments: Any)
 
 
 def _without_dropout(model: keras.Model, inputs: keras.KerasTensor) -> keras.Model:
-    """Return the model, or a copy without its dropout if it has some."""
+    """Return the model, or a copy without dropout if it has any."""
     if not any(isinstance(layer, keras.layers.Dropout) for layer in model.layers):
         return model
 
@@ -318,7 +318,7 @@ def _load(model: keras.Model, entry: ImageBase, weights: str | os.PathLike[str])
         load_file(model, weights, f"{title} without its top", expected)
         return
     try:
-        # Of the published shape, on which no weight depends: MobileNetV3 warns of any other.
+        # The published shape, on which no weight depends: MobileNetV3 warns about any other.
         model.set_weights(_application(entry, "imagenet", input_shape=(224, 224, 3)).get_weights())
     except Exception as error:  # Keras raises plain Exception, which names the address, when a download fails
         raise GtzanKerasError(

@@ -45,9 +45,9 @@ class DropBlock2D(keras.layers.Layer):
         Number of training steps in which the rate rises linearly from 0 to `rate`, counted by a
         non-trainable weight. By default the rate is constant.
     seed : int, optional
-        Of the random numbers.
+        Seed of the random numbers.
     **kwargs
-        Of `keras.layers.Layer`: ``name``, ``dtype``.
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class DropBlock2D(keras.layers.Layer):
         """Check the input's shape, and create the counter of steps if there is a schedule."""
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise self._error(
-                f"input shape {input_shape}: expected (batch, height, width, channels), known but for batch"
+                f"input shape {input_shape}: expected (batch, height, width, channels), only batch unknown"
             )
         if self.schedule_steps is not None:
             # Not rounded to half precision, where counting ends at 256 (bfloat16).
@@ -125,7 +125,7 @@ class DropBlock2D(keras.layers.Layer):
         draws = keras.random.uniform(
             (batch, rows, columns, channels), dtype="float32", seed=self.seed_generator
         )
-        corners = ops.cast(draws < gamma, "float32")  # the top left ones of the blocks
+        corners = ops.cast(draws < gamma, "float32")  # top left corners of the blocks
         reach = self.block_size - 1
         corners = ops.pad(corners, [(0, 0), (reach, reach), (reach, reach), (0, 0)])
         # There are surplus rows only where the block is larger than the map.
@@ -154,15 +154,15 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization by TensorFlow's fused kernel: Keras' values up to rounding, in less time on a CPU.
 
     Keras composes batch normalization from single operations, each of which walks through the whole feature
-    map, forward and backward. `gtzan_keras.train` exchanges layers in the copy that it trains; a saved model
+    map, forward and backward. `gtzan_keras.train` replaces layers in the copy that it trains; a saved model
     has Keras' own. Feature maps keep the precision they come in; statistics, scale and offset are float32.
-    What the kernel does not support (another axis than the last of four, masks, `synchronized`, `renorm`,
+    What the kernel does not support (an axis other than the last of four, masks, `synchronized`, `renorm`,
     other backends) is computed by Keras.
 
     Parameters
     ----------
     **kwargs
-        Of `keras.layers.BatchNormalization`.
+        Arguments of `keras.layers.BatchNormalization`.
 
     Examples
     --------
@@ -221,12 +221,12 @@ def mish(x: Any) -> Any:
     Parameters
     ----------
     x : tensor
-        Of any shape and floating type; computed in float32.
+        Any shape and floating-point type; computed in float32.
 
     Returns
     -------
     tensor
-        Of the same shape and type.
+        Same shape and type.
 
     References
     ----------
@@ -292,7 +292,7 @@ def clone(
     dtype_of : callable
         Returns the precision policy of each layer's copy.
     fused : bool
-        Exchange batch normalization and Mish for `FusedBatchNormalization` and `mish`.
+        Replace batch normalization and Mish by `FusedBatchNormalization` and `mish`.
 
     Returns
     -------

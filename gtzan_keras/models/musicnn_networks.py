@@ -52,9 +52,9 @@ def musicnn(
 ) -> keras.Model:
     """Build musicnn on log-mel patches.
 
-    Vertical (timbral) and horizontal (temporal) filters see the spectrogram, and the maximum over the
-    bands keeps what they found; three convolutions over seven frames with residual connections follow;
-    maximum and mean over time of all of it are the input of a dense layer of 200 and of the 50 tags.
+    Vertical (timbral) and horizontal (temporal) filters see the spectrogram; the maximum over the bands
+    keeps what they found. Three convolutions over seven frames with residual connections follow. Maximum
+    and mean of all this over time are the input of a dense layer of 200 units, then of the 50 tags.
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ def musicnn_classifier(
     dropout: float = 0.5,
     name: str = "musicnn_classifier",
 ) -> keras.Model:
-    """Build musicnn's last layers on its pooled features, with a new head: what is fine-tuned.
+    """Build musicnn's last layers on its pooled features, with a new head, for fine-tuning.
 
-    All that comes before is frozen, and its output kept in a store of embeddings. The dense layer of 200
+    Everything before them is frozen, and its output kept in a store of embeddings. The dense layer of 200
     starts from musicnn's and is trained; the batch normalization around it keeps its statistics. The mean of
-    its output over the patches leads to the genres.
+    its output over the patches is the head's input.
 
     Parameters
     ----------
     input_shape : (int, int)
-        Patches, which may be any number, and 1506: mean and maximum over a patch, as in the stores of
+        Any number of patches (or None), and 1506: mean and maximum over a patch, as in the stores of
         `gtzan_keras.embed` with ``source="musicnn-msd"``. A patch of zeros is padding.
     num_classes : int >= 2
         Genres.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SavedModel", "load_model", "save_model"]
 
 _MEMBER = "gtzan_keras.json"  # Keras ignores members of the archive that are not its own
-_MOST_PACKED = 4  # times that weights get smaller when they are compressed
+_MOST_PACKED = 4  # largest compression ratio of weights
 
 
 class SavedModel(NamedTuple):
@@ -54,7 +54,7 @@ def save_model(
     path : str or os.PathLike
         Ends in ``.keras``.
     spec : SpectrogramSpec or EmbeddingSpec
-        Of its input.
+        Spec of its input.
     genres : list of str
         In class order.
 
@@ -125,7 +125,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     ------
     GtzanKerasError
         The file is missing, is not a Keras model, has no spec and genres, contains code, takes weights from
-        other files, or declares more of them than it holds.
+        other files, or declares more weights than it holds.
     """
     path = Path(path)
     if not path.is_file():
@@ -151,12 +151,14 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
             model = keras.saving.load_model(path)
         except Exception as error:  # each of the many layers of a file fails in its own way
             reason = shorten(str(error).rpartition("Exception encountered: ")[2], 200)
-            raise GtzanKerasError(f"{path}: refused ({reason}); expected a model of `save_model`") from error
+            raise GtzanKerasError(
+                f"{path}: cannot be loaded ({reason}); expected a model written by save_model"
+            ) from error
     return SavedModel(model, spec, genres)
 
 
 def _check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuse a model that would need more memory than its file holds numbers, or reads from other files.
+    """Refuse a model that needs more memory than the numbers in its file, or that reads other files.
 
     Keras allocates what a configuration asks for, and 3.13.0 still reads other files.
     """
@@ -171,8 +173,8 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
         _check_weights(weights)
     config = json.loads(archive.read("config.json"))
     if '"TFSMLayer"' in json.dumps(config):
-        raise ValueError("a TFSMLayer runs a model of another file")
-    with ThreadPoolExecutor(1) as thread:  # Keras has a state for each thread: nothing of this one stays
+        raise ValueError("a TFSMLayer runs a model from another file")
+    with ThreadPoolExecutor(1) as thread:  # Keras keeps state per thread: nothing remains in this one
         asked = thread.submit(_count_variables, config).result()
     if asked > len(content):
         raise ValueError(f"its layers have {asked} numbers, its weights only {len(content)} bytes")

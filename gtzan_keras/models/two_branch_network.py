@@ -27,7 +27,7 @@ def two_branch(
     """Build the feature report's first model: a 1-D CNN on features, a 2-D CNN on the spectrogram.
 
     The report dropped it because the spectrogram added nothing to the MFCCs; it states no sizes. Those of
-    the 1-D branch are `feature_cnn`'s; the 2-D branch, which ends in global average pooling, is ours.
+    the 1-D branch are those of `feature_cnn`; the 2-D branch, which ends in global average pooling, is ours.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def two_branch(
     dropout : float in [0, 1)
         After each pooling and each hidden layer of the head.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def two_branch(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or features or spectrogram are too small for that many poolings.
+        An argument is out of range, or features or spectrogram are too small for this many poolings.
 
     References
     ----------

@@ -33,14 +33,14 @@ def vggish(
     Parameters
     ----------
     weights : None, "audioset", str or os.PathLike
-        None leaves them random. ``"audioset"`` uses those of Google's model from TensorFlow Hub (one
-        download of 289 MB). A path may be the reference checkpoint
+        None: random. ``"audioset"``: those of Google's model from TensorFlow Hub (one download of 289 MB).
+        A path may be the reference checkpoint
         (``vggish_model.ckpt``) or any other with its variable names, a folder with a SavedModel that has
         them, or a ``.keras`` or ``.weights.h5`` file of this model.
     include_top : bool
-        With the dense layers, to the embedding; without them, to the feature maps of ``pool4``.
+        True: with the dense layers, up to the embedding. False: up to the feature maps of ``pool4``.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -112,13 +112,13 @@ def vggish_classifier(
     Parameters
     ----------
     input_shape : (int, int)
-        Patches and numbers a patch; patches that are all zero are padding.
+        Patches, and numbers per patch; patches that are all zero are padding.
     num_classes : int >= 2
         Genres.
     head : "dense" or "cnn"
         As in the paper, or as in its code (12,712,058 parameters for the defaults).
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -154,13 +154,13 @@ def vggish_classifier(
 
 
 def _convolutions(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Apply pairs of 3x3 convolutions, the first of a pair padded, the second not."""
+    """Apply pairs of 3x3 convolutions: the first of each pair is padded, the second is not."""
     shape = tuple(x.shape[1:])
     x = keras.layers.Reshape((*shape, 1), name="one_channel")(x)
     for block, (filters, dropout) in enumerate((((32, 64, 128), 0.3), ((256,), 0), ((512,), 0.3)), start=1):
         if min(x.shape[1:3]) < 2 * len(filters) + 2:
             raise GtzanKerasError(
-                f"input_shape={shape}: too small for head='cnn', nothing is left in block {block}; "
+                f"input_shape={shape}: too small for head='cnn', nothing remains in block {block}; "
                 "use more patches, or head='dense'"
             )
         for pair, width in enumerate(filters, start=1):

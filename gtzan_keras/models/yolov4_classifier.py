@@ -39,7 +39,7 @@ def yolov4(
 
     CSPDarknet53 with Mish, spatial pyramid pooling, and PANet with leaky ReLU, as in Darknet's
     ``yolov4.cfg``; the global averages of the neck's three maps, concatenated; the head. Arrigo's models 2
-    and 3 are of this kind. He states the parts, two dense layers and one dropout; the rest is ours: the
+    and 3 are like this. He states the parts, two dense layers and one dropout; the rest is ours: the
     widths 256 and 64, the dropout between the layers and its rate 0.3, three scales instead of the last map
     alone, DropBlock in the middle of each of PANet's four blocks of five convolutions, and a normalization
     momentum of 0.97, as in KerasCV's YOLOv8 (Darknet: 0.99).
@@ -52,7 +52,7 @@ def yolov4(
     num_classes : int >= 2
         Genres.
     width : float > 0
-        Factor for the numbers of filters, which are rounded to multiples of 8. Not for the head.
+        Factor for the numbers of filters, which are rounded to multiples of 8; the head is not scaled.
     depth : float > 0
         Factor for the numbers of residual blocks, at least one per stage.
     head : sequence of int
@@ -69,7 +69,7 @@ def yolov4(
         Start values of the whole model with its head: a ``.weights.h5`` or ``.keras`` file of a model
         built with the same arguments. Random by default; none are published for Keras.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def yolov4(
 
     def drop_blocks(x: keras.KerasTensor, where: str) -> keras.KerasTensor:
         layer = DropBlock2D(dropblock, dropblock_size, dropblock_steps, name=f"{where}_dropblock")
-        return layer(x) if dropblock else x  # after its check of the arguments
+        return layer(x) if dropblock else x  # after it has checked its arguments
 
     inputs = keras.Input(tuple(input_shape), name="input")
     fine, middle, coarse = _backbone(inputs, scaled, depth)
@@ -149,7 +149,7 @@ def csp_darknet53(
     width, depth : float > 0
         Factors for the numbers of filters and of residual blocks, as in `yolov4`.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------

@@ -53,13 +53,13 @@ def yolov8(
     num_classes : int >= 2
         Genres.
     size : "xs", "s", "m", "l" or "xl"
-        Of the backbone: 1.3, 5.1, 11.9, 19.8 or 31.0 million parameters.
+        Size of the backbone: 1.3, 5.1, 11.9, 19.8 or 31.0 million parameters.
     weights : None, "coco" or path
         Start values of the backbone: random, KerasCV's COCO preset (fetched from Kaggle), or a
         file in that preset's layout, ``model.weights.h5``. Nothing is frozen. Only ``"coco"``
-        touches the network.
+        needs internet access.
     pooling : "avg", "flatten", "max" or "avg+max"
-        How the deepest feature map becomes a vector; the source has the first two.
+        How the deepest feature map becomes a vector; the source uses the first two.
     head : sequence of int
         Widths of the dense ReLU layers.
     norm : "batch", "layer" or None
@@ -71,7 +71,7 @@ def yolov8(
     dropout_before_output : float in [0, 1)
         After the last hidden layer, in addition to that layer's own.
     name : str
-        Of the model.
+        Name of the model.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def yolov8(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, the preset cannot be had, or the file does not fit the size.
+        An argument is out of range, the preset is not available, or the file does not fit the size.
 
     References
     ----------

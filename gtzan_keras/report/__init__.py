@@ -1,1 +1,1 @@
-"""What a run looks like: every figure, a page a run, and the table of all runs."""
+"""Results made visible: every figure, a page per run, and the table of all runs."""

@@ -1,4 +1,4 @@
-"""What the figures share: colours, checks, and the steps that each of them takes."""
+"""Shared by the figures: colours, checks, and common steps."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table that lacks one of the columns or has no rows."""
+    """Refuse a table that lacks a column or has no rows."""
     missing = [column for column in columns if column not in table]
     if missing:
         raise GtzanKerasError(f"{what}: no column {missing[0]!r} among {list(table.columns)}")
@@ -118,9 +118,9 @@ def need_shares(values: Any, what: str) -> None:
 
 
 def quiet(ax: Axes, grid: Literal["x", "y"], percent: bool = False) -> None:
-    """Remove what is not data: two sides of the frame; a faint grid along one axis behind everything.
+    """Remove two sides of the frame, and draw a faint grid along one axis behind everything.
 
-    The axis with the grid has the numbers, of shares as percent; along x, the other one has names.
+    The axis with the grid has the numbers, shares as percent; along x, the other axis has names.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -153,7 +153,7 @@ def heat_map(ax: Axes, values: pd.DataFrame, bar: str, texts: Any, **options: An
 
 
 def move_legend(ax: Axes, loc: str, names: Sequence[str], **options: Any) -> None:
-    """Move the legend that seaborn drew to the edge of the figure: `loc` as of ``Figure.legend``."""
+    """Move the legend that seaborn drew to the edge of the figure: `loc` as for ``Figure.legend``."""
     legend = ax.get_legend()
     assert legend is not None
     handles = dict(zip([text.get_text() for text in legend.texts], legend.legend_handles, strict=True))

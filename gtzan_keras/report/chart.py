@@ -1,4 +1,4 @@
-"""The leaderboard's chart: which marks are drawn where; the template draws them in HTML."""
+"""The leaderboard's chart: its marks and their places; the template draws them in HTML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Mark:
     value : float
         An accuracy [0..1].
     what : str
-        In words.
+        Description in words.
     span : mapping, optional
         ``low`` and ``high`` of its interval.
     """

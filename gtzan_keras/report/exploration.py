@@ -1,4 +1,4 @@
-"""Figures of features and of splits: what the numbers look like before, and next to, a model's scores.
+"""Figures of features and of splits, for a look at the data before, and next to, a model's scores.
 
 They are available from `gtzan_keras.report.plots`, with all other figures, and follow its rules.
 """
@@ -60,7 +60,7 @@ Array = npt.NDArray[np.floating]
 
 
 def feature_kde(table: pd.DataFrame, feature: str) -> Figure:
-    """Draw how a feature is distributed in each genre: one density per genre, below each other.
+    """Draw the distribution of a feature in each genre: one density per genre, one below the other.
 
     Parameters
     ----------
@@ -122,14 +122,14 @@ def feature_kde(table: pd.DataFrame, feature: str) -> Figure:
 def correlation_heatmap(
     table: pd.DataFrame, columns: Sequence[str] | None = None, threshold: float = 0.8
 ) -> Figure:
-    """Draw Pearson's r of every two features, and which features the correlation filter drops.
+    """Draw Pearson's r of every pair of features, and which features the correlation filter drops.
 
     Parameters
     ----------
     table : pd.DataFrame
         From `load_feature_table` or `feature_table`, at least two rows.
     columns : sequence of str, optional
-        At least two features; by default all that are not MFCCs, as in the feature CNN report.
+        At least two features; by default all except the MFCCs, as in the feature CNN report.
     threshold : float in (0, 1]
         Pairs with at least this |r| are framed, and the filter drops the later one.
 
@@ -186,7 +186,7 @@ def correlation_heatmap(
 
 
 def pca_scatter(table: pd.DataFrame, columns: Sequence[str] | None = None) -> Figure:
-    """Draw the first two principal components of the standardised features, a point per track.
+    """Draw the first two principal components of the standardised features, one point per track.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def pca_scatter(table: pd.DataFrame, columns: Sequence[str] | None = None) -> Fi
 def tsne_scatter(
     values: npt.ArrayLike, genres: Sequence[str], title: str, seed: int = 0, perplexity: float = 30
 ) -> Figure:
-    """Draw which tracks are neighbours: t-SNE of their features, a point per track.
+    """Draw which tracks are neighbours: t-SNE of their features, one point per track.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def tsne_scatter(
     title : str
         Title of the figure.
     seed : int
-        Another seed gives another layout.
+        A different seed gives a different layout.
     perplexity : float > 0, below n
         Roughly how many neighbours each point has.
 
@@ -338,9 +338,9 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     scores : pd.DataFrame
         Columns ``model``, ``split``, ``accuracy``, ``low`` and ``high`` (the interval) [0..1], one row per
         model and split. Splits are drawn in the order in which they first appear, which should lead from
-        the leakiest to the strictest; a model may lack some, and its line is broken there.
+        the leakiest to the strictest; if a model lacks some, its line is broken there.
     references : mapping of str to float [0..1], optional
-        Accuracies to compare with, by name, such as ``{"chance": 0.1}``; a dashed line each.
+        Accuracies to compare with, by name, such as ``{"chance": 0.1}``; one dashed line each.
 
     Returns
     -------
@@ -366,7 +366,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
     need_shares(scores[["accuracy", "low", "high"]], "leakage_ladder")
     splits, models = list(scores["split"].unique()), list(scores["model"].unique())
-    dodge = min(0.08, 0.5 / len(models))  # between intervals that would hide each other
+    dodge = min(0.08, 0.5 / len(models))  # keeps intervals from hiding each other
     ends: dict[int, list[tuple[float, float, str, str]]] = {}  # by the last split: x, y, colour, label
 
     figure = new_figure(WIDTH + 1.6, max(4.4, 1.2 + 0.23 * (len(models) + len(references))))
@@ -460,7 +460,7 @@ def _numbers(table: pd.DataFrame, columns: Sequence[str], what: str) -> Array:
     need_columns(table, columns, what)
     values = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     if bad := [name for name, good in zip(columns, np.isfinite(values).all(axis=0), strict=True) if not good]:
-        raise GtzanKerasError(f"{what}: column {bad[0]!r} holds something else than finite numbers")
+        raise GtzanKerasError(f"{what}: column {bad[0]!r} holds something other than finite numbers")
     return values
 
 

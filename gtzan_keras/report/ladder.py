@@ -1,4 +1,4 @@
-"""The package's one figure: the same models on 1000 tracks, where only the split changes."""
+"""The package's main figure: the same models on 1000 tracks, and only the split changes."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def measured(
     -------
     pd.DataFrame
         ``model`` (the recipe), ``split`` (in the words of `PROTOCOLS`), ``accuracy``, ``low``, ``high``
-        (over artists where they are known) [0..1], ``seeds``, ``data``, ``leaky``, ``departures``; the
-        strictest split last, no row where nothing was run.
+        (over artists if they are known) [0..1], ``seeds``, ``data``, ``leaky``, ``departures``; the
+        strictest split last, no row if nothing was run.
 
     Examples
     --------
@@ -90,8 +90,8 @@ def ladder_table(folder: str | os.PathLike[str], groups: Sequence[Group] | None 
     Returns
     -------
     pd.DataFrame
-        ``model``, ``split``, ``accuracy``, ``low``, ``high`` (over artists) [0..1], ``seeds``; no row for
-        what was not run on all tracks and as in the recipe.
+        ``model``, ``split``, ``accuracy``, ``low``, ``high`` (over artists) [0..1], ``seeds``; only
+        for runs on all tracks and as in the recipe.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def ladder_table(folder: str | os.PathLike[str], groups: Sequence[Group] | None 
 
 
 def ladder(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> Path | None:
-    """Write ``ladder.svg``: a line a model, from split to split.
+    """Write ``ladder.svg``: one line per model, from split to split.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def ladder(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None
     Returns
     -------
     Path or None
-        ``folder/ladder.svg``; None where no model was run under two of the splits.
+        ``folder/ladder.svg``; None if no model was run under two of the splits.
 
     Examples
     --------

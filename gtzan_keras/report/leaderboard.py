@@ -63,7 +63,7 @@ class Figure:
 
     @property
     def score(self) -> Mapping[str, Any]:
-        """`value`, `artists` and `tracks`; of segments where the source counts them."""
+        """`value`, `artists` and `tracks`; of segments if the source counts them."""
         if self.metric == "segments":
             part = self.group.scores["segments"]
             return {"value": part["value"], "artists": None, "tracks": part}
@@ -107,7 +107,7 @@ class Row:
 
     @property
     def badges(self) -> list[str]:
-        """What keeps the row's figures from being compared with accuracies on ten genres."""
+        """Why the row's figures cannot be compared with accuracies on ten genres."""
         found = [self.metric.replace("_", " ")] if self.metric not in ("accuracy", "segments") else []
         found += ["by segment"] if self.metric == "segments" else []
         return found + ([f"{len(GENRES) - len(self.recipe.without)} genres"] if self.recipe.without else [])
@@ -122,8 +122,8 @@ class Row:
 def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:
     """Write ``README.md``, ``index.html`` and ``ladder.svg`` from all results below a folder.
 
-    They are the same whether or not there are pages of single recipes. Where there are, a copy of
-    ``index.html`` that links to them is written as ``pages/index.html``.
+    They are the same whether or not there are pages of single recipes. If there are, a copy of
+    ``index.html`` that links to them is written to ``pages/index.html``.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
     Raises
     ------
     GtzanKerasError
-        A result cannot be read, or there is a ``README.md`` or ``index.html`` that we did not write.
+        A result cannot be read, or a ``README.md`` or ``index.html`` exists that we did not write.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
     pages = {path.name for path in (folder / "pages").glob("*.html")}
 
     def page_of(group: Group) -> str:
-        """Return the address of a group's page, seen from another page; "" where there is none."""
+        """Return the address of a group's page, seen from another page; "" if there is none."""
         name = page_name(folder, group)
         return quote(name) + (f"#{group.protocol}" if group.recipe else "") if name in pages else ""
 
@@ -215,9 +215,9 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     Parameters
     ----------
     folder : str or os.PathLike
-        One run's folder, or one with results below it.
+        A run's folder, or a folder with results below it.
     only : str, optional
-        A recipe: write its page and the leaderboard, no other page.
+        A recipe: write only its page and the leaderboard.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     Raises
     ------
     GtzanKerasError
-        There is no result, one cannot be read, or a file is in the way that we did not write.
+        There is no result, one cannot be read, or a page would replace a file that we did not write.
 
     Examples
     --------
@@ -270,8 +270,8 @@ def results_table(
     Returns
     -------
     pd.DataFrame
-        Indexed by recipe: ``published``, then our columns as text with intervals, seeds, and what departs
-        from the recipe; ``not run`` and why where there is nothing.
+        Indexed by recipe: ``published``, then our columns as text with intervals, seeds, and departures
+        from the recipe; ``not run`` and why if there is no result.
 
     Examples
     --------
@@ -294,7 +294,7 @@ def results_table(
 def _rows(
     groups: Sequence[Group], recipes: Iterable[Recipe] | None = None, metric: str | None = None
 ) -> list[Row]:
-    """Return a row for each recipe; our own ones first.
+    """Return one row per recipe; our own first.
 
     The metric is the source's (by segment where it counts segments), or `metric`, by track.
     """

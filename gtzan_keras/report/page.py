@@ -1,4 +1,4 @@
-"""Pages of results: one for each recipe, with all its protocols and seeds, and one for each other run.
+"""Pages of results: one for each recipe, with all its protocols and seeds, and one for every other run.
 
 A page is one HTML file that embeds its figures and its style, loads nothing from elsewhere and runs no
 script, so it can be mailed, archived and opened years later. Everything on it is read from the folders of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "find_groups", "report_run", "write_page", "write_pages"]
 
 MARKER = "Written by gtzan-keras report, which overwrites changes."
-"""In every page that we write; a file without it is never replaced."""
+"""Part of every page that we write; a file without it is never replaced."""
 
 PAGE_COLOURS = {
     "#000000": "currentColor", INK: "currentColor", GREY: "var(--soft)", GRID: "var(--line)",
@@ -58,11 +58,11 @@ class Group:
     Parameters
     ----------
     recipe : str
-        Its name, or "" where the run is not one of a recipe.
+        Its name, or "" if no recipe was run.
     protocol : str
         A key of `gtzan_keras.experiments.PROTOCOLS`, or "".
     folders : tuple of Path
-        Of the results, one per seed.
+        Folders of the results, one per seed.
     results, tables : tuple
         What `gtzan_keras.training.results.read_result` returns for each folder.
     """
@@ -95,14 +95,14 @@ class Group:
 
     @property
     def runs(self) -> str:
-        """How many runs a figure rests on, in words."""
+        """The number of runs behind a figure, in words."""
         if "members" in self.first:
             return f"ensemble of {len(self.first['members'])}"
         return "1 seed" if len(self.results) == 1 else f"{len(self.results)} seeds"
 
     @property
     def data(self) -> str:
-        """The name of the data, with its number of tracks where the name does not give it."""
+        """The name of the data, with its number of tracks if the name does not say it."""
         data = self.first["data"]
         known = "tracks" in data["name"] or "tracks" not in data
         return data["name"] if known else f"{data['name']}, {data['tracks']} tracks"
@@ -148,7 +148,7 @@ def find_groups(folder: str | os.PathLike[str], names: Container[str] | None = N
     Raises
     ------
     GtzanKerasError
-        A result cannot be read, or two are of the same recipe, protocol and seed.
+        A result cannot be read, or two have the same recipe, protocol and seed.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def write_pages(
     groups : sequence of Group
         From `find_groups`.
     only : str, optional
-        Write the page of this recipe, no other.
+        Write only the page of this recipe.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def report_run(run: str | os.PathLike[str] | Run) -> Path:
     Parameters
     ----------
     run : Run, or its folder
-        One that `gtzan_keras.evaluate` has scored. Of a `Run`, which has a store, the page also shows the
+        A run that `gtzan_keras.evaluate` has scored. For a `Run`, which has a store, the page also shows the
         parts of the split, a spectrogram of each genre, and the training tracks that the model finds nearest
         to its mistakes, which are kept in ``nearest.csv``.
 
@@ -309,13 +309,13 @@ def _page(groups: Sequence[Group], pages: set[str] | None, extra: Mapping[str, F
 
 
 def neighbours(recipe: Recipe) -> list[tuple[str, str, list[str]]]:
-    """Return the recipe that one changes and those that change it: relation, name, changes."""
+    """Return the recipe that this one changes and those that change it: relation, name, changes."""
     own = [("changes", recipe.base, changes(recipe))] if recipe.base else []
     return own + [("changed by", r.name, changes(r)) for r in RECIPES.values() if r.base == recipe.name]
 
 
 def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
-    """Return what a page says about one group: figures, tables, mistakes."""
+    """Return the content of a page about one group: figures, tables, mistakes."""
     from gtzan_keras.report import plots
     from gtzan_keras.training.evaluate import calibration, class_scores, confidences, confusion_matrix
 
@@ -364,7 +364,7 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
 
 
 def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
-    """Return the wrong answers: those first that most runs gave, and with the highest probability."""
+    """Return the wrong predictions, first those that most runs made, with the highest probability."""
     codes = tracks["predicted"].map({genre: index for index, genre in enumerate(genres)})
     sure = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), codes]
     wrong = tracks.assign(probability=sure)[tracks["predicted"] != tracks["genre"]]
@@ -376,7 +376,7 @@ def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
 
 
 def embedded(figure: Figure, name: str) -> str:
-    """Return a figure as SVG for a page, whose colours it takes, light or dark."""
+    """Return a figure as SVG that takes the colours of its page, light or dark."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
@@ -387,14 +387,14 @@ def embedded(figure: Figure, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     for colour, of_the_page in PAGE_COLOURS.items():
         svg = svg.replace(colour, of_the_page)
-    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)  # ids are the page's
+    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)  # ids must be unique in a page
 
 
 def check_ours(path: Path) -> None:
     """Refuse to replace a file that we did not write."""
     if path.is_file() and MARKER not in path.read_text("utf-8", errors="replace")[:400]:
         raise GtzanKerasError(
-            f"{path}: not written by `gtzan-keras report`, so it is not replaced; move it away, or name "
+            f"{path}: not written by `gtzan-keras report`, so it is not replaced; move it, or name "
             "another folder"
         )
 
@@ -424,7 +424,7 @@ def render(template: str, **context: Any) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return 0.38 as "38.0 %", with a space that does not break; a dash for what is not known."""
+    """Return 0.38 as "38.0 %", with a space that does not break; a dash if it is not known."""
     if share is None or not math.isfinite(share):
         return DASH
     return f"{100 * share:.{digits}f}\u00a0%"

@@ -1,4 +1,4 @@
-"""Every figure of a report: data in, a matplotlib figure out; nothing is shown or written.
+"""All figures of a report: data in, a matplotlib figure out; nothing is shown or written.
 
 A genre has the same colour in every figure, from `GENRE_COLOURS`. The figures are not registered with pyplot,
 so they leave no state behind. Figures of features and of splits are defined in
@@ -97,7 +97,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
     best_epoch : int, optional
         The epoch whose weights were kept, one of column `epoch`; marked by a line.
     label : str
-        What that line is called.
+        Label of that line.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
 
 
 def confusion_matrix(matrix: npt.ArrayLike, genres: Sequence[str], title: str | None = None) -> Figure:
-    """Draw how often each genre was predicted for each: counts as text, share of the row as colour.
+    """Draw how often each genre was predicted as each: counts as text, share of the row as colour.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
     -------
     matplotlib.figure.Figure
         Above, a bar for each bin of confidence: the share of its tracks that was right, with its 95 %
-        Wilson interval, and the diagonal on which the bars of a calibrated model end. Below, the number of
+        Wilson interval, and the diagonal, at which the bars of a calibrated model end. Below, the number of
         tracks in each bin.
 
     References
@@ -490,16 +490,16 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
 
 
 def grid_heat_map(table: pd.DataFrame, x: str, y: str, value: str = "val_loss") -> Figure:
-    """Draw what a grid search reached, by two of the values that it varied.
+    """Draw the results of a grid search, by two of the values that it varied.
 
     Parameters
     ----------
     table : pd.DataFrame
         From `gtzan_keras.training.search.grid_search`: one row per combination.
     x, y : str
-        Columns that were varied. If a third one was varied too, a cell shows its best value.
+        Columns that were varied. If a third one was varied too, a cell shows its best result.
     value : str
-        Column with what was reached. Less is better if its name ends in "loss", more otherwise.
+        Column with the results. Less is better if its name ends in "loss", more otherwise.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What others have published: the sources of the recipes, and systems on the fault-filtered split."""
+"""Published work: the sources of the recipes, and systems on the fault-filtered split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Source:
     title : str
         The name that a reader looks for.
     about : str
-        One sentence: who they are.
+        One sentence about the authors.
     link : str
-        Its address, or "" where we know none.
+        Its address, or "" if we know none.
     """
 
     title: str
@@ -88,5 +88,5 @@ ON_FAULT_FILTERED: Sequence[tuple[str, float, str]] = (
     ("CNN from scratch", 0.541, "ISMIR 2021 tutorial"),
     ("MFCC and SVM", 0.534, "sklearn-audio-transfer-learning"),
 )
-"""Accuracies published on the fault-filtered test part: what, how much, where. All but the last two were
-trained on other data first."""
+"""Accuracies published on the fault-filtered test part: system, accuracy, source. All but the last two
+were trained on other data first."""

@@ -1,4 +1,4 @@
-"""Figures over the time of a recording: which genre it sounds like, which tags fit, what speaks for one."""
+"""Figures over the time of a recording: its genres, its tags, and what speaks for one of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["clock", "explanation_figure", "figure_paths", "taggram", "timeline"]
 
 _WIDTH, _HEIGHT, _TAG = 9.0, 4.6, 0.14  # inches: of a figure, and of a row of tags
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-_FOR, _AGAINST = TRAINING, VALIDATION  # a blue and an orange that every form of colour vision tells apart
+_FOR, _AGAINST = TRAINING, VALIDATION  # a blue and an orange that differ in every form of colour vision
 _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -103,12 +103,12 @@ def taggram(prediction: Prediction) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A row a tag, the most probable one first, with its mean over the recording. Silence, which no window
+        One row per tag, the most probable first, with its mean over the recording. Silence, which no window
         covers, stays grey.
 
     References
     ----------
-    Pons, Serra: "musicnn", 2019 (arXiv:1909.06654), whose taggrams have the tags in fixed order.
+    Pons, Serra: "musicnn", 2019 (arXiv:1909.06654), whose taggrams have the tags in a fixed order.
 
     Examples
     --------
@@ -143,8 +143,8 @@ def explanation_figure(explanation: Explanation) -> Figure:
     """Draw what speaks for and against a genre as contours over the spectrogram.
 
     Lines are at 30 and 60 % of the map's largest value, after smoothing: solid lines enclose what speaks for
-    the genre, dashed ones what speaks against it. Below is the sum over the bands, with the parts to listen
-    to.
+    the genre, dashed lines what speaks against it. Below is the sum over the bands, with the parts to
+    listen to.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Readable in grey.
+        Also readable in greyscale.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
     top.set_title(title, loc="left", fontsize=10, parse_math=False)
     bands, columns = explanation.map.shape
     end = explanation.times[-1]
-    top.set_facecolor(FAINT)  # what no window sees
+    top.set_facecolor(FAINT)  # not covered by any window
     top.imshow(
         explanation.spectrogram, origin="lower", aspect="auto", extent=(0, end, 0, bands), cmap="Greys",
         vmin=0, vmax=1.3, interpolation="nearest",
@@ -210,7 +210,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
 
 
 def figure_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> list[Path]:
-    """Return where the timeline of each song is written.
+    """Return the path of each song's timeline.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def figure_paths(songs: Sequence[str | os.PathLike[str]], out: str | os.PathLike
 def _below_spectrogram(
     prediction: Prediction, height: float, ratios: tuple[float, float]
 ) -> tuple[Figure, Axes]:
-    """Return a figure with the recording's spectrogram, and the axes below it, with the same time."""
+    """Return a figure with the recording's spectrogram, and the axes below it, with the same time axis."""
     figure = new_figure(_WIDTH, height)
     top, ax = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     note = ", padded with silence" if prediction.padded else ""
@@ -271,7 +271,7 @@ def _below_spectrogram(
 def _at_each_moment(
     prediction: Prediction,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the moments at which the set of windows changes, and the mean of the windows between two.
+    """Return the moments at which the set of windows changes, and the mean of the windows between them.
 
     NaN between moments without any window.
     """

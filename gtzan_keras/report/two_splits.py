@@ -1,4 +1,4 @@
-"""The first page that a new user sees: the same models under two splits of real GTZAN."""
+"""The first page for a new user: the same models under two splits of real GTZAN."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def two_splits(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
     Parameters
     ----------
     folder : str or os.PathLike
-        Holds results of the recipes under ``random`` and ``fault-filtered``.
+        Folder with results of the recipes under ``random`` and ``fault-filtered``.
     names : sequence of str
         The recipes; the sentence is about the first.
 

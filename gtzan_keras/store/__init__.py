@@ -1,1 +1,1 @@
-"""Where arrays are kept: one HDF5 file a spec."""
+"""Where arrays are kept: one HDF5 file per spec."""

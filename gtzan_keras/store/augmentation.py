@@ -157,14 +157,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class FeatureAugmentation(Augmentation):
-    """Random changes to the output of a model's frozen part, which is then computed only once a sample.
+    """Random changes to the output of a model's frozen part, which is then computed only once per sample.
 
     Rows are groups of bands, columns groups of frames; `crop`, `tone` and `noise` are for spectrograms only.
 
     Parameters
     ----------
     of_features : True
-        Says so in records.
+        Marks it in records.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """What all stores share: one HDF5 file with the samples of one spec, and with their tracks.
 
-The samples are one dataset, (sample, ...), deflated, one sample a chunk; ``track_id``, ``genre`` and
-``segment`` have one row a sample. The table of tracks (with refused tracks, the reason, and each file's
+The samples are one dataset, (sample, ...), deflated, one sample per chunk; ``track_id``, ``genre`` and
+``segment`` have one row per sample. The table of tracks (with refused tracks, the reason, and each file's
 MD5) is JSON in ``tracks``; spec, genre names, format and library version are attributes. A store is
 written to a temporary name and renamed when complete.
 """
@@ -58,7 +58,7 @@ class Sample:
     md5: str = ""
     refused: str = ""
     patches: int = 0
-    """Of embeddings: how many patches are not padding."""
+    """For embeddings: number of patches that are not padding."""
 
 
 def pack(samples: Iterable[npt.NDArray[Any]]) -> tuple[bytes, ...]:
@@ -99,7 +99,7 @@ class Store:
             self._read_head()
         except _MALFORMED as error:
             self._file.close()
-            if str(path) in str(error):  # one of ours, which says what is wrong
+            if str(path) in str(error):  # our own error, which says what is wrong
                 raise
             raise GtzanKerasError(
                 f"{path}: a damaged store ({type(error).__name__}: {error}); make it again"
@@ -150,7 +150,7 @@ class Store:
         """MD5 of each source file by track id, "" if it could not be read; empty for stores of arrays."""
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        """Return a dataset, which must have its data in this file and, except the table, one row a sample."""
+        """Return a dataset; it must have its data in this file and, except `tracks`, one row per sample."""
         import h5py
 
         links = self._file.id.links
@@ -160,7 +160,8 @@ class Store:
             if found.shape[:1] == rows and is_inside(found, _MOST_DEFLATED):
                 return found
         raise ValueError(
-            f"{name} is missing, in another file, larger than its data, or has not one row a sample"
+            f"{name} is missing, stored in another file, declares more data than it holds, or does not "
+            "have one row per sample"
         )
 
     def __len__(self) -> int:
@@ -197,13 +198,13 @@ class Store:
         samples : iterable of np.ndarray
             An array, an HDF5 dataset or a generator, read one track at a time. Spectrograms are
             [shape=(height, width) or (height, width, channels), dtype=uint8], the lowest band in the bottom
-            row. Embeddings are [shape=(patches, size)], one array a track, with any number of patches.
+            row. Embeddings are [shape=(patches, size)], one array per track, with any number of patches.
         track_ids : sequence of str
-            One a sample. The samples of a track must be adjacent, in order of segment.
+            One per sample. The samples of a track must be adjacent, in order of segment.
         spec : SpectrogramSpec or EmbeddingSpec
             How the samples were made.
         genres : sequence of str, optional
-            One a sample; from GTZAN's facts by default.
+            One per sample; from GTZAN's facts by default.
 
         Returns
         -------
@@ -238,9 +239,7 @@ class Store:
                 if arrays := [np.asarray(array) for array in islice(source, count)]:
                     writer.append(cls._packed(track_id, arrays, spec))
             if len(writer.rows) < len(ids) or next(source, None) is not None:
-                raise GtzanKerasError(
-                    f"{path}: {len(ids)} track ids, but not as many samples; expected one each"
-                )
+                raise GtzanKerasError(f"{path}: {len(ids)} track ids, but a different number of samples")
         return cls(path)
 
     @staticmethod
@@ -258,7 +257,7 @@ class Store:
         Parameters
         ----------
         genres : iterable of str
-            To leave out. Their samples and tracks are absent from everything the new store returns.
+            Genres to leave out. Their samples and tracks are absent from everything the new store returns.
 
         Returns
         -------
@@ -268,7 +267,7 @@ class Store:
         Raises
         ------
         GtzanKerasError
-            The store has no such genre, or fewer than two are left.
+            The store has no such genre, or fewer than two remain.
 
         See Also
         --------
@@ -290,7 +289,7 @@ class Store:
         if left_out - set(self.genres) or len(self.genres) - len(left_out) < 2:
             raise GtzanKerasError(
                 f"{self.path} without {', '.join(sorted(left_out))}: its genres are "
-                f"{', '.join(self.genres)}, of which at least two must be left"
+                f"{', '.join(self.genres)}; at least two must remain"
             )
         return type(self)(self.path, self._left_out | left_out)
 
@@ -349,8 +348,8 @@ class Store:
         Parameters
         ----------
         track_ids : sequence of str
-            Tracks, with all their segments; ``"blues.00000#3"`` is a single segment, which only the
-            parts of a leaky split name.
+            Tracks, with all their segments; ``"blues.00000#3"`` is a single segment, as only a leaky
+            split names it.
 
         Returns
         -------
@@ -429,7 +428,7 @@ class Store:
         return Batches(self, track_ids, batch_size, **options)
 
     def sample(self, track_id: str) -> Sample:
-        """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
+        """Return what the store holds of a track, packed for a `StoreWriter`. Not thread-safe."""
         md5 = self.source_md5.get(track_id, "")
         if track_id in self.refused:
             return Sample(track_id, md5=md5, refused=self.refused[track_id])
@@ -443,7 +442,7 @@ class Store:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading; say what is wrong when it cannot be."""
+    """Open an HDF5 file for reading; say what is wrong if that fails."""
     import h5py
 
     if not path.is_file():
@@ -482,7 +481,7 @@ def _table_of(path: str | os.PathLike[str], ids: list[str], genres: Sequence[str
         known = facts()["genre"]
         if strangers := [track_id for track_id in ids if track_id not in known.index]:
             raise GtzanKerasError(
-                f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one a sample"
+                f"track_id {strangers[0]!r} is not a GTZAN track: pass genres=, one per sample"
             )
         genres = known.reindex(ids).tolist()
     if not ids or len(genres) != len(ids):
@@ -516,7 +515,7 @@ def write_store(
     Yields
     ------
     StoreWriter
-        Takes one `Sample` a track.
+        Takes one `Sample` per track.
     """
     import h5py
 
@@ -536,7 +535,7 @@ class StoreWriter:
         self.refused: dict[str, str] = {}
         self.md5: dict[str, str] = {}
         self.rows: list[tuple[str, int, int]] = []
-        """Of each sample: track, segment, patches that are not padding."""
+        """For each sample: track, segment, patches that are not padding."""
         name, dtype = ("spectrograms", "uint8") if len(spec.shape) == 3 else ("embeddings", "float32")
         # No times in the file: the same contents give the same bytes.
         self._images = file.create_dataset(
@@ -580,7 +579,7 @@ class StoreWriter:
                 "gtzan_keras_version": gtzan_keras.__version__,
                 "spec": json.dumps(self.spec.to_dict()),
                 **({"db_range": self.spec.db_range} if isinstance(self.spec, SpectrogramSpec) else {}),
-                # All genres of the table, also one whose every track was refused: labels stay the same.
+                # All genres of the table, even if every track of one was refused: labels stay the same.
                 "genres": json.dumps(genre_names(self.tracks["genre"])),
             }
         )
@@ -590,5 +589,5 @@ class StoreWriter:
 
 
 def _plain_rows(tracks: pd.DataFrame) -> list[list[Any]]:
-    """Return the rows of a table of tracks as JSON knows them."""
+    """Return the rows of a table of tracks as plain JSON values."""
     return json.loads(json.dumps(tracks[COLUMNS].to_numpy(dtype=object).tolist()))

@@ -32,13 +32,13 @@ class Batches(keras.utils.PyDataset):
     store : Store
         Where the samples are.
     track_ids : sequence of str
-        Whose samples.
+        The tracks to use.
     batch_size : int > 0
         The last batch may be smaller.
     shuffle : bool
         A new order each epoch.
     seed : int
-        For the order.
+        Seed of the order.
     augmentation : Augmentation, optional
         Random changes to spectrograms; the same for the same seed and epoch.
     in_memory : bool, optional
@@ -49,7 +49,7 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     GtzanKerasError
-        A track is not in the store, or there is none at all; `batch_size` is below 1; or `augmentation`
+        A track is not in the store, or no sample is found; `batch_size` is below 1; or `augmentation`
         is for another kind of sample: embeddings have none, colours no ``tone`` or ``noise``.
 
     Examples
@@ -87,7 +87,7 @@ class Batches(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.rows = store.rows(track_ids)
         if not len(self.rows):
-            raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} tracks asked for")
+            raise GtzanKerasError(f"{store.path}: no sample of the {len(track_ids)} requested tracks")
         self.labels = np.array([store.genres.index(genre) for genre in store.genre[self.rows]])
         if in_memory is None:
             size = len(self.rows) * int(np.prod(store.spec.shape)) * store.dtype.itemsize
@@ -125,16 +125,16 @@ class Batches(keras.utils.PyDataset):
 class EvenBatches(keras.utils.PyDataset):
     """Batches for several devices: each is filled up to a multiple of their number.
 
-    Samples that fill a batch up repeat others and weigh nothing. In training the others of that batch weigh
-    more, so that the mean over it is as without them; in validation all samples of all batches weigh the
-    same, so that the mean over all is.
+    Padding samples repeat others and have weight 0. In training the other samples of that batch weigh more,
+    so that the mean over the batch is unchanged; in validation all samples of all batches weigh the same, so
+    that the mean over all samples is unchanged.
 
     Parameters
     ----------
     batches : Batches
         Shuffled for training, else for validation.
     devices : int > 1
-        Their number.
+        Number of devices.
     class_weights : mapping of int to float, optional
         Further weights, by class.
 
@@ -183,7 +183,8 @@ class EvenBatches(keras.utils.PyDataset):
 def _check_augmentation(augmentation: Augmentation, store: Store) -> None:
     if len(store.spec.shape) != 3:
         raise GtzanKerasError(
-            f"{store.path.name} holds embeddings: augmentation is for spectrograms, leave it out"
+            f"augmentation applies to spectrograms only, but {store.path.name} holds embeddings; set "
+            "augmentation=None"
         )
     if store.spec.shape[-1] == 3 and (augmentation.tone or augmentation.noise):
         raise GtzanKerasError(

@@ -30,14 +30,14 @@ class EmbeddingSpec(Spec):
     name : str
         Its name in tables.
     patches : int > 0
-        A track with fewer is padded with zeros at its end, one with more is cut. 30 s are 31.
+        A track with fewer is padded with zeros at its end, one with more is cut. 30 s give 31.
     size : int > 0
-        Numbers a patch.
+        Numbers per patch.
     trim : bool
         Silence at both ends was removed first (librosa's default: 60 dB below the loudest point).
     source : str
-        The network: a Hub handle, or a name and the start of a checksum; its precision, when that
-        is not float32.
+        The network: a Hub handle, or a name and the start of a checksum; also its precision, if
+        that is not float32.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class EmbeddingsStore(Store):
         """True where a patch is not padding (samples, patches)."""
 
     def sample(self, track_id: str) -> Sample:
-        """Return what the store holds of a track, packed for a `StoreWriter`. Not for several threads."""
+        """Return what the store holds of a track, packed for a `StoreWriter`. Not thread-safe."""
         found = super().sample(track_id)
         if found.refused:
             return found
@@ -114,7 +114,7 @@ class EmbeddingsStore(Store):
     @staticmethod
     def _packed(track_id: str, arrays: list[npt.NDArray[Any]], spec: Any) -> Sample:
         if len(arrays) > 1:
-            raise GtzanKerasError(f"track_id {track_id!r} is duplicated; expected one array a track")
+            raise GtzanKerasError(f"track_id {track_id!r} is duplicated; expected one array per track")
         return embedded(track_id, arrays[0], spec)
 
 

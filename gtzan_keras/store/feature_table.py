@@ -52,7 +52,7 @@ def feature_table(
     tracks : pd.DataFrame
         From `load_tracks`.
     segment : float >= 1 [seconds], optional
-        Cut each track into segments of this length, one row each; a shorter rest is dropped. Kaggle's
+        Cut each track into segments of this length, one row each; a shorter remainder is dropped. Kaggle's
         other table has 3. The whole track by default.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.
@@ -202,7 +202,7 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
                 path,
                 index_col=False,
                 dtype={"filename": str, "label": str},
-                keep_default_na=False,  # a cell that says "NA" is shown as it stands
+                keep_default_na=False,  # a cell that says "NA" is shown as it is
                 na_values=[""],
             )
     except (ValueError, pd.errors.ParserWarning) as error:

@@ -26,8 +26,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file to make or replace. The temporary file is next to it and has the same suffix. Those that
-        killed processes of this machine have left are deleted.
+        The file to make or replace. The temporary file is next to it and has the same suffix. Temporary
+        files left by killed processes of this machine are deleted.
 
     Raises
     ------

@@ -52,7 +52,7 @@ def import_images(
     Raises
     ------
     GtzanKerasError
-        There is no image in a genre folder, one cannot be read, or two are of one track.
+        There is no image in a genre folder, one cannot be read, or two are of the same track.
 
     Examples
     --------
@@ -103,17 +103,17 @@ def resize(
     """Make a store of another store's spectrograms in another size, for a network that needs that size.
 
     It adds no detail: from audio, `preprocess` with a spec of that size is better. Tracks, facts and
-    segments stay. A model trained on it takes sound too; that is analysed as before and then brought
-    to the new size in one step, which differs by a little smoothing from resizing the spectrograms.
+    segments are kept. A model trained on it also takes sound, which is analysed as before and then
+    resized in one step; this differs by a little smoothing from resizing the spectrograms.
 
     Parameters
     ----------
     store : SpectrogramStore
-        Of spectrograms or images.
+        A store of spectrograms or images.
     path : str or os.PathLike
         The HDF5 file to write; an existing one is replaced.
     height, width : int > 0 [pixels]
-        Bilinear, as `mel_image` resizes.
+        New size; bilinear, as in `mel_image`.
     colour_map : str, optional
         A Matplotlib colour map that turns one channel into three.
 
@@ -143,9 +143,9 @@ def resize(
     if not isinstance(store.spec, SpectrogramSpec):
         raise GtzanKerasError(f"{store.path}: embeddings cannot be resized; expected spectrograms")
     if colour_map is not None and store.spec.channels != 1:
-        raise GtzanKerasError(f"{store.path}: already has colours; colour_map={colour_map!r}: leave it out")
+        raise GtzanKerasError(f"{store.path} is already in colour; omit colour_map={colour_map!r}")
     if Path(path).resolve() == store.path.resolve():
-        raise GtzanKerasError(f"{path}: the store itself; write the resized spectrograms to another file")
+        raise GtzanKerasError(f"{path} is the input store; write the resized spectrograms to another file")
     spec = replace(
         store.spec,
         name=" ".join(filter(None, (f"{store.spec.name} as {height}x{width}", colour_map))),

@@ -24,7 +24,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     Returns
     -------
     SpectrogramStore or EmbeddingsStore
-        By what the file holds.
+        Depending on what the file holds.
 
     Raises
     ------

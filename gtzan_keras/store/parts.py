@@ -1,4 +1,4 @@
-"""Interruptible jobs over tracks: finished parts lie next to the output until they are joined."""
+"""Interruptible jobs over tracks: finished parts are kept next to the output until they are joined."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Task(NamedTuple):
     track_id: str
     file: str
     md5: str = ""
-    """Of the file; "" when it cannot be read, or is not known yet."""
+    """MD5 of the file; "" if it cannot be read, or is not known yet."""
 
 
 def tasks_of(tracks: pd.DataFrame, columns: Sequence[str], jobs: int) -> list[Task]:
-    """Check a table of tracks, which must have `columns`, and `jobs`; return one task a row."""
+    """Check a table of tracks, which must have `columns`, and `jobs`; return one task per row."""
     check_columns(tracks, columns)
     check_jobs(jobs)
     ids = tracks["track_id"]
     if twice := ids[ids.duplicated()].tolist():
         raise GtzanKerasError(
-            f"track_id {twice[0]!r} is duplicated in the table of tracks; expected one row a track"
+            f"track_id {twice[0]!r} is duplicated in the table of tracks; expected one row per track"
         )
     return [Task(*pair) for pair in zip(ids, tracks["path"], strict=True)]
 
@@ -51,14 +51,13 @@ def tasks_of(tracks: pd.DataFrame, columns: Sequence[str], jobs: int) -> list[Ta
 def none_read(count: int, refused: Mapping[str, str]) -> GtzanKerasError:
     """Return the error that says why no track could be read."""
     reasons = "; ".join(f"{track_id}: {reason}" for track_id, reason in list(refused.items())[:3])
-    return GtzanKerasError(f"not one of {count} tracks could be read ({reasons})")
+    return GtzanKerasError(f"none of the {count} tracks could be read ({reasons})")
 
 
 def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
     """Return the tasks with the MD5 of their files.
 
-    A cluster's workers read the files: one machine that reads them all would be what a large cluster waits
-    for.
+    A cluster's workers read the files: a large cluster would wait for one machine that reads them all.
     """
     tasks = list(tasks)
     if cluster() is None:
@@ -95,7 +94,7 @@ def _on_file(function: Callable[..., Any], *task: Any) -> Any:
 
 
 def check_here(task: Task) -> None:
-    """Refuse a file that was read where the job began, but is not on this machine, a worker."""
+    """Refuse a file that the machine that began the job could read, but this worker cannot find."""
     if task.md5 and not files_of(task.file)[0].exists():
         raise GtzanKerasError(
             f"{task.file}: not found on {socket.gethostname()} in {os.getcwd()}, where a worker of the "
@@ -108,9 +107,9 @@ class Parts:
     """The finished parts of one output, in the folder ``<output>.parts``, for this process alone.
 
     A part holds some hundred tracks and is a complete file; its name is a checksum of the settings, the
-    tracks and the contents of their files. A job that was interrupted finds its finished parts again; a
-    file that changed makes its part anew. When the ``with`` block ends well, `whole` becomes the output
-    and the folder is deleted.
+    tracks and the contents of their files. An interrupted job uses its finished parts again; a part with a
+    changed file is processed again. When the ``with`` block ends without an error, `whole` becomes the
+    output and the folder is deleted.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ class Parts:
             raise GtzanKerasError(
                 f"{self.path}: another process is making this file; wait for it, or choose another name"
             ) from None
-        self.whole.unlink(missing_ok=True)  # of a run that was killed
+        self.whole.unlink(missing_ok=True)  # left by a killed run
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -156,7 +155,7 @@ class Parts:
             with contextlib.suppress(OSError):
                 (self.folder / "lock").unlink()
             self._lock.release()
-            with contextlib.suppress(OSError):  # finished parts are kept, or another process was quick
+            with contextlib.suppress(OSError):  # finished parts are kept, or another process was faster
                 (self.folder / "lock").unlink(missing_ok=True)
                 self.folder.rmdir()
 
@@ -169,7 +168,7 @@ class Parts:
     def make(
         self, key: Any, tasks: Sequence[Task], jobs: int, write: Callable[[Path, list[Task]], None]
     ) -> Iterator[tuple[Path, list[Task]]]:
-        """Yield the parts in order, those that are missing after ``write(part, its tasks)``.
+        """Yield the parts in order; ``write(part, its tasks)`` makes those that are missing.
 
         Parameters
         ----------
@@ -178,7 +177,7 @@ class Parts:
         tasks : sequence of Task
             The tracks.
         jobs : int
-            As joblib counts workers. A part gives each of them enough to do.
+            As joblib counts workers. A part is large enough to keep all of them busy.
         write : callable
             Write a complete file, under another name until it is complete.
         """

@@ -151,12 +151,12 @@ def make_store(
     jobs: int,
     progress: bool,
 ) -> PreprocessReport:
-    """Make a store part by part, of what `compute` yields for tracks, one `Sample` each in order.
+    """Make a store part by part from what `compute` yields: one `Sample` per track, in order.
 
     An earlier store at `path` is kept as far as its tracks are unchanged. See `preprocess`.
     """
     path, begin, tasks = Path(path), time.perf_counter(), tasks_of(tracks, COLUMNS, jobs)
-    # The earlier store is closed before it is replaced, which Windows demands.
+    # The earlier store is closed before it is replaced, which Windows requires.
     with Parts(path) as parts, _earlier(path, spec, tracks) as earlier:
         kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
         to_do = [task for task in tasks if task.track_id not in kept]
@@ -202,7 +202,7 @@ def _samples(part: Path, tasks: list[Task]) -> Iterator[Sample]:
 def _earlier(
     path: Path, spec: SpectrogramSpec | EmbeddingSpec, tracks: pd.DataFrame
 ) -> Iterator[Store | None]:
-    """Open the complete store at `path`; refuse one that is not a part of what is to be made."""
+    """Open the complete store at `path`; refuse one with another spec or with other tracks in it."""
     if not path.exists():
         yield None
         return

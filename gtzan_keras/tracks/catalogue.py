@@ -191,9 +191,12 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     strange = {file for file in files if _readable(file) != str(file)}
     _report("in no genre folder", loose)
-    _report("the name is not UTF-8 or has control characters; rename them", strange)
+    _report("their names have control characters or invalid UTF-8; rename the files", strange)
     if not (named := set(files) - strange):
-        raise GtzanKerasError(f"{_readable(files[0])}: must be renamed to be read, like all other files")
+        raise GtzanKerasError(
+            f"{_readable(files[0])}: file names with control characters or invalid UTF-8 cannot be read; "
+            "rename the files"
+        )
     folders = sorted({file.relative_to(base).parts[0] for file in named})
     if all(re.fullmatch(r"\d{3}", name) for name in folders):
         raise GtzanKerasError(
@@ -209,7 +212,7 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         if paths.setdefault(track_id, source) != source:
             second.append(file)
         genres[track_id] = genre_of_folder(folder)
-    _report("their track ids are taken by files of the same name in another format or folder", second)
+    _report("another file already has the same track id", second)
     own_facts = base / "tracks.csv"
     return describe(genres, paths, facts(own_facts) if own_facts.is_file() else None)
 
@@ -228,8 +231,8 @@ def describe(
     paths : mapping of track id to path, optional
         Their files; "" for tracks that are known by id only.
     known : pd.DataFrame, optional
-        Facts in the layout of `facts`, in place of the packaged ones; of those, only GTZAN's exact
-        copies count then.
+        Facts in the layout of `facts`, in place of the packaged ones; only GTZAN's exact copies
+        still count then.
 
     Returns
     -------
@@ -268,7 +271,7 @@ def describe(
 
 
 def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Yield tracks that are byte for byte the same: by GTZAN's facts, and by further tables of facts."""
+    """Yield tracks that are identical byte for byte: by GTZAN's facts, and by further tables of facts."""
     for table in (*tables, _packaged_facts()):
         copies = table["exact_duplicate_of"]
         for track_id, cell in copies[copies != ""].items():
@@ -276,7 +279,7 @@ def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 
 
 def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return connected sets of tracks, also those connected through tracks that are not asked for.
+    """Return connected sets of tracks, also if connected through tracks that are not in `track_ids`.
 
     Parameters
     ----------
@@ -554,7 +557,7 @@ def duplicate_groups(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def data_name(tracks: pd.DataFrame) -> str:
-    """Return what tables and figures call these tracks."""
+    """Return the name of these tracks in tables and figures."""
     ids = tracks["track_id"]
     if ids.str.contains("/demo.", regex=False).all():
         return "demo set"

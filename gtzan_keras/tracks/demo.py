@@ -1,9 +1,9 @@
 """The demo set: a synthesised folder in GTZAN's shape, for trying everything out without any data.
 
 Every genre plays drums, bass, chords and a melody from the tables in ``demo.toml``. Genres differ more in
-time (tempo, drum pattern, how long notes ring) than in the mean spectrum, over which each artist lays an
+time (tempo, drum pattern, how long notes ring) than in the mean spectrum, to which each artist applies an
 equaliser of their own; and neighbouring genres borrow from each other. So a linear model on the means
-of 64 log-mel bands is right well above chance, and one that also hears rhythm is better.
+of 64 log-mel bands is well above chance, and one that also hears rhythm is better.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Samples = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 SAMPLE_RATE = 22050
-"""Of every file [Hz]."""
+"""Sample rate of every file [Hz]."""
 
 VERSION = 2
-"""Raised whenever the same arguments would give other sound."""
+"""Increased whenever the same arguments would give different sound."""
 
 TRUNCATED_SECONDS = 0.4
 PARTS = {"train": 0.5, "valid": 0.2, "test": 0.3}
@@ -60,7 +60,7 @@ VOICES = {name: Voice(**sound) for name, sound in _TABLES["voices"].items()}
 GROOVES: dict[str, list[str]] = _TABLES["grooves"]
 STYLES: dict[str, dict[str, Any]] = _TABLES["styles"]
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 10))
-PROGRESSIONS = ("0344", "0534", "0000330043040000", "0650")  # the chords' roots as scale degrees, one a bar
+PROGRESSIONS = ("0344", "0534", "0000330043040000", "0650")  # chord roots as scale degrees, one per bar
 LEVELS = (-3, -4, -6, -4)  # dB: drums, bass, chords, melody
 LOUDNESS = {"X": 1.0, "x": 0.7, "-": 0.4}
 
@@ -96,7 +96,7 @@ def make(
     seconds : float >= 1 [seconds]
         Length of a track.
     seed : int >= 0
-        Another seed gives other artists and other music.
+        A different seed gives different artists and music.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core. It does not change the result.
 
@@ -145,7 +145,7 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
         return root
     if root.is_file() or (root.is_dir() and any(root.iterdir())):
         raise GtzanKerasError(
-            f"{root}: holds something else, or a demo set of other arguments or another version; delete it "
+            f"{root}: holds something else, or a demo set of other arguments or another version; delete it, "
             "or name another folder"
         )
     rows = _plan(tracks_per_genre, seed)
@@ -177,12 +177,12 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
 
 
 def _rng(seed: int, genre: str, *key: int) -> np.random.Generator:
-    """A stream of its own for every artist (0, number) and track (1, number) of a genre."""
+    """An independent stream for every artist (0, number) and track (1, number) of a genre."""
     return np.random.default_rng(np.random.SeedSequence((seed, list(STYLES).index(genre), *key)))
 
 
 def _plan(count: int, seed: int) -> list[dict[str, str]]:
-    """The table of tracks, all but the MD5s: artists of like size, each in one part."""
+    """The table of tracks, all but the MD5s: artists of similar size, each in one part."""
     rows: dict[str, dict[str, str]] = {}
     artists = max(3, round(count / 3.5))
     for genre in STYLES:
@@ -209,7 +209,7 @@ def _write(folder: Path, track_id: str, artist: str, seconds: float, seed: int) 
     import soundfile
 
     genre, index = track_id.split("/demo.")
-    # Starts again in every track, so all tracks of an artist draw the same.
+    # Starts again in every track, so all tracks of an artist draw the same numbers.
     player = _rng(seed, genre, 0, int(artist.split()[-1]))
     samples = _track(genre, seconds, player, _rng(seed, genre, 2, int(index)))
     soundfile.write(folder / f"{track_id}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
@@ -223,7 +223,7 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     """Compose one track, play its four parts and mix them.
 
     `artist` draws what the tracks of an artist share: instruments, balance, room, equaliser, level.
-    It must be asked the same in every track.
+    It must be called in the same way in every track.
     """
     style = STYLES[genre]
     if rng.random() < BORROWING:
@@ -322,8 +322,8 @@ def _record(
 ) -> Samples:
     """Add noise, reverberation and the equalisers of genre, artist and track, and set the peak.
 
-    All of it is done in the spectrum of the whole track, so that the reverberation of the end
-    falls on the beginning: an excerpt begins in the music that went before.
+    This is done in the spectrum of the whole track, so that the reverberation of the end falls on
+    the beginning, as in an excerpt from the middle of a recording.
     """
     from scipy import fft
 

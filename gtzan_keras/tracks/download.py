@@ -35,7 +35,7 @@ class Mirror:
     url : str
         The archive: http(s), or the path of a file on this machine.
     tracks : int
-        How many tracks the archive holds at least, `BROKEN_TRACKS` not counted.
+        Minimum number of tracks in the archive, `BROKEN_TRACKS` not counted.
     md5 : str or None
         The archive's MD5, None if unknown. The tracks' own MD5s are checked either way.
 
@@ -65,7 +65,7 @@ BROKEN_TRACKS = frozenset({"jazz.00054"})
 """Unreadable in the common release, and so fixed or left out in others: not counted as an error."""
 
 MAX_BYTES = 8 * 2**30
-"""The most an archive may unpack to: GTZAN is 1.3 GB."""
+"""Upper limit of an unpacked archive: GTZAN is 1.3 GB."""
 
 RETRIES = 2
 WORK_FOLDER = ".gtzan-download"
@@ -90,7 +90,7 @@ def download(folder: str | os.PathLike[str], *, mini: bool = False, mirror: str 
     mirror : str, optional
         URL (http, https or file) or path of a .tar.gz or .zip archive, to use instead of the
         mirrors known to the library. It may hold any number of GTZAN's tracks; those that
-        `folder`/genres lacks are added. Files of other names are left out.
+        `folder`/genres lacks are added. Other files are left out.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def download(folder: str | os.PathLike[str], *, mini: bool = False, mirror: str 
     Raises
     ------
     GtzanKerasError
-        No mirror has a valid archive; `folder` cannot be written, or holds some of the tracks.
+        No mirror has a valid archive; `folder` cannot be written, or holds only some of the tracks.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def _are_enough(held: dict[str, Path], mirror: Mirror) -> bool:
 def _install(mirror: Mirror, folder: Path, md5s: pd.Series) -> Path:
     """Put one mirror's tracks into `folder`/genres, after all checks."""
     work = folder / WORK_FOLDER
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(work, ignore_errors=True)  # left by a killed run
     (work / "genres").mkdir(parents=True)
     try:
         archive = _fetch(mirror.url, work) if "://" in mirror.url else Path(mirror.url)
@@ -214,8 +214,8 @@ def _fetch(url: str, work: Path) -> Path:
 def _extract(name: str, archive: Path, target: Path, md5s: pd.Series) -> None:
     """Copy the files of GTZAN's tracks to `target`/<genre>, and nothing else.
 
-    Of a member only its bytes and a name that is GTZAN's are used, never its path, mode or link: so no
-    archive can write elsewhere.
+    Only a member's bytes and a GTZAN file name are used, never its path, mode or link, so no archive can
+    write elsewhere.
     """
     total = 0
     try:
@@ -264,15 +264,15 @@ def _checked(mirror: Mirror, folder: Path, md5s: pd.Series) -> dict[str, Path]:
     }
     if serious := changed - BROKEN_TRACKS:
         raise GtzanKerasError(
-            f"{mirror.url}: the archive has changed: {len(serious)} of {len(held)} tracks differ by "
-            f"their MD5 from GTZAN's, {min(serious)} first"
+            f"{mirror.url}: the archive has changed: {len(serious)} of {len(held)} tracks differ from "
+            f"GTZAN's in their MD5, e.g. {min(serious)}"
         )
     if not _are_enough(held, mirror):
         raise GtzanKerasError(
             f"{mirror.url}: holds {len(held)} tracks, expected at least {mirror.tracks} besides jazz.00054"
         )
     for track_id in changed:
-        logger.warning("%s: %s is not the common release's, which is broken", mirror.url, track_id)
+        logger.warning("%s: %s differs from the common release, whose file is broken", mirror.url, track_id)
     if unchecked := len(held) - len(wavs):
         logger.warning("%s: %d AU files accepted unchecked", mirror.url, unchecked)
     return held

@@ -1,9 +1,9 @@
 """Near-duplicates: one recording under two track ids, in files that differ.
 
 Two copies of a recording share their timing, whatever their loudness, tone, coding and where they
-were cut. So of a log-mel spectrogram we keep the differences between neighbouring bands, less each
+were cut. So we keep the differences between neighbouring bands of a log-mel spectrogram, minus each
 one's mean over time, and look for the shift in time at which two tracks correlate most. Another
-performance of the same song has other timing: it is a version, not a near-duplicate.
+performance of the same song has different timing: it is a version, not a near-duplicate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.25
-"""Frames are averaged to this length: finer ones tell copies apart that begin between two frames."""
+"""Frames are averaged to this length: at finer ones, copies that begin between two frames differ."""
 
 CLIP_SECONDS = 30.0
 """How much of each file is compared: the length of GTZAN's clips."""
@@ -63,7 +63,7 @@ def near_duplicates(
     """Find pairs of tracks that hold the same recording, by the time structure of their log-mels.
 
     Spectrograms are averaged to 64 bands and frames of 0.25 s. The differences between neighbouring
-    bands, less their means over time, depend on neither loudness nor tone. Two tracks are correlated
+    bands, minus their means over time, depend on neither loudness nor tone. Two tracks are correlated
     over their overlap, at every shift that leaves at least `min_overlap`, by FFT; the best shift
     counts. A stretch with hardly any sound correlates with nothing.
 
@@ -79,13 +79,13 @@ def near_duplicates(
     threshold : float in (0, 1]
         Least correlation of a pair.
     min_overlap : float > 0 [seconds]
-        Least overlap of a pair. Short overlaps look alike by chance more easily.
+        Least overlap of a pair. Short overlaps are more often similar by chance.
 
     Returns
     -------
     pd.DataFrame [shape=(pairs, 4)]
         Columns ``first, second, correlation, shift``, best pairs first. ``shift`` is in seconds, to
-        the nearest 0.25: what `first` holds at a time, `second` holds so much later.
+        the nearest 0.25: what `first` holds at one time, `second` holds that much later.
 
     Raises
     ------
@@ -254,13 +254,13 @@ def _average(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
 
 
 def _structure(image: Array, frame_seconds: float) -> npt.NDArray[np.float32]:
-    """How neighbouring bands differ over time, about 0, with mean energy 1 a frame."""
+    """How neighbouring bands differ over time, centred on 0, with mean energy 1 per frame."""
     structure = np.diff(_average(image, frame_seconds), axis=0)
     if not structure.size:
         return structure
     structure -= structure.mean(axis=1, keepdims=True)
     energy = np.square(structure).sum() / structure.shape[1]
-    # Of a constant spectrogram only rounding errors are left, which must not be amplified.
+    # A constant spectrogram leaves only rounding errors, which must not be amplified.
     return structure / np.sqrt(energy) if energy > 1e-6 else np.zeros_like(structure)
 
 

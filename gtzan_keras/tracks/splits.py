@@ -90,7 +90,7 @@ class Split:
         Raises
         ------
         GtzanKerasError
-            `tracks` has no such genre, or fewer than two are left.
+            `tracks` has no such genre, or fewer than two remain.
 
         Examples
         --------
@@ -106,7 +106,7 @@ class Split:
         if left_out - present or len(present - left_out) < 2:
             raise GtzanKerasError(
                 f"split {self.name!r} without {', '.join(sorted(left_out))}: the genres are "
-                f"{', '.join(sorted(present))}, of which at least two must be left"
+                f"{', '.join(sorted(present))}; at least two must remain"
             )
         gone = set(tracks.loc[tracks["genre"].isin(left_out), "track_id"])
         parts = {
@@ -192,7 +192,8 @@ def warn_of_unseen_genres(split: Split, tracks: pd.DataFrame) -> None:
     unseen, _ = _unseen(split, tracks)
     if unseen:
         logger.warning(
-            "split %r: no training track of genre %s; at most %.1f %% of the test tracks can be right",
+            "split %r: no training track for genre(s) %s, so at most %.1f %% of the test tracks can be "
+            "predicted correctly",
             *(split.name, ", ".join(sorted(unseen)), 100 * ceiling(split, tracks)),
         )
 
@@ -216,7 +217,7 @@ def stratified(
     """Split tracks at random, with the same share of each genre in every part.
 
     Copies of one recording, GTZAN's known near-duplicates among them, are always in one part; artists
-    may be in several, which flatters the figures (see `fault_filtered` and `folds` with
+    may be in several, which inflates the scores (see `fault_filtered` and `folds` with
     ``group="artist"``).
 
     Parameters
@@ -226,7 +227,7 @@ def stratified(
     shares : str or (float, float, float)
         One of `PRESETS`, or the shares of training, validation and test; they add up to 1.
     seed : int
-        Another seed gives another split.
+        A different seed gives a different split.
 
     Returns
     -------
@@ -330,7 +331,7 @@ def folds(
         track without a known artist is its own group. Copies of one recording, GTZAN's known
         near-duplicates among them, are together in any case.
     seed : int
-        Another seed gives other folds.
+        A different seed gives different folds.
     validation : float in [0, 1)
         Share of each fold's training tracks used for validation, under the same grouping.
 
@@ -341,7 +342,7 @@ def folds(
     Raises
     ------
     GtzanKerasError
-        `k` is below 2 or above the number of groups, `group` is unknown or no artist is, or
+        `k` is below 2 or above the number of groups, `group` is invalid, no artist is known, or
         `validation` is out of range.
 
     Examples
@@ -358,8 +359,8 @@ def folds(
         raise GtzanKerasError(f"folds: validation={validation}: expected 0 <= validation < 1")
     if group and not tracks.get(group, pd.Series()).fillna("").any():
         raise GtzanKerasError(
-            "folds: group='artist': no artist of these tracks is known; name them in a tracks.csv next to "
-            "the genre folders, or use stratified folds"
+            "folds: group='artist': the artists of these tracks are unknown; name them in a tracks.csv next "
+            "to the genre folders, or use stratified folds"
         )
     units = kept_together(tracks, group)
     if not 2 <= k <= len(units):
@@ -412,7 +413,7 @@ def kept_together(tracks: pd.DataFrame, group: Literal["artist"] | None = None) 
 
 
 def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Tracks that are one recording: by the table, and by what is known of GTZAN."""
+    """Tracks that are one recording: by the table, and by what is known about GTZAN."""
     near = known_near_duplicates()
     pairs = zip(near["first"], near["second"], strict=True)
     return [*duplicate_groups(tracks), *exact_copies(), *pairs]
@@ -423,8 +424,8 @@ def _place(
 ) -> list[list[str]]:
     """Deal units to parts so that each part gets its share of every genre, large units first.
 
-    A unit goes where its genres are most short of their targets; ties, and the order among units
-    of one size, come from the hash.
+    A unit goes to the part where its genres are furthest below their targets; the hash decides ties
+    and the order of units of the same size.
     """
     parts: list[list[str]] = [[] for _ in shares]
     if not units:

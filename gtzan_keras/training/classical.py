@@ -25,8 +25,8 @@ CLASSICAL: Mapping[str, Mapping[str, Any]] = {
 }
 """Hyperparameters by name of the model. None is tuned: they are scikit-learn's defaults (Pedregosa et
 al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011), except for 500 trees, the default of
-Breiman's and Cutler's random forest (R package randomForest), and for what makes results repeatable:
-ties of the SVM's votes go to the larger decision value, and boosting holds out no rows."""
+Breiman's and Cutler's random forest (R package randomForest), and for settings that make results
+repeatable: ties of the SVM's votes go to the larger decision value, and boosting holds out no rows."""
 
 
 def classical(name: str, *, threshold: float | None = None, **arguments: Any) -> Pipeline:

@@ -31,7 +31,7 @@ def compare(first: Source, second: Source) -> dict[str, Any]:
     """Compare two runs on the same test tracks: is one better, or could that be chance?
 
     McNemar's exact test asks whether the tracks that only one of the two got right are evenly divided. The
-    intervals of the differences draw artists, or tracks, the same for both runs. The outcome is about these
+    intervals of the differences draw the same artists, or tracks, for both runs. The outcome is about these
     two trained models; for the variation between seeds see `across_seeds`.
 
     Parameters
@@ -45,7 +45,7 @@ def compare(first: Source, second: Source) -> dict[str, Any]:
         ``first`` and ``second`` (each ``name`` and ``leaky``); ``count`` of tracks; ``scores``, by
         name ``first``, ``second`` and ``difference`` (first minus second: ``value``, ``low``,
         ``high``, over tracks); ``by_artist``, the same differences over artists and their ``count``, None
-        where no artist is known; ``right``, the number of tracks that ``both``, ``only_first``,
+        if no artist is known; ``right``, the number of tracks that ``both``, ``only_first``,
         ``only_second`` or ``neither`` got right; ``p_value`` of McNemar's test; and
         ``disagreements``, the tracks with different answers (``track_id``, ``artist``, ``title``,
         ``genre``, ``first``, ``second``).
@@ -53,7 +53,7 @@ def compare(first: Source, second: Source) -> dict[str, Any]:
     Raises
     ------
     GtzanKerasError
-        A result cannot be read or has no test part, or the two are not of the same tracks.
+        A result cannot be read or has no test part, or the test tracks differ.
 
     References
     ----------
@@ -164,13 +164,13 @@ def across_seeds(results: Sequence[Source]) -> dict[str, Any]:
     """Average several seeds of one experiment: mean and spread of each score, and the mean's interval.
 
     Each bootstrap sample draws tracks (or artists) once and averages the seeds' scores on them: the
-    intervals say how sure the mean is, given such tracks. ``sd`` says what the seed alone changes. Where
-    every seed has its own test part, a track is drawn together with all answers about it.
+    intervals say how certain the mean is, given such tracks. ``sd`` says how much the seed alone changes. If
+    every seed has its own test part, a track is drawn with all its predictions.
 
     Parameters
     ----------
     results : sequence of path or pair
-        One a seed: a run's folder, or what `read_result` returns for it.
+        One per seed: a run's folder, or what `read_result` returns for it.
 
     Returns
     -------
@@ -179,8 +179,8 @@ def across_seeds(results: Sequence[Source]) -> dict[str, Any]:
         ``macro_recall``, ``macro_f1`` (each ``value``, the mean, ``low``, ``high``, ``sd`` (n - 1, None
         for a single seed), ``min``, ``max`` and ``by_seed``), ``loss`` and ``ece`` (the same without
         ``low`` and ``high``); ``by_artist`` (``count``, and the four scores with ``value``, ``low``
-        and ``high`` over artists), None where no artist is known; and ``segments`` (``count`` of one seed,
-        ``value``, ``low``, ``high``), None where tracks are not cut.
+        and ``high`` over artists), None if no artist is known; and ``segments`` (``count`` of one seed,
+        ``value``, ``low``, ``high``), None if tracks are not cut.
 
     Raises
     ------
@@ -231,19 +231,19 @@ def ensemble(results: Sequence[Source]) -> tuple[dict[str, Any], pd.DataFrame]:
     Parameters
     ----------
     results : sequence of path or pair
-        One a model: a run's folder, or what `read_result` returns for it.
+        One per model: a run's folder, or what `read_result` returns for it.
 
     Returns
     -------
     dict
         As `gtzan_keras.training.evaluate.score_tracks`.
     pd.DataFrame
-        One row a track, with the averaged probabilities.
+        One row per track, with the averaged probabilities.
 
     Raises
     ------
     GtzanKerasError
-        There is no result, one cannot be read or has no test part, or they are not of the same tracks.
+        There is no result, one cannot be read or has no test part, or the test tracks differ.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def _read(sources: Sequence[Source]) -> tuple[list[Mapping[str, Any]], list[pd.D
 
 
 def _matched(results: Sequence[Mapping[str, Any]], tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the tables in order of track id; refused unless they are of the same tracks, once each."""
+    """Return the tables in order of track id; refuse them unless they have the same tracks, once each."""
     tables = [table.sort_values("track_id", kind="stable", ignore_index=True) for table in tables]
     first = set(zip(tables[0]["track_id"], tables[0]["genre"], strict=True))
     for result, table in zip(results, tables, strict=True):
@@ -287,7 +287,7 @@ def _matched(results: Sequence[Mapping[str, Any]], tables: Sequence[pd.DataFrame
         if twice := sorted(set(ids[ids.duplicated()])):
             raise GtzanKerasError(
                 f"{result['name']}: {len(twice)} tracks were tested more than once, e.g. {twice[0]}; compare "
-                "runs with one answer a track"
+                "runs with one prediction per track"
             )
         if differ := sorted({track_id for track_id, _ in first ^ set(zip(ids, table["genre"], strict=True))}):
             raise GtzanKerasError(

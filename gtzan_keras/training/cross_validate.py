@@ -65,7 +65,7 @@ class CrossValidation:
         ``fold`` (number, from 0), ``filename``, ``track_id``, ``genre``, ``predicted``, then one column
         of probabilities per genre.
     missing : tuple of str
-        Tracks of the folds that are missing in the table.
+        Tracks of the folds that are missing from the table.
     """
 
     genres: list[str]
@@ -138,19 +138,19 @@ def cross_validate(
 
     Filter and scaler are fitted on the fold's training rows alone. By default, Keras models are trained as
     in the feature report: Adam, categorical cross-entropy, the rate halved every ten epochs, no early
-    stopping. A fold's validation part is not used. The folds are trained one after the other, or where
+    stopping. A fold's validation part is not used. The folds are trained one after the other, or as
     ``joblib.parallel_config`` says; see `gtzan_keras.parallel.on_cluster`.
 
     Parameters
     ----------
     build : callable
-        Makes an unfitted scikit-learn classifier, which brings its own scaler (`classical`), or an
+        Makes an unfitted scikit-learn classifier with its own scaler (`classical`), or an
         uncompiled `keras.Model`, whose input is standardised here. Called without arguments, or with the
         number of features if it requires an argument.
     table : pd.DataFrame
         From `load_feature_table` or `feature_table`: one row per track or segment.
     folds : sequence of Split
-        Of tracks, from `gtzan_keras.tracks.splits`: `folds`, or a list with one split such as
+        Splits of tracks, from `gtzan_keras.tracks.splits`: `folds`, or a list with one split such as
         ``[fault_filtered(...)]``. From `row_folds` for a deliberate leak.
     settings : TrainingSettings
         How Keras models are trained; all epochs are run. "auto" computes in float32 here, where models are
@@ -175,7 +175,7 @@ def cross_validate(
     ------
     GtzanKerasError
         A fold leaks and is not marked leaky; a fold has no rows in training or test; a column is
-        missing or holds NaN; a genre to exclude is missing, or fewer than two are left; the model does
+        missing or holds NaN; a genre to exclude is missing, or fewer than two remain; the model does
         not fit the number of features and genres; or a setting does not apply here.
 
     References
@@ -210,7 +210,7 @@ def cross_validate(
     missing = sorted({key for fold in folds for ids in fold.parts().values() for key in ids} - known)
     if missing:
         some = ", ".join(missing[:3])
-        logger.warning("%d tracks of the folds are missing in the table, e.g. %s", len(missing), some)
+        logger.warning("%d tracks of the folds are missing from the table, e.g. %s", len(missing), some)
     tracks = tracks_of(table)
     table = _without(table, exclude_genres)
     if spectrograms is not None:
@@ -323,7 +323,7 @@ def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
     k : int >= 2
         Number of folds; each has the same share of every genre.
     seed : int
-        Of the folds.
+        Seed of the folds.
 
     Returns
     -------
@@ -366,9 +366,9 @@ def random_segments(
     store : Store
         With segments.
     shares : (float, float, float)
-        Of training, validation and test.
+        Shares of training, validation and test.
     seed : int
-        Of the split.
+        Seed of the split.
     count : int, optional
         Number of segments, drawn at random; by default all.
     without : iterable of str
@@ -427,13 +427,13 @@ def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame
     if excluded - present or len(present - excluded) < 2:
         raise GtzanKerasError(
             f"exclude_genres={sorted(excluded)}: the genres of the table are "
-            f"{', '.join(genre_names(present))}, of which at least two must be left"
+            f"{', '.join(genre_names(present))}; at least two must remain"
         )
     return table[~table["label"].isin(excluded)].reset_index(drop=True)
 
 
 def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
-    """Return the positions of a part's rows. Only leaky folds may name rows: checks see tracks alone."""
+    """Return the positions of a part's rows. Only leaky folds may name rows: checks see only tracks."""
     keys = fold.parts()[part]
     chosen = table["track_id"].isin(keys)
     if fold.leaky:
@@ -527,7 +527,7 @@ def _network_probabilities(
 
 
 def _probabilities(model: Any, features: pd.DataFrame, num_classes: int) -> np.ndarray:
-    """Return probabilities (row, class): the softmax of decision values where a model has no others."""
+    """Return probabilities (row, class): the softmax of decision values if a model has none of its own."""
     from scipy.special import softmax
 
     if hasattr(model, "predict_proba"):

@@ -1,4 +1,4 @@
-"""K folds that choose how long to train, then one training on everything."""
+"""K folds that choose how long to train, then one training run on everything."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def train_kfold_then_full(
         Its training and validation parts together are cut into folds of tracks; its test part is
         kept for the final model.
     settings : TrainingSettings
-        Of the folds; the final training runs for the mean of their best epochs, without patience. The seed
-        also decides the folds.
+        Settings of the folds; the final training runs for the mean of their best epochs, without
+        patience. The seed also decides the folds.
     out : str or os.PathLike
         Folder of the final run; the folds' runs are inside it, in ``fold1``, ``fold2``, ...
     k : int >= 2
@@ -58,7 +58,7 @@ def train_kfold_then_full(
     facts : mapping, optional
         As for `train`, for the final run.
     **options
-        Of every training: `resume`, `verbose`, `cache_frozen` of `train`.
+        Options of every training: `resume`, `verbose`, `cache_frozen` of `train`.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def train_kfold_then_full(
 
     References
     ----------
-    Arrigo, "Using CNN Networks for Music Genre Classification", 2025, section 4.8. That the epoch of
-    the best validation counts, and not the one at which training stopped, is ours.
+    Arrigo, "Using CNN Networks for Music Genre Classification", 2025, section 4.8. Counting the epoch of
+    the best validation, not the one at which training stopped, is our choice.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def train_kfold_then_full(
     import keras
 
     if split.leaky:
-        raise GtzanKerasError(f"split {split.name!r} is leaky; folds are cut from tracks, use another split")
+        raise GtzanKerasError(f"split {split.name!r} is leaky; folds are made of tracks, use another split")
     pool = tuple(sorted({*split.train, *split.validation}))
     tracks = store.tracks[store.tracks["track_id"].isin(pool)]
     seed, runs = settings.seed, []

@@ -30,7 +30,7 @@ RESAMPLES = 2000
 """Bootstrap samples behind each interval."""
 
 BINS = 15
-"""Of confidence; as many as in Guo et al."""
+"""Bins of confidence; as many as in Guo et al."""
 
 
 def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
@@ -44,13 +44,13 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
     run : Run
         From `train` or `load_run`.
     batch_size : int > 0
-        For prediction.
+        Samples per batch of prediction.
 
     Returns
     -------
     dict
         What ``result.json`` holds; see `gtzan_keras.training.results`. ``result["scores"]["test"]`` is
-        what `score_tracks` returns, or None where the split has no such part.
+        what `score_tracks` returns, or None if the split has no such part.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def run_result(run: Run, batch_size: int = 32) -> tuple[dict[str, Any], pd.DataF
     run : Run
         From `train` or `load_run`.
     batch_size : int > 0
-        For prediction.
+        Samples per batch of prediction.
 
     Returns
     -------
     dict
         As `evaluate`.
     pd.DataFrame
-        One row a test track, for `gtzan_keras.training.results.write_result`.
+        One row per test track, for `gtzan_keras.training.results.write_result`.
     """
     store, split, outcome = run.store, run.split, run.outcome
     refused = store.refused
@@ -136,7 +136,7 @@ def run_result(run: Run, batch_size: int = 32) -> tuple[dict[str, Any], pd.DataF
 
 
 def _track_table(run: Run, track_ids: Sequence[str], batch_size: int) -> pd.DataFrame:
-    """Return a row a track: facts, the mean of its segments' probabilities, and how many were right."""
+    """Return one row per track: facts, its segments' mean probabilities, and how many were right."""
     store = run.store
     rows = store.rows(track_ids)
     by_sample = np.zeros((0, len(store.genres)))
@@ -160,13 +160,13 @@ def _track_table(run: Run, track_ids: Sequence[str], batch_size: int) -> pd.Data
 
 
 def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
-    """Return all scores of a model, from its answers on each track.
+    """Return all scores of a model, from its predictions for each track.
 
     Parameters
     ----------
     tracks : pd.DataFrame
-        ``track_id``, ``genre``, ``predicted``, ``artist`` ("" where not known) and one column of
-        probabilities a genre; where tracks are cut, also ``segments`` and ``segments_right``. Rows of
+        ``track_id``, ``genre``, ``predicted``, ``artist`` ("" if not known) and one column of
+        probabilities per genre; if tracks are cut, also ``segments`` and ``segments_right``. Rows of
         one track are drawn together.
     genres : sequence of str
         In class order.
@@ -176,7 +176,7 @@ def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
     dict
         ``accuracy``, ``macro_precision``, ``macro_recall`` and ``macro_f1`` (each ``value``, ``low``,
         ``high``: 95 % intervals over tracks), ``by_artist`` (the same four over artists, and their
-        ``count``; a track without a known artist is its own; None where no artist is known),
+        ``count``; a track without a known artist is its own; None if no artist is known),
         ``loss`` (cross-entropy, nats), ``ece`` (see `calibration`), ``count``, and ``segments`` (None, or
         ``count`` and their accuracy as ``value``, ``low``, ``high``).
 
@@ -281,9 +281,9 @@ def track_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def artist_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64] | None:
-    """Return the number of each row's artist, told apart as `gtzan_keras.tracks.splits.folds` does.
+    """Return the number of each row's artist, distinguished as in `gtzan_keras.tracks.splits.folds`.
 
-    None where no artist is known: each track would be its own.
+    None if no artist is known: each track would be its own.
     """
     if not tracks["artist"].any():
         return None
@@ -296,7 +296,7 @@ def artist_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64] | None:
 def over_artists(
     tracks: pd.DataFrame, scores_of: Callable[[np.ndarray], Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the number of artists, and scores over them; None where none is known."""
+    """Return the number of artists, and scores over them; None if none is known."""
     artists = artist_groups(tracks)
     return None if artists is None else {"count": int(artists.max()) + 1, **scores_of(artists)}
 
@@ -304,10 +304,10 @@ def over_artists(
 def calibration(
     confidence: npt.ArrayLike, right: npt.ArrayLike, resamples: int = RESAMPLES
 ) -> dict[str, Any]:
-    """Return the expected calibration error: how far confidence is from the share of right answers.
+    """Return the expected calibration error: how far confidence is from the share of correct predictions.
 
-    On few tracks even a model with exactly right confidences has an error well above 0. The range that
-    such a model would show is returned too, by drawing right and wrong with these probabilities.
+    On few tracks even a perfectly calibrated model has an error well above 0. The range that such a model
+    would show is returned too, from random draws of right and wrong with these probabilities.
 
     Parameters
     ----------
@@ -321,8 +321,8 @@ def calibration(
     Returns
     -------
     dict
-        ``ece``; ``calibrated``, the 95 % range (``low``, ``high``) of a model with exactly the right
-        confidences; ``bins``, 15 of equal width, each with ``low`` (excluded), ``high`` (included),
+        ``ece``; ``calibrated``, the 95 % range (``low``, ``high``) of a perfectly calibrated
+        model; ``bins``, 15 of equal width, each with ``low`` (excluded), ``high`` (included),
         ``count``, and the means ``confidence`` and ``accuracy`` (None in an empty bin).
 
     References
@@ -376,13 +376,13 @@ def interval_scores(
     Parameters
     ----------
     truth : array_like of int [shape=(n,)]
-        Class numbers, one a track.
+        Class numbers, one per track.
     predicted : array_like of int [shape=(n,)]
-        Class numbers, one a track.
+        Class numbers, one per track.
     num_classes : int
         How many classes there are.
     groups : array_like of int [shape=(n,)], optional
-        What is drawn as a whole, such as the number of each track's artist; by default each track.
+        Groups that are drawn as a whole, such as the number of each track's artist; by default each track.
 
     Returns
     -------
@@ -410,7 +410,7 @@ def interval_scores(
     if labels.ndim != 1 or not len(labels) or not labels.shape == guesses.shape == units.shape:
         raise GtzanKerasError(
             f"{labels.shape} labels, {guesses.shape} predictions and {units.shape} groups; expected one "
-            "each a track, at least one"
+            "of each per track, at least one"
         )
     if min(labels.min(), guesses.min()) < 0 or max(labels.max(), guesses.max()) >= num_classes:
         raise GtzanKerasError(f"labels and predictions are class numbers, from 0 to {num_classes - 1}")
@@ -427,7 +427,7 @@ def interval(value: float, draws: np.ndarray) -> dict[str, float]:
 def bootstrapped(
     models: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], num_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the scores of each model's (units, truth, predicted), and of samples of units, one draw for all.
+    """Return each model's scores from (units, truth, predicted), and those of samples of units, drawn once.
 
     Returns
     -------

@@ -31,17 +31,17 @@ def fine_tune(
 ) -> Run:
     """Continue a run at a low learning rate, with part of its base unfrozen.
 
-    The model of the first stage is not changed; that of the second has the best weights of the second.
+    The first stage's model is not changed; the second's has the best weights of the second stage.
 
     Parameters
     ----------
     run : Run
         The first stage: the head was trained on a frozen base.
     trainable_from : str
-        The first layer that is trained from now on; those before it stay frozen, batch normalization in
-        them keeps its statistics.
+        The first layer that is trained from now on; those before it stay frozen, and batch normalization
+        in them keeps its statistics.
     settings : TrainingSettings, optional
-        Of this stage; by default those of the first with 30 epochs and a learning rate of 1e-5.
+        Settings of this stage; by default those of the first with 30 epochs and a learning rate of 1e-5.
     out : str or os.PathLike, optional
         Folder of the run; by default the first stage's, whose files are replaced at the end.
     resume, callbacks, verbose, cache_frozen
@@ -50,7 +50,7 @@ def fine_tune(
     Returns
     -------
     Run
-        Its history holds both stages: epochs count on, column ``stage`` is 1 or 2.
+        Its history holds both stages: epochs are numbered through, column ``stage`` is 1 or 2.
 
     Raises
     ------

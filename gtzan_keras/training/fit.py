@@ -1,4 +1,4 @@
-"""A model and a split to a run."""
+"""Train a model on a split: a run."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def train(
         The samples.
     split : Split
         Track ids. A recording in two parts is refused unless the split is marked leaky; tracks that
-        the store had to leave out are dropped from it.
+        are not in the store because they could not be read are dropped.
     settings : TrainingSettings
         How to train.
     out : str or os.PathLike
         Folder of the run; created if missing.
     name : str, optional
-        Of the run; the folder's name by default.
+        Name of the run; the folder's name by default.
     resume : bool
         Keep a checkpoint in `out` after each epoch, and continue from it. A complete run is returned as it
         is. With other settings, start weights, split or data, training starts again.
@@ -80,12 +80,12 @@ def train(
     verbose : int
         As in Keras' ``fit``: 0 silent, 1 a progress bar, 2 one line per epoch.
     cache_frozen : bool or path
-        Where the model begins with frozen layers and their input is not augmented, compute their output once
+        If the model begins with frozen layers and their input is not augmented, compute their output once
         per sample, keep it in a file, and train the rest on it; see
-        `gtzan_keras.training.frozen.FrozenFeatures`. True puts the file next to the store, a path in that
-        folder.
+        `gtzan_keras.training.frozen.FrozenFeatures`. True puts the file next to the store, a path puts it
+        into that folder.
     facts : mapping, optional
-        Further facts for the record, as JSON holds them: ``data`` (a name), ``builder``, ``arguments``,
+        Further facts for the record, as JSON values: ``data`` (a name), ``builder``, ``arguments``,
         ``command``.
 
     Returns
@@ -123,7 +123,7 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What one training is made of, besides the model; with the stage before, whose history comes first."""
+    """The inputs of one training, besides the model; with the stage before, whose history comes first."""
 
     store: Store
     split: Split
@@ -142,7 +142,7 @@ def train_stage(
     verbose: int,
     cache_frozen: bool | str | os.PathLike[str],
 ) -> Run:
-    """Train as `train` does, where there may be a stage before."""
+    """Train as `train` does, possibly after an earlier stage."""
     import keras
 
     from gtzan_keras.models.layers import clone, copy_state
@@ -169,7 +169,7 @@ def train_stage(
     trained = clone(model, dtypes_in(model, policy), fused)
     keras.utils.set_random_seed(settings.seed)
     head: keras.Model = trained
-    samples: Any = store  # or what is left to train, on the frozen part's output
+    samples: Any = store  # or the frozen part's output, for training the rest
     input_fixed = settings.augmentation is None or settings.augmentation.of_features
     parts = frozen_part(trained) if cache_frozen and input_fixed else None
     if settings.augmentation is not None and settings.augmentation.of_features and parts is None:
@@ -302,7 +302,7 @@ def make_state(model: keras.Model) -> None:
 
 
 def optimizer_for(settings: TrainingSettings, steps: int) -> keras.optimizers.Optimizer:
-    """Make the optimizer that settings describe, for so many steps per epoch."""
+    """Make the optimizer that settings describe, for this many steps per epoch."""
     import keras
 
     rate: Any = settings.learning_rate
@@ -331,7 +331,7 @@ def callbacks_for(
     monitor = settings.monitor if has_validation else "loss"
     mode = "min" if monitor.endswith("loss") else "max"
     callbacks: list[keras.callbacks.Callback] = []
-    if settings.ema is not None:  # before the others: what they look at, and keep, is the average
+    if settings.ema is not None:  # before the others: they watch, and keep, the average
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     if has_validation and settings.keep_best:
         patience = settings.epochs if settings.patience is None else settings.patience
@@ -341,7 +341,7 @@ def callbacks_for(
     if settings.schedule == "plateau":
         plateau = settings.plateau_patience
         callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, factor=0.5, patience=plateau, mode=mode))
-    else:  # which writes no rate into the history by itself
+    else:  # this one writes no rate into the history itself
         callbacks.append(
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda _, logs: logs.update(learning_rate=float(optimizer.learning_rate))
@@ -370,7 +370,7 @@ def _check_converged(model: keras.Model, history: pd.DataFrame, best: int, learn
 
 
 def _continued(before: Run, history: pd.DataFrame, outcome: Outcome) -> tuple[pd.DataFrame, Outcome]:
-    """Return history and outcome of two stages: epochs count on, and each row names its stage."""
+    """Return history and outcome of two stages: epochs are numbered through, each row names its stage."""
     earlier = before.history if "stage" in before.history else before.history.assign(stage=1)
     history = history.assign(epoch=history["epoch"] + len(earlier), stage=earlier["stage"].max() + 1)
     outcome = dataclasses.replace(
@@ -386,9 +386,8 @@ def _continued(before: Run, history: pd.DataFrame, outcome: Outcome) -> tuple[pd
 def _for_use(model: keras.Model) -> keras.Model:
     """Return the model itself, or a copy of it, in float32 and not compiled.
 
-    The file of a compiled model holds the optimizer's state, twice the size of the weights, and
-    opens only where our metrics are imported. A file in bfloat16 would run slowly where the processor has
-    none.
+    The file of a compiled model holds the optimizer's state, twice the size of the weights, and opens only
+    if our metrics are imported. A file in bfloat16 would run slowly on processors without it.
     """
     from gtzan_keras.models.layers import clone
 

@@ -60,7 +60,7 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """
     if not hasattr(model, "operations") or len(model.inputs) != 1 or not model.trainable_weights:
         return None
-    if None in model.inputs[0].shape[1:]:  # of any length: how much would be kept is unknown
+    if None in model.inputs[0].shape[1:]:  # any length: the size of the output is unknown
         return None
     fixed = {id(model.inputs[0])}
     ends = []
@@ -78,13 +78,13 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         except ValueError:  # another path leads round this tensor
             continue
         if sum(isinstance(layer, keras.layers.InputLayer) for layer in head.layers) > 1:
-            continue  # the same, where Keras 3.13 raises nothing
+            continue  # the same, but Keras 3.13 raises nothing
         return (base, head) if base.weights else None
     return None
 
 
 def _is_fixed(operation: Any) -> bool:
-    """Return whether it gives the same for the same input, in training and after any training."""
+    """Return whether equal inputs give equal outputs, during training and after any training."""
     if not isinstance(operation, keras.layers.Layer):
         return True  # a plain operation, such as flip
     parts = all_layers(operation)
@@ -98,8 +98,8 @@ def _is_fixed(operation: Any) -> bool:
 class FrozenFeatures:
     """The output of a frozen base for a store's samples, in a file, to train the rest of the model on.
 
-    Each sample is computed once, for whichever training needs it first. The file's name holds a checksum of
-    the store, the base and its weights; it is written to a temporary name and renamed when complete.
+    Each sample is computed once, when a training first needs it. The file's name holds a checksum of the
+    store, the base and its weights; it is written to a temporary name and renamed when complete.
 
     Parameters
     ----------
@@ -135,14 +135,14 @@ class FrozenFeatures:
         self.store, self.genres, self.genre = store, store.genres, store.genre
         self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
         key = fingerprint(base, base.get_weights(), store.checksum)
-        if folder is None:  # nothing is written into the installed package
+        if folder is None:  # never write into the installed package
             packaged = store.path == datasets.THUMBNAILS
             folder = datasets.cache_folder() if packaged else store.path.parent
         self.path = Path(folder) / f"{store.path.stem}-frozen-{key[:16]}.h5"
         wanted = store.rows(track_ids)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            while len(missing := wanted[~self._open()[wanted]]):  # again, if another process wrote
+            while len(missing := wanted[~self._open()[wanted]]):  # again, if another process wrote meanwhile
                 self._compute(base, missing)
         except OSError as error:
             raise GtzanKerasError(
@@ -157,12 +157,12 @@ class FrozenFeatures:
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return features by row number, in the given order."""
         out = np.empty((len(rows), *self.spec.shape), np.float32)
-        order = np.argsort(rows)  # in which HDF5 reads
+        order = np.argsort(rows)  # the order that HDF5 needs
         out[order] = self._file["features"][rows[order]]
         return out
 
     def as_input(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return features unchanged: the head takes them as they are."""
+        """Return features unchanged: the head takes them as is."""
         return samples
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:

@@ -1,4 +1,4 @@
-"""Which precision a training computes in: float32 or bfloat16, whichever the machine is faster in."""
+"""Which precision a training computes in: float32 or bfloat16, whichever is faster on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def training_policy(precision: str, built: str = "float32") -> tuple[str, str]:
     Parameters
     ----------
     precision : "auto", "float32" or "bfloat16"
-        "auto" keeps the policy of a model that was built in another one than float32.
+        "auto" keeps the policy of a model that was built in a policy other than float32.
     built : str
         Policy that the model was built in.
 
@@ -65,7 +65,7 @@ def policy_of(model: keras.Model) -> str:
     computing = (
         layer
         for layer in all_layers(model)
-        if not isinstance(layer, (keras.layers.InputLayer, keras.Model))  # whose policy says nothing
+        if not isinstance(layer, (keras.layers.InputLayer, keras.Model))  # their policy says nothing
     )
     return next(
         (layer.dtype_policy.name for layer in computing if layer.compute_dtype != "float32"), "float32"
@@ -122,7 +122,7 @@ def _has_bfloat16() -> bool:
     if count_gpus():
         return not on_tensorflow or _gpus_have_bfloat16()
     cpuinfo = Path("/proc/cpuinfo")
-    # Only TensorFlow among the backends brings oneDNN, which uses the processor's instructions.
+    # Only the TensorFlow backend has oneDNN, which uses the processor's instructions.
     if not on_tensorflow or platform.machine() != "x86_64" or not cpuinfo.is_file():
         return False
     flags = cpuinfo.read_text().split()

@@ -1,17 +1,17 @@
-"""A result as data: what is kept of a run, in ``result.json``, ``tracks.csv`` and ``history.csv``.
+"""A result as data: the record of a run in ``result.json``, ``tracks.csv`` and ``history.csv``.
 
 ``result.json`` (format 2) holds what cannot be computed from the two tables:
 
 - ``format`` (2), ``name``, ``date``, ``command``, ``environment`` (versions and device);
-- ``recipe``, ``protocol`` and ``seed`` where the run is one of a recipe; ``departures``, a list of words:
-  how the run differs from the recipe; ``key``, what the runner compares before it uses a result again;
+- ``recipe``, ``protocol`` and ``seed`` if a recipe was run; ``departures``, a list of texts: how the run
+  differs from the recipe; ``key``, what the runner compares before it uses a result again;
 - ``data``: ``name``, ``tracks`` (number), ``genres``, ``refused`` (``track_id``, ``reason``),
   ``duplicates``; ``spec``: the store's spec, or None;
 - ``split``: ``name``, ``leaky``, ``train``, ``validation``, ``test`` (numbers; of folds, see ``folds``),
   ``missing`` (ids);
 - ``model``: ``builder``, ``arguments``, ``parameters`` (number, or None);
-- ``settings``: the fields of `TrainingSettings`, or {} where nothing was trained that has them;
-- ``outcome``: ``epochs`` (trained), ``best_epoch`` (both missing where there are none), ``seconds``;
+- ``settings``: the fields of `TrainingSettings`, or {} if nothing was trained with them;
+- ``outcome``: ``epochs`` (trained), ``best_epoch`` (both missing if there are none), ``seconds``;
 - ``first_stage`` (``settings``, ``outcome``), ``kfold``, ``folds`` (a list of ``name``, ``train``,
   ``validation``, ``test``, and ``outcome``), ``members`` (folders of an ensemble's members, relative to
   this one): only where there is such a thing;
@@ -19,13 +19,13 @@
   ``macro_recall``, ``macro_f1`` (each ``value``, ``low``, ``high``: intervals over tracks), ``by_artist``
   (None, or ``count`` and the same four over artists), ``loss``, ``ece``, ``count`` (of tracks),
   ``segments`` (None, or ``count``, ``value``, ``low``, ``high``: accuracy by segment), and ``ceiling``
-  (the accuracy that nothing can exceed, where some genre of the part has no training track).
+  (the highest possible accuracy, if some genre of the part has no training track).
 
-``tracks.csv`` has one row a test track: ``track_id``, ``fold`` (from 1), ``genre``, ``predicted``, one
-column of probabilities a genre, in class order, to four digits; ``segments`` and ``segments_right`` where
-tracks are cut; ``artist`` and ``title`` where they are not those of GTZAN's packaged facts.
+``tracks.csv`` has one row per test track: ``track_id``, ``fold`` (from 1), ``genre``, ``predicted``, one
+column of probabilities per genre, in class order, to four digits; ``segments`` and ``segments_right`` if
+tracks are cut; ``artist`` and ``title`` if they are not those of GTZAN's packaged facts.
 
-``history.csv`` has one row an epoch, with a column ``fold`` where there are folds.
+``history.csv`` has one row per epoch, with a column ``fold`` if there are folds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["FORMAT", "RESULT", "TRACKS", "read_result", "read_summary", "write_r
 FORMAT = 2
 RESULT, TRACKS, HISTORY = "result.json", "tracks.csv", "history.csv"
 NEAREST = "nearest.csv"
-"""In a run's folder: the training tracks that are nearest to its mistakes."""
+"""File in a run's folder: the training tracks that are nearest to its mistakes."""
 
 _TEXT = ("track_id", "genre", "predicted", "artist", "title")
 _COUNTS = ("segments", "segments_right")
@@ -69,9 +69,9 @@ def write_result(
     result : mapping
         As described at the top of this module; ``format`` is added.
     tracks : pd.DataFrame
-        One row a test track, with the columns of ``tracks.csv``; other columns are not written.
+        One row per test track, with the columns of ``tracks.csv``; other columns are not written.
     history : pd.DataFrame, optional
-        One row an epoch.
+        One row per epoch.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def write_result(
     with replacing(folder / TRACKS) as temporary:
         table = tracks[columns].round(dict.fromkeys(genres, 4))
         table.to_csv(temporary, index=False, float_format=lambda share: f"{share:g}".lstrip("0") or "0")
-    write_json(folder / RESULT, {"format": FORMAT, **result})  # last: its presence says that all is there
+    write_json(folder / RESULT, {"format": FORMAT, **result})  # last: if it exists, the result is complete
 
 
 def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Read a run's result, and one row a test track.
+    """Read a run's result, and one row per test track.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     dict
         What ``result.json`` holds.
     pd.DataFrame [shape=(test tracks, 6 + genres)]
-        The columns of ``tracks.csv``, always with ``artist`` and ``title`` ("" where not known).
+        The columns of ``tracks.csv``, always with ``artist`` and ``title`` ("" if not known).
 
     Raises
     ------
@@ -153,8 +153,8 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     count = (result["scores"].get("test") or {}).get("count", 0)
     if len(tracks) != count:
         raise GtzanKerasError(
-            f"{path}: {len(tracks)} rows, but {folder / RESULT} tells of {count} test tracks; the files are "
-            "of different runs"
+            f"{path}: {len(tracks)} rows, but {folder / RESULT} reports {count} test tracks; the files "
+            "belong to different runs"
         )
     if "artist" not in tracks:
         tracks = tracks.join(_known(tracks["track_id"]))
@@ -162,12 +162,12 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
 
 
 def _known(track_ids: pd.Series[str]) -> pd.DataFrame:
-    """Return artist and title as the packaged facts give them, "" where they do not."""
+    """Return artist and title from the packaged facts, "" if they have none."""
     return facts()[_FACTS].reindex(track_ids.tolist()).fillna("").set_axis(track_ids.index)
 
 
 def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a run's ``result.json`` holds, without its tracks; see `read_result`."""
+    """Read a run's ``result.json``, without its tracks; see `read_result`."""
     path = Path(folder) / RESULT
     try:
         result = json.loads(path.read_text("utf-8"))

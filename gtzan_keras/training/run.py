@@ -31,7 +31,7 @@ __all__ = ["Outcome", "Run", "load_run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came out of a training, besides the model.
+    """The outcome of a training, besides the model.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class Outcome:
     seconds : float
         Training time of all stages.
     parameters : int
-        Of the model.
+        Number of the model's parameters.
     precision : str
-        Policy that was computed in, "float32" or "mixed_bfloat16".
+        Policy of the computation, "float32" or "mixed_bfloat16".
     frozen_part_cached : bool
         Whether the frozen part of the model was computed once per sample; see `gtzan_keras.training.frozen`.
     date : str
-        Of the training, ISO 8601.
+        Date of the training, ISO 8601.
     environment : mapping
         Versions and machine.
     first_stage : mapping, optional
@@ -75,22 +75,22 @@ class Run:
     folder : Path
         Holds ``model.keras``, ``history.csv`` and ``run.json``; `evaluate` and the report add their files.
     name : str
-        What tables call it.
+        Its name in tables.
     model : keras.Model
         With its best weights, in float32, not compiled.
     store : Store
-        What it was trained on.
+        The training data.
     split : Split
         Training, validation and test tracks.
     history : pd.DataFrame
-        One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``macro_precision``, the same
+        One row per epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``macro_precision``, the same
         with ``val_`` when there is a validation part, ``learning_rate``; ``stage`` after `fine_tune`.
     settings : TrainingSettings
         How it was trained.
     outcome : Outcome
         Epochs, best epoch, seconds, environment, date.
     facts : mapping
-        What else the record should say: ``data`` (a name), ``builder``, ``arguments``, ``command``, ...
+        Further facts for the record: ``data`` (a name), ``builder``, ``arguments``, ``command``, ...
 
     See Also
     --------
@@ -120,7 +120,7 @@ def save_run(run: Run, key: str = "") -> None:
         "facts": dict(run.facts),
         "key": key,
     }
-    # The old files stay until all new ones are complete. run.json, which says that all are there, is last.
+    # The old files stay until all new ones are complete. run.json is last: if it exists, all are there.
     with replacing(run.folder / "run.json") as temporary, replacing(run.folder / "history.csv") as history:
         write_json(temporary, record)
         run.history.to_csv(history, index=False)
@@ -130,7 +130,7 @@ def save_run(run: Run, key: str = "") -> None:
 
 
 def complete_run(folder: Path, key: str, store: Store) -> Run | None:
-    """Return the run that a folder holds, if it is complete and was made from the same things."""
+    """Return the run that a folder holds, if it is complete and has the same key."""
     try:
         found = json.loads((folder / "run.json").read_text("utf-8")).get("key")
     except (OSError, ValueError):
@@ -181,7 +181,7 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
             f"{store.path} has spec {store.spec.name!r} and genres {', '.join(store.genres)} "
             f"({spec.difference(store.spec)}); pass the store it was trained on"
         )
-    # as text first: before pandas 3 a number could be read with another last digit
+    # as text first: before pandas 3 the last digit of a number could be read differently
     text = pd.read_csv(folder / "history.csv", dtype=str)
     history = text.astype({name: int if name in ("epoch", "stage") else float for name in text})
     settings, outcome = TrainingSettings.from_dict(record["settings"]), Outcome(**record["outcome"])

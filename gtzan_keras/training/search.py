@@ -40,7 +40,7 @@ def grid_search(
     """Train once for every combination of some values, and rank them on the validation part.
 
     The test part is not used. Every combination is a run in its own folder, which `train` resumes: an
-    interrupted search continues in the middle of a training, and a larger grid trains only what is new.
+    interrupted search continues in the middle of a training, and a larger grid trains only new combinations.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def grid_search(
     store : Store
         The samples.
     split : Split
-        With a validation part.
+        A split with a validation part.
     grid : mapping of str to sequence
         Values by name. A field of `TrainingSettings` (``learning_rate``, ``batch_size``) replaces that of
         `settings`, every other name goes to `build`.
     settings : TrainingSettings
-        What the grid does not vary. The seed is set before each model is built.
+        Settings that the grid does not vary. The seed is set before each model is built.
     out : str or os.PathLike
         Folder of ``grid.csv`` and of one run per combination (``dropout=0.4,learning_rate=0.001``).
     verbose, cache_frozen
@@ -96,7 +96,7 @@ def grid_search(
     if not monitor.startswith("val_") or not len(store.rows(split.validation)):
         raise GtzanKerasError(
             f"monitor={monitor!r}, split {split.name!r}: a search is ranked on the validation part; expected "
-            "one, and val_loss, val_accuracy or val_macro_precision"
+            "a validation part, and val_loss, val_accuracy or val_macro_precision"
         )
     try:
         points = list(ParameterGrid(dict(grid)))
@@ -117,7 +117,7 @@ def grid_search(
         outcome = {"best_epoch": run.outcome.best_epoch, "seconds": run.outcome.seconds, "run": target.name}
         rows.append({**values, **figures, **outcome})
     table = pd.DataFrame(rows)
-    for name in grid:  # objects, so that None stays None and 1 stays 1
+    for name in grid:  # dtype object, so that None stays None and 1 stays 1
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     table = table.sort_values(monitor, ascending=monitor.endswith("loss"), kind="stable", ignore_index=True)
     table.to_csv(folder / "grid.csv", index=False)

@@ -57,9 +57,9 @@ class TrainingSettings:
         Random changes to the training spectrograms; a `FeatureAugmentation` changes the output of the model's
         frozen part.
     precision : "auto", "float32" or "bfloat16"
-        What training computes in; weights, probabilities and the returned model are always float32.
-        "auto" uses bfloat16 where the GPU, or without one the processor, computes in it, which is up to
-        twice as fast on a processor; it leaves a model alone that was built in another policy than float32.
+        Precision of the computation; weights, probabilities and the returned model are always float32.
+        "auto" uses bfloat16 if the GPU, or without one the processor, computes in it, which is up to twice
+        as fast on a processor; it keeps the policy of a model that was built in one other than float32.
     seed : int >= 0
         Seed of Python, NumPy and Keras: order of batches, augmentation and dropout.
 
@@ -161,6 +161,6 @@ def _is_int(settings: TrainingSettings, name: str, lowest: int) -> bool:
 
 
 def _number(settings: TrainingSettings, name: str) -> float:
-    """Return a field as a number; NaN, which fails every comparison, where it is none."""
+    """Return a field as a number; NaN, which fails every comparison, if it is not one."""
     value = getattr(settings, name)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

@@ -1,1 +1,1 @@
-"""The recipes, one file a source."""
+"""The recipes, one file per source."""

@@ -1,4 +1,4 @@
-"""Arrigo 2025: the twenty rows of Table 2, each as its difference from an earlier one."""
+"""Arrigo 2025: the twenty rows of Table 2, each as a change to an earlier one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ class _Row:
             ),
             ours=tuple(choice for choice in choices.values() if choice),
             note=f"The published figure is of {tracks} test tracks, so it is known to about {points} points "
-            "either way; the split is random, artists are on both sides.",
+            "either way; the split is random, so artists are on both sides.",
             arguments={**base.arguments, **(arguments or {})},
             settings=replace(base.settings, **(settings or {})),
             **changed,

@@ -119,7 +119,7 @@ def _classical(builder: str) -> Recipe:
         inputs="all",
         leaky=True,
         ours=("hyper-parameters are not tuned; see gtzan_keras.training.classical",),
-        note="Folds of random rows put near-duplicates on both sides; no published split is meant.",
+        note="Folds of random rows put near-duplicates on both sides; not a published split.",
     )
 
 
@@ -130,7 +130,7 @@ def _on_segments(base: Recipe, seconds: int) -> Recipe:
         title=f"{_CLASSICAL[base.builder]} on features of {seconds} s segments",
         data=f"features-{seconds}s",
         base=base.name,
-        note="Folds of random rows put segments of one track on both sides; no published split is meant.",
+        note="Folds of random rows put segments of one track on both sides; not a published split.",
     )
 
 
@@ -182,7 +182,7 @@ MUSICNN_FINE_TUNED = Recipe(
     ),
     pretrained="msd",
     ours=(
-        "all before the dense layer of 200 is frozen, and computed once",
+        "everything before the dense layer of 200 is frozen, and computed once",
         "the rate was chosen among three by artist-grouped folds over training and validation tracks of four "
         "genres",
     ),
@@ -247,9 +247,9 @@ MOBILENET_FINE_TUNED = Recipe(
     pretrained="imagenet",
     ours=(
         "128 x 387 as it is; first the head on the frozen base, then from block_13_expand",
-        "what is frozen is computed once, so masks, mixup, shifts and stretches in time change its output "
+        "the frozen part is computed once, so masks, mixup, shifts and stretches in time change its output "
         "(8 x 25), not the spectrogram, and there are no shifts in pitch",
-        "a rate of 5e-4 in the second stage was given up after an epoch, because validation fell; nothing "
+        "a rate of 5e-4 in the second stage was abandoned after an epoch, because validation fell; nothing "
         "else was tried, and no epoch was chosen",
     ),
 )
@@ -295,8 +295,8 @@ RECIPES: tuple[Recipe, ...] = (
         "baseline/ensemble",
         CLASSICAL["logistic_regression"].name,
         ours=(
-            "equal weights; one member for each kind of model that was at hand",
-            "five such combinations were looked at on the test part: 67.6 to 73.1 %, this one the best; then "
+            "equal weights; one member per kind of model available",
+            "five such combinations were scored on the test part: 67.6 to 73.1 %, this one is the best; then "
             "its fine-tuned member got five seeds in place of three, and it was scored once more",
         ),
     ),

@@ -56,7 +56,7 @@ RECIPES = (
         split="segments 918-273-280",
         leaky=True,
         base=BASIC_CNN.name,
-        ours=(*BASIC_CNN.ours, "pieces of 15 s, two a track, 1471 of them drawn by the seed"),
+        ours=(*BASIC_CNN.ours, "pieces of 15 s, two per track, 1471 of them drawn by the seed"),
         note="How the source's counts may have come about: pieces of one track are in training and test.",
     ),
     replace(
@@ -72,7 +72,7 @@ RECIPES = (
             "filters 32-64-128-128, dense 512",
             "input rescaled to -2..2",
             "Adam, batch 32, 50 epochs, patience 10",
-            "the grid's other values: the source states its best alone",
+            "the grid's other values: the source states only the best",
         ),
     ),
     VGG16,

@@ -32,6 +32,10 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(help="Folder with genre folders in it.")]
 NewStore = Annotated[Path, typer.Argument(help="HDF5 file to write.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
+]
 Without = Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")]
 Arguments = Annotated[str, typer.Option(help="Builder arguments, as JSON: '{\"dropout\": 0.3}'.")]
 
@@ -79,9 +83,6 @@ def main() -> None:
     except GtzanKerasError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 @app.command()
@@ -588,12 +589,7 @@ def predict(
         list[str],
         typer.Argument(metavar="SONG", hidden=True),  # typer would show its type as <list[str]>
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run's model.keras; musicnn-msd or musicnn-mtt for tags; the packaged model if omitted."
-        ),
-    ] = None,
+    model: Model = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds from one window to the next; half a window if omitted.")
     ] = None,
@@ -609,9 +605,7 @@ def predict(
 
     SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
     """
-    if sys.stderr.isatty():
-        print("Loading the model ...", file=sys.stderr)
-    _import_tensorflow()
+    _import_tensorflow(sys.stderr.isatty())
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
@@ -653,10 +647,7 @@ def predict(
 @app.command()
 def explain(
     song: Annotated[Path, typer.Argument(help="A sound file.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
-    ] = None,
+    model: Model = None,
     method: Annotated[
         str, typer.Option(help="grad-cam (quick), occlusion or integrated-gradients.")
     ] = "grad-cam",
@@ -666,9 +657,7 @@ def explain(
     plot: Annotated[Path | None, typer.Option(help="Figure to write: contours over the spectrogram.")] = None,
 ) -> None:
     """Show which parts of a song speak for and against a genre, and the nearest training tracks."""
-    if sys.stderr.isatty():
-        print("Loading the model ...", file=sys.stderr)
-    _import_tensorflow()
+    _import_tensorflow(sys.stderr.isatty())
     from gtzan_keras.inference.explain import explain as run
     from gtzan_keras.report.timeline import clock, explanation_figure
 
@@ -713,16 +702,12 @@ def export(
 
 @app.command()
 def serve(
-    model: Annotated[
-        str | None,
-        typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
-    ] = None,
+    model: Model = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     host: Annotated[str, typer.Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
 ) -> None:
     """Serve a local page: drop or record a song, see what the model hears, and why."""
-    print("Loading the model ...", file=sys.stderr)
-    _import_tensorflow()
+    _import_tensorflow(says_so=True)
     from gtzan_keras.serve import serve as run
 
     run(_with_run(model), host, port)
@@ -781,8 +766,10 @@ def weights() -> None:
     console.print(f"Converted weights are kept in {weights_folder()}.")
 
 
-def _import_tensorflow() -> None:
+def _import_tensorflow(says_so: bool = False) -> None:
     """Import TensorFlow without the lines its C++ side writes before any setting can silence them."""
+    if says_so:
+        print("Loading the model ...", file=sys.stderr)
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

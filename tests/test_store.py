@@ -111,7 +111,7 @@ def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore
     less.close()
     np.testing.assert_array_equal(store.read(), pixels())
     for genres in (["polka"], ["blues", "pop"]):
-        with pytest.raises(GtzanKerasError, match="its genres are blues, pop, rock; at least two must"):
+        with pytest.raises(GtzanKerasError, match="the genres are blues, pop, rock; at least two must"):
             store.without(genres)
 
 

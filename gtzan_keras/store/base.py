@@ -31,6 +31,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names, segment_id
+from gtzan_keras.tracks.splits import check_left_out
 
 if TYPE_CHECKING:
     import h5py
@@ -286,11 +287,7 @@ class Store:
         (['pop', 'rock'], (2, 8, 8, 1), [[0.0, 1.0]])
         """
         left_out = frozenset(genres)
-        if left_out - set(self.genres) or len(self.genres) - len(left_out) < 2:
-            raise GtzanKerasError(
-                f"{self.path} without {', '.join(sorted(left_out))}: its genres are "
-                f"{', '.join(self.genres)}; at least two must remain"
-            )
+        check_left_out(str(self.path), left_out, self.genres)
         return type(self)(self.path, self._left_out | left_out)
 
     @property

@@ -270,7 +270,6 @@ def _matches(
     """Yield row of first and second, correlation, and shift in frames of every pair over the threshold."""
     import scipy.fft
     from threadpoolctl import threadpool_limits
-    from tqdm import tqdm
 
     if not structures:
         return

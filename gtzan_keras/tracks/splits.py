@@ -41,6 +41,22 @@ PRESETS: Mapping[str, tuple[float, float, float]] = {
 stopping; Arrigo twice)."""
 
 
+def check_left_out(what: str, left_out: Iterable[str], present: Iterable[str]) -> None:
+    """Refuse to leave out a genre that is not present, or all but one.
+
+    Examples
+    --------
+    >>> from gtzan_keras.tracks.splits import check_left_out
+    >>> check_left_out("the store", ["rock"], ["jazz", "pop", "rock"])
+    """
+    gone, there = set(left_out), set(present)
+    if gone - there or len(there - gone) < 2:
+        raise GtzanKerasError(
+            f"{what} without {', '.join(sorted(gone))}: the genres are {', '.join(sorted(there))}; at least "
+            "two must remain"
+        )
+
+
 @dataclass(frozen=True)
 class Split:
     """Which tracks are in training, validation and test.
@@ -102,12 +118,8 @@ class Split:
         ('80/20 without country, rock', 640, 160)
         """
         check_columns(tracks, ["track_id", "genre"])
-        left_out, present = set(genres), set(tracks["genre"])
-        if left_out - present or len(present - left_out) < 2:
-            raise GtzanKerasError(
-                f"split {self.name!r} without {', '.join(sorted(left_out))}: the genres are "
-                f"{', '.join(sorted(present))}; at least two must remain"
-            )
+        left_out = set(genres)
+        check_left_out(f"split {self.name!r}", left_out, tracks["genre"])
         gone = set(tracks.loc[tracks["genre"].isin(left_out), "track_id"])
         parts = {
             part: tuple(any_id for any_id in ids if track_of(any_id) not in gone)

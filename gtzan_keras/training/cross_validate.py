@@ -18,7 +18,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlatio
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
-from gtzan_keras.tracks.splits import Split, stratified, warn_of_unseen_genres
+from gtzan_keras.tracks.splits import Split, check_left_out, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import (
     answers,
@@ -423,12 +423,8 @@ def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame:
-    excluded, present = set(exclude_genres), set(table["label"])
-    if excluded - present or len(present - excluded) < 2:
-        raise GtzanKerasError(
-            f"exclude_genres={sorted(excluded)}: the genres of the table are "
-            f"{', '.join(genre_names(present))}; at least two must remain"
-        )
+    excluded = set(exclude_genres)
+    check_left_out("the table", excluded, table["label"])
     return table[~table["label"].isin(excluded)].reset_index(drop=True)
 
 

@@ -574,7 +574,8 @@ def compare(
     console.print(table)
     if artists:
         span = artists["accuracy"]
-        words = "this could be chance" if span["low"] <= 0 <= span["high"] else "chance would rarely do this"
+        chance = span["low"] <= 0 <= span["high"]
+        words = "this could be chance" if chance else "this is unlikely to be chance"
         value, low, high = (f"{100 * span[key]:+.1f}" for key in ("value", "low", "high"))
         console.print(
             f"Over {artists['count']} artists the accuracy differs by {value} points ({low} to {high}): "

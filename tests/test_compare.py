@@ -174,7 +174,7 @@ def test_a_clear_difference_is_called_so() -> None:
     assert found["p_value"] < 0.05
     for either in (found, compare(bad, good)):
         assert "so good is the better of these two" in in_words(either)
-    assert "only bad (leaky) got" in in_words(found)
+    assert "bad (leaky) alone on" in in_words(found)
     assert "neither is shown to be better" in in_words({**found, "p_value": 0.2})
 
 

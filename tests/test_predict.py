@@ -284,7 +284,7 @@ def test_an_array_needs_a_rate_and_a_file_takes_none(model):
         (np.zeros((2, 50_000)), "samples are float64 of shape .2, 50000.; expected floating-point"),
         (np.zeros(50_000, "int16"), "samples are int16 of shape .50000,.; expected floating-point"),
         (np.zeros((9, 9, 9)), "of shape .9, 9, 9.; expected"),
-        (np.zeros(50_000), "silent: no sample reaches"),
+        (np.zeros(50_000), "silent: every sample is below"),
         (np.full(50_000, np.nan), "holds NaN or infinite samples"),
         (np.ones(RATE // 2), r"too short: 0\.50 s of sound, at least 1 s needed"),
         (np.zeros(0), r"too short: 0\.00 s of sound"),

@@ -500,7 +500,7 @@ def sound_windows(
                 sound = np.pad(sound, (0, samples - len(sound)))
             yield start, end, sound
         if silent:
-            raise AudioError(name, "silent: no sample reaches half a step of 16 bits")
+            raise AudioError(name, "silent: every sample is below half a 16-bit step")
 
     return name, overview, heard()
 

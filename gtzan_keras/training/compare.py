@@ -137,7 +137,7 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     ...         "count": 290, "right": {"only_first": 40, "only_second": 28}, "p_value": 0.182,
     ...     }
     ... )
-    'Of 290 tracks, only a got 40 right and only b got 28 right: this could be chance (p = 0.18), so neither is shown to be better.'
+    'Of 290 tracks, a alone is right on 40, b alone on 28: this could be chance (p = 0.18), so neither is shown to be better.'
     """  # noqa: E501
     names = [
         comparison[key]["name"] + (" (leaky)" if comparison[key]["leaky"] else "")
@@ -149,14 +149,14 @@ def in_words(comparison: Mapping[str, Any]) -> str:
     if p < 0.05:
         better = names[int(only[1] > only[0])]
         outcome = (
-            f"chance would rarely do this ({shown}), so {better} is the better of these two trained "
+            f"this is unlikely to be chance ({shown}), so {better} is the better of these two trained "
             "models; other seeds may differ"
         )
     else:
         outcome = f"this could be chance ({shown}), so neither is shown to be better"
     return (
-        f"Of {comparison['count']} tracks, only {names[0]} got {only[0]} right and only {names[1]} got "
-        f"{only[1]} right: {outcome}."
+        f"Of {comparison['count']} tracks, {names[0]} alone is right on {only[0]}, {names[1]} alone on "
+        f"{only[1]}: {outcome}."
     )
 
 

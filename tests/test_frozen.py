@@ -30,6 +30,7 @@ from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
 from gtzan_keras.training.run import Run, load_run
 from gtzan_keras.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)
 NUMBERS = {"train": range(4), "validation": range(4, 6), "test": range(6, 7)}

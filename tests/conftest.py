@@ -64,6 +64,16 @@ def eagerly() -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """For single tests of such a file."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 TINY = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SEPARABLE_GENRES = ("disco", "metal", "rock")
 

@@ -30,9 +30,9 @@ from gtzan_keras.training import fit as fit_module
 from gtzan_keras.training.fit import Stage, make_state, optimizer_for, train
 from gtzan_keras.training.run import Run, load_run
 from gtzan_keras.training.settings import TrainingSettings
+from tests.conftest import TINY
 
 MakeStore = Callable[..., SpectrogramStore]
-SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 
 
 def part(store: SpectrogramStore, numbers: range) -> tuple[str, ...]:
@@ -318,9 +318,9 @@ def test_a_leak_that_is_meant_is_trained_on_and_remembered(copies: SpectrogramSt
 def test_tracks_that_the_store_left_out_are_dropped(tmp_path: Path) -> None:
     ids = ["jazz.00054", "metal.00000", "metal.00001", "pop.00000", "rock.00000"]
     broken = ("jazz.00054", "pop.00000")
-    with write_store(tmp_path / "x.h5", SPEC, describe({i: i.split(".")[0] for i in ids})) as writer:
+    with write_store(tmp_path / "x.h5", TINY, describe({i: i.split(".")[0] for i in ids})) as writer:
         for track_id in ids:
-            chunks = () if track_id in broken else pack([np.zeros(SPEC.shape, np.uint8)])
+            chunks = () if track_id in broken else pack([np.zeros(TINY.shape, np.uint8)])
             writer.append(Sample(track_id, chunks, refused="no sound" if track_id in broken else ""))
     store = open_store(tmp_path / "x.h5")
     assert store.genres == ["jazz", "metal", "pop", "rock"]

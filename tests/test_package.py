@@ -9,8 +9,6 @@ import textwrap
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import gtzan_keras
 
 HEAVY = {"tensorflow", "keras", "librosa", "matplotlib", "sklearn", "scipy", "soundfile", "h5py"}
@@ -64,11 +62,6 @@ def test_the_names_the_design_promises_are_public() -> None:
         preprocess open_store SpectrogramStore metrics models train evaluate
     """
     assert set(promised.split()) <= set(gtzan_keras.__all__)
-
-
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = gtzan_keras.nonsense
 
 
 def test_the_version_is_the_same_everywhere() -> None:

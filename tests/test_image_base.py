@@ -230,6 +230,7 @@ def test_the_head_normalises_drops_out_and_penalises(model):
         ({"base": "vgg11"}, "base='vgg11': expected one of vgg16, vgg19, resnet50"),
         ({"input_shape": (31, 64, 3)}, r"input_shape=\(31, 64, 3\): expected at least 32 x 32"),
         ({"input_shape": (64, 64, 2)}, "1 or 3 channels"),
+        ({"pooling": "mean"}, "pooling='mean'"),
         (
             {"weights": "nowhere.h5"},
             "'nowhere.h5': no such file; expected 'imagenet', None, or a file of VGG",

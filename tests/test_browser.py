@@ -13,9 +13,6 @@ import pytest
 from gtzan_keras.report.leaderboard import report_all
 from gtzan_keras.report.two_splits import two_splits
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no `chromium`: the pages are not tried in a browser")
-
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
 SHOWN = (
     "zhang/cnn/fault-filtered/seed0", "zhang/cnn/published/seed0", "baseline/knn/artist/seed0",
@@ -27,7 +24,7 @@ WIDTHS = (400, 1000, 1600)
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def pages(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The addresses of the leaderboard, of one recipe's page, and of the page of `make report`."""
     root = tmp_path_factory.mktemp("reports")
     for name in SHOWN:
@@ -35,19 +32,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     page = report_all(root, only="zhang/cnn")
     two = two_splits(root, ["baseline/thumbnail-cnn"])
     return [(root / "index.html").as_uri(), page.as_uri(), two.as_uri()]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -88,13 +72,12 @@ def shown_rows(page: Any) -> list[str]:
     return page.locator(".board tbody tr:visible th").all_inner_texts()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_wider_than_the_page_and_nothing_is_loaded(
-    pages: list[str], opened: Any, width: int, scheme: str
+    pages: list[str], opened: Any, width: int
 ) -> None:
     for address in pages:
-        page = opened(address, width, scheme)
+        page = opened(address, width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("h1").is_visible()
     if width == 1600:

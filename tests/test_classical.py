@@ -53,16 +53,6 @@ def test_the_filter_is_learnt_from_the_rows_that_are_fitted(table):
     assert free["scaler"].n_features_in_ == 3
 
 
-def test_the_filter_leaves_51_of_the_real_features(real_data):
-    path = real_data / "features_30_sec.csv"
-    if not path.is_file():
-        pytest.skip(f"needs {path}")
-    table = pd.read_csv(path)
-    features = table.drop(columns=["filename", "length", "label"])
-    model = classical("knn", threshold=0.8).fit(features, table["label"])
-    assert model["scaler"].n_features_in_ == 51
-
-
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(GtzanKerasError, match=r"model='svn': expected one of svm, random_forest"):
         classical("svn")

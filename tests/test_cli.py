@@ -264,16 +264,19 @@ def test_explain_prints_parts_and_nearest_tracks_and_draws(run_command, folder: 
 
 
 def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path) -> None:
-    made = run_command("features", folder, tmp_path / "features.csv", "--jobs", 1)
+    for name in ("jazz/jazz.00000.wav", "jazz/jazz.00054.wav", "rock/rock.00000.wav"):
+        (tmp_path / "few" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "few" / name).symlink_to(folder / "genres_original" / name)
+    made = run_command("features", tmp_path / "few", tmp_path / "features.csv", "--jobs", 1)
     assert made.code == 0, made.err
-    assert "21 rows, 1 tracks left out" in made.out
-    assert len((tmp_path / "features.csv").read_text("utf-8").splitlines()) == 22
+    assert "2 rows, 1 tracks left out" in made.out
+    assert len((tmp_path / "features.csv").read_text("utf-8").splitlines()) == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tracks", "nowhere"], "nowhere: no such folder"),
+        (["tracks", "nowhere"], "nowhere: no such folder; name the one that holds the genre folders"),
         (["preprocess", ".", "out.h5"], "no sound files in genre folders"),
         (["train", "nowhere.h5", "--out", "run"], "nowhere.h5: no such store"),
         (["report", "."], "no result.json"),
@@ -312,21 +315,14 @@ def test_a_wrong_option_of_train_is_named(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("tracks", "error: nowhere: no such folder; name the one that holds the genre folders\n"),
-        ("predict", "error: nowhere: no such file\n"),
-    ],
-)
-def test_the_console_script_exits_with_the_same_status_and_one_line(command: str, message: str) -> None:
+def test_the_console_script_exits_with_the_same_status_and_one_line() -> None:
     script = Path(sys.executable).with_name("gtzan-keras")
     plain = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     answer = subprocess.run(
-        [script, command, "nowhere"], capture_output=True, text=True, env=plain, check=False
+        [script, "predict", "nowhere"], capture_output=True, text=True, env=plain, check=False
     )
     assert answer.returncode == 1
-    assert answer.stderr == message
+    assert answer.stderr == "error: nowhere: no such file\n"
 
 
 @pytest.mark.nightly

@@ -112,7 +112,7 @@ def test_spectrograms_are_the_same_bytes(
 
 
 def test_features_are_the_same(on_workers: str, folder: Path) -> None:
-    tracks = load_tracks(folder)
+    tracks = load_tracks(folder).tail(3)
     found = feature_table(tracks, segment=2)
     with joblib.parallel_config("sequential"):
         expected = feature_table(tracks, segment=2, jobs=1)

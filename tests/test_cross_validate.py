@@ -225,18 +225,12 @@ def test_a_single_split_is_one_fold(table):
     assert np.isnan(result.summary().at["accuracy", "std"])
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["metal.00058", "pop.00000", "rock.00016", "pop.00001"], "copies of one recording are in two parts"),
-        (["jazz.00033", "pop.00000", "jazz.00051", "pop.00001"], "jazz.00033 in train, jazz.00051 in test"),
-    ],
-)
-def test_copies_and_near_duplicates_on_two_sides_are_refused_unless_marked_leaky(names, message):
+def test_copies_on_two_sides_are_refused_unless_marked_leaky():
+    names = ["metal.00058", "pop.00000", "rock.00016", "pop.00001"]
     files, labels = [f"{name}.wav" for name in names], [name.split(".")[0] for name in names]
     table = make_table(["metal"], 4).assign(filename=files, label=labels)
     leak = Split("by hand", tuple(names[:2]), (), tuple(names[2:]))
-    with pytest.raises(GtzanKerasError, match=message):
+    with pytest.raises(GtzanKerasError, match="copies of one recording are in two parts"):
         validate(lambda: classical("knn", n_neighbors=1), table, [leak])
     marked = dataclasses.replace(leak, leaky=True)
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky

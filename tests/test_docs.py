@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,31 +131,21 @@ def test_each_notebook_is_a_page_with_its_figures(site: Path) -> None:
         assert page.count('alt="Output of the cell above"') == path.read_text("utf-8").count('"image/png":')
 
 
-@pytest.mark.skipif(
-    not shutil.which("chromium"), reason="no `chromium`: the search is not tried in a browser"
-)
-def test_the_search_works_on_the_file_system_and_pages_fit_a_phone(site: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((site / "index.html").as_uri())
-        page.locator(".md-search__input").click()
-        page.keyboard.type("MacroPrecision")
-        page.locator(".md-search-result__link").first.click()
-        page.wait_for_url("**/api/*.html*")
-        page.set_viewport_size({"width": 400, "height": 900})
-        for name in ("index", "leaderboard", "api/training", "tutorials/01_dataset_and_faults"):
-            page.goto((site / f"{name}.html").as_uri())
-            page.locator("h1").wait_for()
-            assert page.evaluate("document.documentElement.scrollWidth") == 400
-        browser.close()
+def test_the_search_works_on_the_file_system_and_pages_fit_a_phone(browser: Any, site: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / "index.html").as_uri())
+    page.locator(".md-search__input").click()
+    page.keyboard.type("MacroPrecision")
+    page.locator(".md-search-result__link").first.click()
+    page.wait_for_url("**/api/*.html*")
+    page.set_viewport_size({"width": 400, "height": 900})
+    for name in ("index", "leaderboard", "api/training", "tutorials/01_dataset_and_faults"):
+        page.goto((site / f"{name}.html").as_uri())
+        page.locator("h1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.close()
     assert [url for url in asked if url.startswith(EXTERNAL)] == []
 
 

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtzan_keras import models
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
@@ -39,8 +38,8 @@ from gtzan_keras.training.evaluate import (
 from gtzan_keras.training.results import read_result
 from gtzan_keras.training.run import Outcome, Run
 from gtzan_keras.training.settings import TrainingSettings
+from tests.conftest import TINY
 
-SPEC = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SCORES: dict[str, Callable[..., float]] = {
     "accuracy": sklearn.metrics.accuracy_score,
     **{
@@ -254,16 +253,16 @@ VALIDATION = ("disco.00000", "metal.00000", "rock.00000")
 def make_run(folder: Path, split: Split, segments: int) -> Run:
     """An untrained model on tracks of up to so many segments; jazz.00054 was left out."""
     random = np.random.default_rng(0)
-    with write_store(folder / "x.h5", SPEC, describe(GENRE_OF)) as writer:
+    with write_store(folder / "x.h5", TINY, describe(GENRE_OF)) as writer:
         for number, track_id in enumerate(describe(GENRE_OF)["track_id"]):
-            images = random.integers(256, size=(1 + number % segments, *SPEC.shape), dtype=np.uint8)
+            images = random.integers(256, size=(1 + number % segments, *TINY.shape), dtype=np.uint8)
             broken = track_id == "jazz.00054"
             writer.append(
                 Sample(track_id, () if broken else pack(images), refused="no sound" if broken else "")
             )
     store = open_store(folder / "x.h5")
     keras.utils.set_random_seed(3)
-    model = models.dense(SPEC.shape, len(store.genres), units=())
+    model = models.dense(TINY.shape, len(store.genres), units=())
     model.set_weights([3 * weight for weight in model.get_weights()])  # so that it is sure of itself
     outcome = Outcome(
         epochs=1,

@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import inspect
 import json
-import subprocess
-import sys
 from collections import Counter
 from functools import partial
 
@@ -85,11 +83,10 @@ def layers(model, kind):
 CNNS = [name for name, recipe in RECIPES.items() if recipe.builder == "cnn" and recipe.source != "ours"]
 
 
-@pytest.mark.parametrize("name", CNNS)
-def test_a_cnn_rescales_its_input_as_its_recipe_says(name):
-    (rescaling,) = layers(built(name), "Rescaling")
+def test_a_cnn_rescales_its_input_as_its_recipe_says():
+    (rescaling,) = layers(built(CNNS[0]), "Rescaling")  # no argument of `cnn` changes it
     assert (rescaling.offset, rescaling.scale + rescaling.offset) == (-2, 2)
-    assert "input rescaled to -2..2" in find(name).ours
+    assert [name for name in CNNS if "input rescaled to -2..2" in find(name).ours] == CNNS
 
 
 def test_the_sizes_that_are_ours_are_those_of_the_networks():
@@ -139,19 +136,6 @@ def test_the_difference_between_neighbours_is_data(name, expected):
 def test_an_unknown_recipe_is_met_with_the_nearest_names():
     with pytest.raises(GtzanKerasError, match="did you mean arrigo/18"):
         find("arigo/18")
-
-
-def test_the_list_of_recipes_imports_neither_keras_nor_tensorflow():
-    code = (
-        "import sys; sys.argv = ['gtzan-keras', 'recipes', 'arrigo/18']\n"
-        "from gtzan_keras.cli import app\n"
-        "try: app()\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('keras', 'tensorflow', 'matplotlib') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "arrigo/18" in done.stdout
-    assert done.stdout.strip().endswith("[]")
 
 
 # ---- running

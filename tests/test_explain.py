@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +97,25 @@ def strongest(found: Explanation, sign: int = 1) -> tuple[float, float]:
 # --- the planted cue
 
 
+def planted() -> np.ndarray:
+    return sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
+
+
+@pytest.fixture(scope="module")
+def explained(trained: dict[str, SavedModel]) -> Callable[..., Explanation]:
+    """Explains the planted cue; each explanation is made once."""
+
+    @functools.cache
+    def explained(kind: str, method: str, genre: str) -> Explanation:
+        return explain(planted(), trained[kind], method, genre, sample_rate=RATE)
+
+    return explained
+
+
 @pytest.mark.parametrize("kind", ["grey", "colour"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_burst_that_decides_is_found_in_seconds_and_hertz(trained, kind, method):
-    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
-    found = explain(song, trained[kind], method, "tone", sample_rate=RATE)
+def test_the_burst_that_decides_is_found_in_seconds_and_hertz(explained, kind, method):
+    found = explained(kind, method, "tone")
     for sign, start, hertz in ((1, 0.8, TONE), (-1, 2.9, NOISE)):
         time, frequency = strongest(found, sign)
         assert start - 0.3 < time < start + 0.8
@@ -107,20 +123,15 @@ def test_the_burst_that_decides_is_found_in_seconds_and_hertz(trained, kind, met
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_speaks_for_one_of_two_genres_speaks_against_the_other(trained, method):
-    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
-    one, other = (explain(song, trained["grey"], method, genre, sample_rate=RATE).map for genre in GENRES)
+def test_what_speaks_for_one_of_two_genres_speaks_against_the_other(explained, method):
+    one, other = (explained("grey", method, genre).map for genre in GENRES)
     np.testing.assert_allclose(one, -other, atol=1e-4 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_network_with_randomised_weights_loses_the_map(trained, method):
-    song = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
-    maps = [
-        explain(song, model, method, "tone", sample_rate=RATE).map.ravel()
-        for model in (trained["grey"], randomised(trained["grey"]))
-    ]
-    assert abs(np.corrcoef(*maps)[0, 1]) < 0.5
+def test_a_network_with_randomised_weights_loses_the_map(trained, explained, method):
+    other = explain(planted(), randomised(trained["grey"]), method, "tone", sample_rate=RATE)
+    assert abs(np.corrcoef(explained("grey", method, "tone").map.ravel(), other.map.ravel())[0, 1]) < 0.5
 
 
 def test_integrated_gradients_add_up_to_the_difference_from_the_mean_level(trained):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, NON_MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import plots
-from gtzan_keras.store.feature_table import load_feature_table
 
 GENRES = list(plots.GENRE_COLOURS)
 CROSS = "\N{MULTIPLICATION SIGN}"
@@ -49,10 +47,6 @@ def drawn(figure: Any) -> Any:
 def standardised(values: Any) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     return (values - values.mean(axis=0)) / values.std(axis=0)
-
-
-def texts(ax: Any) -> list[str]:
-    return [text.get_text() for text in ax.texts]
 
 
 def tick_labels(axis: Any) -> list[str]:
@@ -126,21 +120,6 @@ def test_high_correlations_are_framed_whatever_their_sign_and_the_later_of_a_pai
     assert tick_labels(ax.yaxis) == tick_labels(ax.xaxis) == expected
     strict = drawn(plots.correlation_heatmap(table, columns, threshold=1)).axes[0]
     assert frames(strict) <= {(2, 0)}
-
-
-def test_correlations_of_the_real_table_cross_the_six_columns_of_the_report(real_data: Path) -> None:
-    table = load_feature_table(real_data / "features_30_sec.csv")
-    ax = drawn(plots.correlation_heatmap(table)).axes[0]
-    assert [name[2:] for name in tick_labels(ax.yaxis) if name.startswith(CROSS)] == [
-        "spectral_bandwidth_mean",
-        "rolloff_mean",
-        "rolloff_var",
-        "zero_crossing_rate_mean",
-        "zero_crossing_rate_var",
-        "harmony_var",
-    ]
-    r = np.corrcoef(table[list(NON_MFCC_COLUMNS)].T)
-    assert frames(ax) == {(i, j) for i in range(17) for j in range(i) if abs(r[i, j]) >= 0.8}
 
 
 # --- scatters --------------------------------------------------------------------------------

@@ -250,12 +250,14 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
 def run_out_of_space(job: str, inputs: Path, out: Path, limit: int | None) -> None:
     """Make something small, then something large, and leave the error in a file among the inputs."""
     import keras
+    import tensorflow as tf
 
     from gtzan_keras import models
     from gtzan_keras.tracks import splits
     from gtzan_keras.training.fit import train
     from gtzan_keras.training.settings import TrainingSettings
 
+    tf.config.run_functions_eagerly(True)  # as in `work`
     tracks, store = load_tracks(inputs / "sounds"), SpectrogramStore(inputs / "store.h5")
     split = splits.stratified(store.tracks, "70/15/15")
 

@@ -72,7 +72,7 @@ def assert_as_plain_librosa(sound: np.ndarray) -> None:
         assert value == pytest.approx(plain[column], rel=1e-5, abs=1e-9), column
 
 
-@pytest.mark.parametrize("hops", [4, 400])
+@pytest.mark.parametrize("hops", [4, 100])
 def test_sharing_the_stft_gives_what_separate_librosa_calls_give(hops: int) -> None:
     # In whole hops: behind them the older librosa left silence, see the test with Kaggle's table.
     assert_as_plain_librosa(music(20)[: 512 * hops])
@@ -80,7 +80,7 @@ def test_sharing_the_stft_gives_what_separate_librosa_calls_give(hops: int) -> N
 
 def test_real_tracks_have_the_numbers_of_kaggles_table(real_data: Path) -> None:
     tracks = load_tracks(real_data / "gtzan_mini")
-    chosen = tracks.groupby("genre", sort=False).head(1)[:6]
+    chosen = tracks.groupby("genre", sort=False).head(1)[:3]
     ours = feature_table(chosen, jobs=1, progress=False).set_index("filename")
     kaggle = pd.read_csv(real_data / "features_30_sec.csv").set_index("filename").loc[ours.index]
     assert list(ours) == list(kaggle)

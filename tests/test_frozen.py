@@ -21,7 +21,6 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.image_bases import freeze, vgg16
 from gtzan_keras.report import plots
-from gtzan_keras.store.augmentation import Augmentation
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fine_tune import fine_tune
@@ -30,6 +29,7 @@ from gtzan_keras.training.frozen import FrozenFeatures, frozen_part
 from gtzan_keras.training.run import Run, load_run
 from gtzan_keras.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)
 NUMBERS = {"train": range(4), "validation": range(4, 6), "test": range(6, 7)}
@@ -162,22 +162,6 @@ def test_training_on_kept_features_is_training_on_images(store: SpectrogramStore
     images = store.as_input(store.read())
     np.testing.assert_allclose(one.model(images), other.model(images), atol=1e-4)
     assert one.model.count_params() == other.model.count_params()
-
-
-def test_the_saved_model_is_the_whole_one(cached: Run) -> None:
-    again = load_run(cached.folder)
-    assert again.model.get_layer("block1_conv").trainable is False
-    images = cached.store.as_input(cached.store.read())
-    np.testing.assert_array_equal(again.model(images), cached.model(images))
-
-
-def test_with_augmentation_nothing_is_kept(store: SpectrogramStore, tmp_path: Path) -> None:
-    run = fit(
-        transfer(), store, tmp_path / "run", epochs=1, augmentation=Augmentation(mixup=0.2),
-        cache_frozen=tmp_path,
-    )  # fmt: skip
-    assert not run.outcome.frozen_part_cached
-    assert not list(tmp_path.glob("*-frozen-*"))
 
 
 # ---- the file

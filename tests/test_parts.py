@@ -14,17 +14,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import feature_table as feature_module
 from gtzan_keras.store import parts as module
 from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.store.parts import Parts, Task
 from gtzan_keras.tracks.catalogue import load_tracks
-
-SPEC = SpectrogramSpec(
-    name="small", n_fft=512, window_length=512, n_mels=16, clip_seconds=1.0, height=16, width=24
-)
 
 
 @pytest.fixture(autouse=True)

@@ -54,12 +54,6 @@ def test_artists_of_gtzan_are_read_from_the_packaged_facts(tmp_path: Path) -> No
     assert read_result(tmp_path)[1]["artist"].tolist() == ["Queen"]
 
 
-def test_a_result_without_a_test_part_has_no_rows(tmp_path: Path) -> None:
-    result, tracks = a_result()
-    write_result(tmp_path, {**result, "scores": {"validation": None, "test": None}}, tracks[:0])
-    assert len(read_result(tmp_path)[1]) == 0
-
-
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     write_result(tmp_path, *a_result())
     before = (tmp_path / "result.json").read_bytes()

@@ -11,8 +11,6 @@ from gtzan_keras.inference.predict import gtzan_track, predict
 from gtzan_keras.models.saving import load_model
 from gtzan_keras.tracks.catalogue import GENRES, facts
 
-CARD = Path(__file__).parent.parent / "docs" / "baseline-model.md"
-
 
 def noise(seconds: float) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, size=round(seconds * 22050)).astype("float32")
@@ -23,13 +21,6 @@ def test_it_is_small_and_carries_what_it_needs() -> None:
     loaded = load_model(BASELINE_MODEL)
     assert loaded.spec.name == "librosa-128x387"
     assert loaded.genres == list(GENRES)
-
-
-@pytest.mark.skipif(not CARD.is_file(), reason="an installation without docs")
-def test_its_card_names_data_split_interval_and_limits() -> None:
-    card = CARD.read_text("utf-8")
-    for word in ("999", "fault-filtered", "interval", "Limits"):
-        assert word in card
 
 
 def test_predict_uses_it_by_default_in_windows_of_10_s_every_5_s() -> None:

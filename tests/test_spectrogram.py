@@ -215,21 +215,21 @@ def test_an_unknown_colour_map_is_refused_by_its_name():
         mel_image(sine(440, 1), spec)
 
 
-def test_images_of_100_real_tracks_equal_the_published_ones(real_data):
+def test_images_of_20_real_tracks_equal_the_published_ones(real_data):
     import h5py
 
     spec = SPECTROGRAM_SPECS["librosa-128x387"]
     different = 0
     with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
         row_of = {track_id: row for row, track_id in enumerate(file["track_id"].asstr())}
-        paths = sorted((real_data / "gtzan_mini").glob("*/*.wav"))
-        assert len(paths) == 100
+        paths = sorted((real_data / "gtzan_mini").glob("*/*.wav"))[::5]
+        assert len(paths) == 20
         for path in paths:
             theirs = file["mel"][row_of[path.stem]][::-1].astype(int)  # its bands run low to high
             ours = mel_image(load_audio(path, 22050), spec)[:, :, 0].astype(int)
             assert np.abs(ours - theirs).max() <= 1, path.stem
             different += np.count_nonzero(ours != theirs)
-    assert different <= 1e-4 * 100 * 128 * 387
+    assert different <= 1e-4 * 20 * 128 * 387
 
 
 # --- segments

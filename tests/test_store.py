@@ -27,6 +27,7 @@ from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import describe
+from tests.outside_hdf5 import link_outside, store_outside, view_outside
 
 SPEC = SpectrogramSpec(name="small", n_mels=6, height=6, width=10, db_range=70.0)
 COLOUR = SpectrogramSpec(name="colour", height=6, width=10, channels=3, colour_map="viridis")
@@ -297,31 +298,6 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, store: SpectrogramStore
     store.path.write_bytes(store.path.read_bytes()[:-100])
     with pytest.raises(GtzanKerasError, match=r"small\.h5: cannot be opened as HDF5.*truncated"):
         open_store(store.path)
-
-
-def link_outside(file: h5py.File, name: str) -> None:
-    """Replace a dataset by a link to another file."""
-    with h5py.File(Path(file.filename).with_name("other.h5"), "w") as other:
-        file.copy(name, other)
-    del file[name]
-    file[name] = h5py.ExternalLink("other.h5", name)
-
-
-def store_outside(file: h5py.File, name: str) -> None:
-    """Replace a dataset by one whose numbers are in another file."""
-    data = file[name][:]
-    Path(file.filename).with_name("raw").write_bytes(data.tobytes())
-    del file[name]
-    file.create_dataset(name, data.shape, data.dtype, external=[("raw", 0, data.nbytes)])
-
-
-def view_outside(file: h5py.File, name: str) -> None:
-    """Replace a dataset by a view of another file's."""
-    link_outside(file, name)
-    layout = h5py.VirtualLayout(file[name].shape, file[name].dtype)
-    layout[...] = h5py.VirtualSource("other.h5", name, file[name].shape)
-    del file[name]
-    file.create_virtual_dataset(name, layout)
 
 
 def declared(file: h5py.File, name: str, shape: tuple[int, ...], **options: Any) -> None:

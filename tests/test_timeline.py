@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from gtzan_keras.inference.explain import Explanation
-from gtzan_keras.inference.predict import Prediction
 from gtzan_keras.report._style import FAINT, GENRE_COLOURS, TRAINING, VALIDATION
 from gtzan_keras.report.timeline import explanation_figure, taggram, timeline
-
-
-def prediction_of(
-    times: list[list[float]], rows: list[list[float]], duration: float, **changes: object
-) -> Prediction:
-    genres = ["disco", "metal", "rock"][: len(rows[0])]
-    overview = np.linspace(-80, 0, 64 * 100, dtype=np.float32).reshape(64, 100)
-    made = Prediction("x/song.mp3", duration, genres, np.array(times), np.array(rows), False, overview, 22050)
-    return dataclasses.replace(made, **changes)
+from tests.made_results import prediction_of
 
 
 def bands_at(figure, seconds: float) -> dict[tuple[float, ...], tuple[float, float]]:

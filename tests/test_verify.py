@@ -32,6 +32,8 @@ def test_every_kind_of_fault_is_named(tmp_path):
     tone(tmp_path / "own" / "gone.wav", pitch=100)
     tone(tmp_path / "own" / "silent.wav", level=0)
     tone(tmp_path / "own" / "faint.wav", level=1e-3)
+    cut = tone(tmp_path / "own" / "cut.wav")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 6 // 10])
     (tmp_path / "own" / "empty.wav").touch()
     soundfile.write(tmp_path / "own" / "nan.wav", np.full(44100, np.nan), 22050, subtype="FLOAT")
     tone(tmp_path / "blues" / "blues.00000.wav")  # not what GTZAN has under that name
@@ -43,6 +45,7 @@ def test_every_kind_of_fault_is_named(tmp_path):
     assert statuses(tracks) == {
         "blues.00000": "checksum differs",
         "jazz.00054": "unreadable: not readable as sound (Format not recognised)",
+        "own/cut": "damaged: ends at 1.20 s; its header declares 2.00 s",
         "own/empty": "unreadable: the file is empty (0 bytes)",
         "own/faint": "ok",
         "own/fine": "ok",
@@ -52,19 +55,6 @@ def test_every_kind_of_fault_is_named(tmp_path):
         "own/silent": "silent",
     }
     assert statuses(tracks, jobs=2) == statuses(tracks)
-
-
-@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg"])
-def test_a_cut_file_is_found(tmp_path, suffix):
-    noise = 0.1 * np.random.default_rng(0).normal(size=10 * 22050)
-    (tmp_path / "rock").mkdir()
-    for name in ("cut", "whole"):
-        soundfile.write(tmp_path / "rock" / f"{name}.{suffix}", noise, 22050)
-    path = tmp_path / "rock" / f"cut.{suffix}"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    found = statuses(load_tracks(tmp_path))
-    assert found["rock/whole"] == "ok"
-    assert found["rock/cut"].startswith("damaged: ")
 
 
 def test_wav_files_are_compared_with_the_checksum_of_own_facts(tmp_path):

@@ -237,15 +237,14 @@ def test_a_training_step_in_mixed_precision_reaches_the_first_layer():
 # ---- weights
 
 
-@pytest.mark.parametrize("file", ["x.weights.h5", "x.keras"])
-def test_weights_load_from_a_file_and_not_into_another_network(file, tmp_path):
-    path, source = tmp_path / file, small(dropblock_steps=10)
+def test_weights_load_from_a_file_and_not_into_another_network(tmp_path):
+    path, source = tmp_path / "x.keras", small(dropblock_steps=10)
     source(PICTURES, training=True)
-    source.save(path) if path.suffix == ".keras" else source.save_weights(path)
+    source.save(path)
     again = small(dropblock_steps=10, weights=str(path))
     np.testing.assert_allclose(again(PICTURES), source(PICTURES), rtol=1e-5)
     assert float(again.get_layer("pan_up8_dropblock").steps) == 1
-    with pytest.raises(GtzanKerasError, match=rf"{file}: not the weights of this YOLOv4 \("):
+    with pytest.raises(GtzanKerasError, match=r"x\.keras: not the weights of this YOLOv4 \("):
         small(dropblock_steps=10, weights=path, head=(16, 8, 8))
 
 
@@ -257,7 +256,6 @@ def test_weights_load_from_a_file_and_not_into_another_network(file, tmp_path):
         ({"depth": -1.0}, r"depth=-1\.0: expected a factor > 0"),
         ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),
         ({"dropout": 1.0}, r"dropout=1\.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
-        ({"dropblock": 1.0}, r"'pan_up16_dropblock': rate=1\.0: expected 0 <= rate < 1"),
         ({"weights": "coco"}, r"weights='coco': no such file; expected None, or a \.weights\.h5 or"),
     ],
 )

@@ -299,7 +299,7 @@ def test_bad_input_is_one_line_and_exit_status_1(
     ("options", "message"),
     [
         (["--model", "vgg"], "--model is 'vgg'; expected one of cnn, "),
-        (["--arguments", "{"], "not JSON"),
+        (["--arguments", "{"], "expected a JSON object, such as"),
         (["--arguments", '{"filter": 3}'], "filter"),
         (["--split", "90/10"], "split '90/10' is not known"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),

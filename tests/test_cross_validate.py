@@ -349,7 +349,7 @@ def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
         (
             RandomForestClassifier,
             {"exclude_genres": ["rock"]},
-            "the table are blues, metal, pop",
+            "the genres are blues, metal, pop; at least",
         ),
         (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "at least two must remain"),
         (RandomForestClassifier, {"folds": [Split("other", ("a.1",), (), ("b.1",))]}, "no row of its train"),

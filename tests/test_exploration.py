@@ -273,7 +273,7 @@ def test_folds_show_every_score_with_mean_and_deviation() -> None:
     ("draw", "message"),
     [
         (lambda: plots.feature_kde(features().drop(columns="label"), "tempo"), "no column 'label'"),
-        (lambda: plots.pca_scatter(features().assign(tempo=np.inf)), "column 'tempo' holds something else"),
+        (lambda: plots.pca_scatter(features().assign(tempo=np.inf)), "column 'tempo' holds something other"),
         (lambda: plots.correlation_heatmap(features(), ["tempo", "label"]), "column 'label' holds"),
         (lambda: plots.correlation_heatmap(features(), threshold=0), "threshold=0"),
         (lambda: plots.leakage_ladder(ladder().assign(accuracy=90.5)), r"outside 0\.\.1"),

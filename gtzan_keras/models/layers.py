@@ -292,7 +292,7 @@ def clone(
     dtype_of : callable
         Returns the precision policy of each layer's copy.
     fused : bool
-        Replace batch normalization and Mish by `FusedBatchNormalization` and `mish`.
+        Replace batch normalization and Mish with `FusedBatchNormalization` and `mish`.
 
     Returns
     -------

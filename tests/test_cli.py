@@ -300,6 +300,7 @@ def test_bad_input_is_one_line_and_exit_status_1(
     [
         (["--model", "vgg"], "--model is 'vgg'; expected one of cnn, "),
         (["--arguments", "{"], "expected a JSON object, such as"),
+        (["--without", "rock, jazz,jazz"], "without jazz, rock: the genres are jazz, rock; at least two"),
         (["--arguments", '{"filter": 3}'], "filter"),
         (["--split", "90/10"], "split '90/10' is not known"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),

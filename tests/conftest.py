@@ -56,24 +56,25 @@ def float32() -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture(scope="module")
-def eagerly() -> Iterator[None]:
-    """For files that train networks so small that they take longer to trace than to train."""
+def run_eagerly() -> Iterator[None]:
+    """TensorFlow's functions are not traced."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def eagerly() -> Iterator[None]:
+    """For files that train networks so small that they take longer to trace than to train."""
+    yield from run_eagerly()
 
 
 @pytest.fixture
 def eager() -> Iterator[None]:
-    """For single tests of such a file."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    """For single tests, in a file whose other tests are about the traced step."""
+    yield from run_eagerly()
 
 
 @pytest.fixture(scope="module")

@@ -244,9 +244,8 @@ def test_a_file_that_kills_its_workers_is_named(
     file = tmp_path / "sounds" / "jazz" / "crashes.wav"
     shutil.copy(folder / "jazz" / "0.wav", file)
 
-    def refuse_the_second_death(
-        dask_scheduler: Scheduler,
-    ) -> None:  # not all Dask versions restart a worker then
+    # Dask 2024.8 does not restart a worker that dies while it starts, so none may have to.
+    def refuse_the_second_death(dask_scheduler: Scheduler) -> None:
         dask_scheduler.allowed_failures = 0
 
     client.run_on_scheduler(refuse_the_second_death)

@@ -484,6 +484,7 @@ def _network_probabilities(
     """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
     import keras
 
+    from gtzan_keras.models.device import freed_memory_kept
     from gtzan_keras.models.layers import clone
     from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
     from gtzan_keras.training.precision import dtypes_in, policy_of
@@ -509,15 +510,16 @@ def _network_probabilities(
     # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
     model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
     make_state(model)
-    model.fit(
-        rows(train),
-        keras.utils.to_categorical(labels[train], len(genres)),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
-        callbacks=callbacks_for(settings, optimizer, has_validation=False),
-        verbose=0,
-    )
+    with freed_memory_kept():
+        model.fit(
+            rows(train),
+            keras.utils.to_categorical(labels[train], len(genres)),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
+            callbacks=callbacks_for(settings, optimizer, has_validation=False),
+            verbose=0,
+        )
     parts = [model(rows(test[start : start + 256]), training=False) for start in range(0, len(test), 256)]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.device import count_gpus, count_replicas, scope_of
+from gtzan_keras.models.device import count_gpus, count_replicas, freed_memory_kept, scope_of
 from gtzan_keras.models.saving import check_fit
 from gtzan_keras.store.base import Store
 from gtzan_keras.tracks.splits import Split, warn_of_unseen_genres
@@ -272,16 +272,17 @@ def _fit(
     checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
     for _ in checkpoint.rows:
         training.on_epoch_end()  # the next epoch's order
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=settings.epochs,
-        initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
-        shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
-        class_weight=class_weights,
-        callbacks=[*own, *callbacks, checkpoint],
-        verbose=verbose,
-    )
+    with freed_memory_kept():
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=settings.epochs,
+            initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
+            shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
+            class_weight=class_weights,
+            callbacks=[*own, *callbacks, checkpoint],
+            verbose=verbose,
+        )
     history = pd.DataFrame(checkpoint.rows)
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
     stopper = next((c for c in own if isinstance(c, keras.callbacks.EarlyStopping)), None)

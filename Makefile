@@ -29,8 +29,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
-# A file of tests, and a notebook, stays in one process; they start in the order of their names.
-SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file of tests, and a notebook, stays in one process; they start in the order of their names. One process more
+# than there are cores, because many tests wait for others.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
+SHARED_OUT = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 04_*))
 # Kernels draw inline; the data that notebooks make is kept under data/.
@@ -51,9 +53,11 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --editable '.[hub]'
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	@touch $@
+# The extra `test` has all that `hub` and `docs` have.
+$(VENV)/installed-test: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
+	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null  # pip would use one core; templates do not compile
+	@touch $(VENV)/installed $(VENV)/installed-docs $@
 
 $(OLDEST)/installed: $(OLDEST)/bin/python pyproject.toml
 	$(OLDEST)/bin/python -m pip install --quiet uv

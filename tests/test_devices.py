@@ -1,9 +1,12 @@
-"""Training on two devices gives what one gives, on TensorFlow and on JAX."""
+"""Training on two devices gives what one gives, on TensorFlow and on JAX; and memory between steps."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import platform
+import resource
 import subprocess
 import sys
 import textwrap
@@ -11,6 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from gtzan_keras.models.device import freed_memory_kept
 from gtzan_keras.store.batches import EvenBatches
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
@@ -112,3 +116,26 @@ def test_class_weights_come_on_top(separable: SpectrogramStore) -> None:
     _, labels, weights = EvenBatches(batches, 2, {0: 1.0, 1: 2.0, 2: 3.0})[0]
     expected = (labels[:3].argmax(axis=1) + 1) * 4 / 3
     np.testing.assert_allclose(weights, [*expected, 0])
+
+
+def faults(blocks: int = 50) -> int:
+    """Pages that Linux gave while so many blocks of 1 MB were taken, filled and freed, one after the other."""
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(blocks):
+        np.empty(1 << 20, "uint8").fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose memory it is about")
+def test_freed_memory_is_used_again_inside_and_returned_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = 50 * 2**20 // resource.getpagesize()
+    ctypes.CDLL(None).mallopt(-1, 128 << 10)  # M_TRIM_THRESHOLD, as TensorFlow sets it
+    for name in ("MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_"):
+        monkeypatch.delenv(name, raising=False)
+    with freed_memory_kept():
+        faults(1)
+        assert faults() < pages / 10
+    assert faults() > pages / 2
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "131072")
+    with freed_memory_kept():
+        assert faults() > pages / 2

@@ -48,6 +48,7 @@ def test_it_recognises_tracks_that_it_was_trained_on(real_data: Path) -> None:
     assert np.mean(right) > 0.6
 
 
+@pytest.mark.nightly
 def test_windows_of_10_s_cost_the_accuracy_that_its_card_states(real_data: Path) -> None:
     """Validation part: 128 columns every 64 against whole spectrograms."""
     loaded, known = load_model(BASELINE_MODEL), facts()

@@ -119,7 +119,7 @@ def test_class_weights_come_on_top(separable: SpectrogramStore) -> None:
 
 
 def faults(blocks: int = 50) -> int:
-    """Pages that Linux gave while so many blocks of 1 MB were taken, filled and freed, one after the other."""
+    """Pages that Linux gave while so many blocks of 1 MB were taken, filled and freed in turn."""
     begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(blocks):
         np.empty(1 << 20, "uint8").fill(1)

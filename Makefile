@@ -6,7 +6,7 @@
 #   make notebooks              run the notebooks in place and render them; DATA=path for real data
 #   make test                   lint, type-check, run the tests and the notebooks
 #   make test-oldest            run the tests with the oldest versions that pyproject.toml allows
-#   make test-nightly           the tests that take long: jobs killed at fifty moments each
+#   make test-nightly           the tests that take long: jobs killed at fifty moments each, folds on a cluster
 #   make docs                   the documentation site, into site/
 #   make bench DATA=path        speed and memory, on a folder of real tracks
 #   make lint | format | clean
@@ -29,10 +29,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= agg
 
-# A file of tests, and a notebook, stays in one process; they start in the order of their names. One process more
-# than there are cores, because many tests wait for others.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
-SHARED_OUT = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A file of tests, and a notebook, stays in one process; they start in the order of their names.
+SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Where every core has a process of its own, TensorFlow's threads are in each other's way; and small networks, built by
+# the hundred, would ask Linux for the same memory again and again. Without both, tests take an eighth longer.
+ONE_CORE := TF_NUM_INTRAOP_THREADS=1 MALLOC_TOP_PAD_=134217728 MALLOC_MMAP_MAX_=0
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 04_*))
 # Kernels draw inline; the data that notebooks make is kept under data/.
@@ -99,7 +100,7 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest $(SHARED_OUT)
+	$(ONE_CORE) $(BIN)/python -m pytest $(SHARED_OUT)
 	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider \
 	  $(LONGEST) $(filter-out $(LONGEST),$(NOTEBOOKS))
 

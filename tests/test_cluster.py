@@ -134,6 +134,7 @@ def test_embeddings_are_the_same_and_the_network_does_not_stay(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.h5", "y.h5"]
 
 
+@pytest.mark.nightly
 def test_a_fold_of_a_builder_that_travels_by_value_is_the_same(on_workers: str) -> None:
     rng = np.random.default_rng(0)
     names = [f"{genre}.{number:05}.wav" for genre in ("jazz", "rock") for number in range(20)]
@@ -152,6 +153,7 @@ def test_a_fold_of_a_builder_that_travels_by_value_is_the_same(on_workers: str) 
     pd.testing.assert_frame_equal(found.folds, expected.folds)
 
 
+@pytest.mark.nightly
 def test_a_recipes_folds_are_the_same(
     client: Client, separable: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

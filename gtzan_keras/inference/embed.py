@@ -408,6 +408,12 @@ def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -
     return name if precision == "float32" else f"{name} in {precision}"
 
 
+def source_and_precision(name: str) -> tuple[str, str]:
+    """Return what `_source_name` made a name of, where that was a name or an address."""
+    source, _, precision = name.partition(" in ")
+    return source, precision or "float32"
+
+
 def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
     import keras
 

@@ -27,7 +27,7 @@ from gtzan_keras.audio.patches import SAMPLE_RATE
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.inference.embed import Embedder, load_embedder
+from gtzan_keras.inference.embed import Embedder, load_embedder, source_and_precision
 from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn
 from gtzan_keras.models.saving import SavedModel, load_model
 from gtzan_keras.store.embeddings import EmbeddingSpec
@@ -388,8 +388,8 @@ def _listener(
         raise GtzanKerasError(
             f"window={window:g}: model {network.name!r} only accepts {spec.patches} patches; omit window"
         )
-    source, _, precision = spec.source.partition(" in ")
-    return _of_patches(load_embedder(source, precision or "float32"), network, genres, window)
+    embedder = load_embedder(*source_and_precision(spec.source))
+    return _of_patches(embedder, network, genres, window)
 
 
 def _of_patches(

@@ -21,6 +21,8 @@ MODELS = {"thumbnail-64": 32, "librosa-128x387": 16}
 """Batch size for each spec."""
 
 SETTINGS = {"kept": {}, "returned to Linux": {"MALLOC_TOP_PAD_": "131072"}}
+"""Environment variables. With glibc's own value, `freed_memory_kept` leaves the process as it is."""
+
 TURNS, STEPS = 3, 20
 
 
@@ -33,10 +35,10 @@ def train_once(name: str, batch: int) -> None:
     from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
     from gtzan_keras.tracks.splits import Split
 
-    begins: list[tuple[float, float]] = []
+    moments: list[tuple[float, float]] = []
 
     def note(*_: object) -> None:
-        begins.append((time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime))
+        moments.append((time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime))
 
     spec = SPECTROGRAM_SPECS[name]
     ids = [str(number) for number in range(batch * STEPS)]
@@ -56,7 +58,7 @@ def train_once(name: str, batch: int) -> None:
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)],
             verbose=0,
         )
-    (begin, system), (end, system_end) = begins[2:4]
+    (begin, system), (end, system_end) = moments[2:4]  # begin and end of the second epoch
     print(1000 * (end - begin) / STEPS, system_end - system, peak_mb())
 
 

@@ -606,15 +606,15 @@ def predict(
 
     SONG is a sound file, a folder, or a pattern such as 'music/**/*.mp3'.
     """
+    paths = _songs(songs)
     _import_tensorflow(sys.stderr.isatty())
     from tqdm import tqdm
 
     from gtzan_keras.audio.decode import AudioError
-    from gtzan_keras.inference.predict import find_songs, gtzan_track, predict_all
+    from gtzan_keras.inference.predict import gtzan_track, predict_all
     from gtzan_keras.report.timeline import figure_paths, taggram, timeline
     from gtzan_keras.tracks.catalogue import facts
 
-    paths = find_songs(songs)
     figures: list[Path] | list[None] = figure_paths(paths, plot) if plot else [None] * len(paths)
     content, bad = [], 0
     results = predict_all(paths, model, hop, window=window)
@@ -658,6 +658,7 @@ def explain(
     plot: Annotated[Path | None, typer.Option(help="Figure to write: contours over the spectrogram.")] = None,
 ) -> None:
     """Show which parts of a song speak for and against a genre, and the nearest training tracks."""
+    _songs([song])
     _import_tensorflow(sys.stderr.isatty())
     from gtzan_keras.inference.explain import explain as run
     from gtzan_keras.report.timeline import clock, explanation_figure
@@ -712,6 +713,16 @@ def serve(
     from gtzan_keras.serve import serve as run
 
     run(_with_run(model), host, port)
+
+
+def _songs(songs: Sequence[str | Path]) -> list[Path]:
+    """List the sound files that are meant; where there is none, say so before seconds of importing."""
+    from gtzan_keras.audio.songs import find_songs
+
+    paths = find_songs(songs)
+    if not any(path.exists() for path in paths):
+        raise GtzanKerasError("; ".join(f"{path}: no such file" for path in paths))
+    return paths
 
 
 def _with_run(model: str | None) -> Any:

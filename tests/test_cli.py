@@ -318,12 +318,16 @@ def test_a_wrong_option_of_train_is_named(
 
 def test_the_console_script_exits_with_the_same_status_and_one_line() -> None:
     script = Path(sys.executable).with_name("gtzan-keras")
-    plain = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    answer = subprocess.run(
-        [script, "predict", "nowhere"], capture_output=True, text=True, env=plain, check=False
-    )
+    answer = subprocess.run([script, "predict", "nowhere"], capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr == "error: nowhere: no such file\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_song_that_is_missing_is_said_before_tensorflow_is_imported(run_command, monkeypatch, command):
+    monkeypatch.setattr(cli, "_import_tensorflow", lambda *_: pytest.fail("TensorFlow would be imported"))
+    answer = run_command(command, "gone.mp3")
+    assert (answer.code, answer.err) == (1, "error: gone.mp3: no such file\n")
 
 
 @pytest.mark.nightly

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -32,7 +32,6 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
         ]
     ),
     "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
-    "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
     "dropblock": lambda: keras.Sequential(
         [
             keras.Input((12, 12, 2)),
@@ -47,8 +46,13 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
     "musicnn_vgg": lambda: models.musicnn_vgg(),
     "feature_cnn": lambda: models.feature_cnn((51,)),
     "two_branch": lambda: models.two_branch((51,), (16, 16, 1)),
+}
+BACKBONES: dict[str, Callable[[], keras.Model]] = {
+    "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
     "yolov8": lambda: models.yolov8((32, 32, 1), size="xs", head=(8,)),
 }
+"""Their many layers are all Keras' own. They take JAX half a minute: `make test-nightly`."""
+
 FITTED = ("cnn", "dropblock", "vggish_classifier", "two_branch")
 """With these two steps are trained too: dropout, DropBlock with its count of steps, masking, two inputs."""
 
@@ -82,15 +86,15 @@ def attributions(model: keras.Model, given: np.ndarray) -> np.ndarray:
     return np.stack([attribution(model, given, 1, method) for method in METHODS])
 
 
-def under_jax(folder: Path) -> None:
+def under_jax(folder: Path, names: Sequence[str]) -> None:
     """Builds, reads the weights that TensorFlow left, predicts, trains a step, saves and opens again."""
     done: dict[str, float] = {"backend": keras.backend.backend(), **counted()}  # type: ignore[dict-item]
     dropped = np.asarray(
         DropBlock2D(0.2, block_size=3, seed=0)(np.ones((1, 8, 16, 64), "float32"), training=True)
     )
     done["dropped"], done["mean"] = float((dropped == 0).mean()), float(dropped.mean())
-    for name, build in BUILDS.items():
-        model = build()
+    for name in names:
+        model = (BUILDS | BACKBONES)[name]()
         model.load_weights(folder / f"{name}.weights.h5")
         given = sample(model)
         np.save(folder / f"{name}.npy", model.predict_on_batch(given))
@@ -112,17 +116,15 @@ def under_jax(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    under_jax(Path(sys.argv[1]))
+    under_jax(Path(sys.argv[1]), sys.argv[2:])
     sys.exit()
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def under_both(folder: Path, builds: dict[str, Callable[[], keras.Model]]) -> Path:
     """Weights and predictions of TensorFlow, and what one process under JAX made of them."""
     if importlib.util.find_spec("jax") is None:
         pytest.skip("needs JAX: pip install 'gtzan-keras[test]'")
-    folder = tmp_path_factory.mktemp("jax")
-    for name, build in BUILDS.items():
+    for name, build in builds.items():
         keras.utils.set_random_seed(0)
         model = build()
         model.save_weights(folder / f"{name}.weights.h5")
@@ -131,17 +133,33 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.save(folder / f"{name}-explained-tensorflow.npy", attributions(model, sample(model)))
     quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick}
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, __file__, str(folder), *builds]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.parametrize("name", BUILDS)
-def test_a_builders_model_predicts_the_same(compared, name):
-    expected, found = np.load(compared / f"{name}-tensorflow.npy"), np.load(compared / f"{name}.npy")
+def equal_predictions(folder: Path, name: str) -> None:
+    expected, found = np.load(folder / f"{name}-tensorflow.npy"), np.load(folder / f"{name}.npy")
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return under_both(tmp_path_factory.mktemp("jax"), BUILDS)
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_a_builders_model_predicts_the_same(compared, name):
+    equal_predictions(compared, name)
+
+
+@pytest.mark.nightly
+def test_a_yolo_backbone_predicts_the_same(tmp_path):
+    under_both(tmp_path, BACKBONES)
+    for name in BACKBONES:
+        equal_predictions(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", EXPLAINED)

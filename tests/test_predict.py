@@ -12,9 +12,10 @@ import soundfile
 
 from gtzan_keras.audio.decode import AudioError, load_audio
 from gtzan_keras.audio.patches import musicnn_patches
+from gtzan_keras.audio.songs import find_songs
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.inference.predict import Prediction, find_songs, predict, predict_all
+from gtzan_keras.inference.predict import Prediction, predict, predict_all
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.musicnn_networks import MUSICNN_TAGS, musicnn, musicnn_classifier
 from gtzan_keras.models.saving import SavedModel, save_model

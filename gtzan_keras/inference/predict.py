@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import glob
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.audio.decode import (
-    AUDIO_SUFFIXES,
     MINIMUM_SECONDS,
     SILENCE,
     AudioError,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
     from gtzan_keras.training.run import Run
 
-__all__ = ["TAGGERS", "Prediction", "find_songs", "gtzan_track", "predict", "predict_all"]
+__all__ = ["TAGGERS", "Prediction", "gtzan_track", "predict", "predict_all"]
 
 TAGGERS = tuple(f"musicnn-{weights}" for weights in MUSICNN_TAGS)
 """Pretrained models that `predict` knows by name; they answer with 50 tags."""
@@ -238,7 +236,7 @@ def predict_all(
     Parameters
     ----------
     songs : sequence of str or os.PathLike
-        Sound files, for example from `find_songs`.
+        Sound files, for example from `audio.songs.find_songs`.
     model, hop, window
         As for `predict`; the model is loaded once.
     progress : bool
@@ -278,54 +276,6 @@ def predict_all(
     return (one(song) for song in tqdm(songs, unit="song", disable=None if progress else True))
 
 
-def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List the files that paths, folders and patterns stand for.
-
-    Parameters
-    ----------
-    songs : iterable of str or os.PathLike
-        A folder stands for the sound files in and below it, by `AUDIO_SUFFIXES`; a pattern
-        (``music/**/*.mp3``) for its matches; anything else for itself, whether it exists or not.
-
-    Returns
-    -------
-    list of Path
-        Each file once, sorted within a folder or pattern.
-
-    Raises
-    ------
-    GtzanKerasError
-        A folder contains no sound file, or a pattern matches nothing.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> from gtzan_keras.inference.predict import find_songs
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> for name in ("b.mp3", "a.wav", "cover.jpg"):
-    ...     (folder / name).touch()
-    >>> [path.name for path in find_songs([folder])]
-    ['a.wav', 'b.mp3']
-    """
-    found: dict[Path, None] = {}
-    for song in songs:
-        path = Path(song)
-        if path.is_dir():
-            matches = _songs_below(path)
-            if not matches:
-                raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})")
-        elif not path.exists() and glob.has_magic(os.fspath(song)):
-            matches = []
-            for match in map(Path, sorted(glob.glob(os.fspath(song), recursive=True))):
-                matches += _songs_below(match) if match.is_dir() else [match]
-            if not matches:
-                raise GtzanKerasError(f"{path}: no file matches this pattern")
-        else:
-            matches = [path]
-        found.update(dict.fromkeys(matches))
-    return list(found)
-
-
 def gtzan_track(song: str | os.PathLike[str]) -> str:
     """Return the id of the GTZAN track that has this file's content (by MD5), or "".
 
@@ -349,14 +299,6 @@ def gtzan_track(song: str | os.PathLike[str]) -> str:
     """
     known = facts()["wav_md5"]
     return next(iter(known.index[known == file_md5(song)]), "")
-
-
-def _songs_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 class _Listener(NamedTuple):

@@ -31,11 +31,11 @@ export MPLBACKEND ?= agg
 
 # A file of tests, and a notebook, stays in one process; they start in the order of their names.
 SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-# Where every core has a process of its own, TensorFlow's threads are in each other's way; and small networks, built by
-# the hundred, would ask Linux for the same memory again and again. Without both, tests take an eighth longer.
-ONE_CORE := TF_NUM_INTRAOP_THREADS=1 MALLOC_TOP_PAD_=134217728 MALLOC_MMAP_MAX_=0
+# Where every core has a process of its own, the threads of TensorFlow and scikit-learn are in each other's way; and small
+# networks, built by the hundred, would ask Linux for the same memory again and again.
+ONE_CORE := TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1 MALLOC_TOP_PAD_=134217728 MALLOC_MMAP_MAX_=0
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 04_*))
+LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 14_* 04_*))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
@@ -101,7 +101,7 @@ format: $(VENV)/installed-test
 
 test: lint
 	$(ONE_CORE) $(BIN)/python -m pytest $(SHARED_OUT)
-	$(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider \
+	$(ONE_CORE) $(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider \
 	  $(LONGEST) $(filter-out $(LONGEST),$(NOTEBOOKS))
 
 test-nightly: $(VENV)/installed-test

@@ -75,12 +75,10 @@ DEFAULT_CNN = Recipe(
 
 
 def _with_validation(base: Recipe) -> Recipe:
-    return replace(
-        base,
-        name=f"{base.name}-640",
-        title="the same, trained on the validation part too",
+    return base.variant(
+        f"{base.name}-640",
+        "the same, trained on the validation part too",
         trains_on_validation=True,
-        base=base.name,
         ours=("443 + 197 = 640 training tracks; every setting was chosen before, on 443 and 197",),
         note="Compare systems that train on the 443 alone with the recipe that this one is based on.",
     )
@@ -124,12 +122,10 @@ def _classical(builder: str) -> Recipe:
 
 
 def _on_segments(base: Recipe, seconds: int) -> Recipe:
-    return replace(
-        base,
-        name=f"{base.name}-segments-{seconds}s",
-        title=f"{_CLASSICAL[base.builder]} on features of {seconds} s segments",
+    return base.variant(
+        f"{base.name}-segments-{seconds}s",
+        f"{_CLASSICAL[base.builder]} on features of {seconds} s segments",
         data=f"features-{seconds}s",
-        base=base.name,
         note="Folds of random rows put segments of one track on both sides; not a published split.",
     )
 
@@ -191,14 +187,12 @@ _FOUR_GENRES = ("disco", "hiphop", "jazz", "pop", "reggae", "rock")  # left out
 
 
 def _on_four_genres(base: Recipe, name: str) -> Recipe:
-    return replace(
-        base,
-        name=f"baseline/{name}-four-genres",
-        title=f"{base.title}, on blues, classical, country and metal",
+    return base.variant(
+        f"baseline/{name}-four-genres",
+        f"{base.title}, on blues, classical, country and metal",
         split="fault-filtered",
         leaky=False,
         without=_FOUR_GENRES,
-        base=base.name,
         note="The four genres whose sound was complete on our machine.",
     )
 

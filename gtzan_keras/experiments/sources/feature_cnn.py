@@ -1,6 +1,5 @@
 """The feature 1-D CNN report: networks on Kaggle's table of hand-crafted features."""
 
-from dataclasses import replace
 
 from gtzan_keras.experiments.recipe import Published, Recipe
 from gtzan_keras.training.settings import TrainingSettings
@@ -23,36 +22,30 @@ ALL = Recipe(
     note="The scaler is fitted inside each fold; the source does not say.",
 )
 
-TWO_BRANCH = replace(
-    ALL,
-    name="feature-cnn/with-images",
-    title="two branches: all features, and the mel spectrogram",
+TWO_BRANCH = ALL.variant(
+    "feature-cnn/with-images",
+    "two branches: all features, and the mel spectrogram",
     source=f"{_SOURCE}, first model",
     data="features+zhang-128",
     builder="two_branch",
     inputs="all",
     published=(),
-    base=ALL.name,
     ours=(*ALL.ours, "2-D branch 32-64-128 with global average pooling", "spectrograms of zhang-128"),
     note="The source dropped the spectrogram because it added nothing to the MFCCs, and gives no figure.",
 )
 
 RECIPES = (
     ALL,
-    replace(
-        ALL,
-        name="feature-cnn/mfcc-only",
-        title="1-D CNN on 40 MFCC columns",
+    ALL.variant(
+        "feature-cnn/mfcc-only",
+        "1-D CNN on 40 MFCC columns",
         inputs="mfcc",
         published=(Published(0.60, part="mean of 5 folds", kind="about"),),
-        base=ALL.name,
     ),
-    replace(
-        TWO_BRANCH,
-        name="feature-cnn/two-branch",
-        title="two branches: filtered features, and the mel spectrogram",
+    TWO_BRANCH.variant(
+        "feature-cnn/two-branch",
+        "two branches: filtered features, and the mel spectrogram",
         inputs="filtered",
-        base=TWO_BRANCH.name,
         note="The first model with the final model's 51 features: shows what the spectrogram adds to them.",
     ),
     TWO_BRANCH,

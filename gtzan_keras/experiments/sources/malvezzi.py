@@ -48,26 +48,22 @@ VGG16 = Recipe(
 
 RECIPES = (
     BASIC_CNN,
-    replace(
-        BASIC_CNN,
-        name="malvezzi/basic-cnn-pieces",
-        title="the same on 1471 pieces, split at random",
+    BASIC_CNN.variant(
+        "malvezzi/basic-cnn-pieces",
+        "the same on 1471 pieces, split at random",
         data="malvezzi-pieces",
         split="segments 918-273-280",
         leaky=True,
-        base=BASIC_CNN.name,
         ours=(*BASIC_CNN.ours, "pieces of 15 s, two per track, 1471 of them drawn by the seed"),
         note="How the source's counts may have come about: pieces of one track are in training and test.",
     ),
-    replace(
-        BASIC_CNN,
-        name="malvezzi/tuned-cnn",
-        title="the same after a grid search: dropout 0.4, rate 1e-4",
+    BASIC_CNN.variant(
+        "malvezzi/tuned-cnn",
+        "the same after a grid search: dropout 0.4, rate 1e-4",
         source=f"{_SOURCE}, model 2",
         settings=replace(_SETTINGS, learning_rate=1e-4),
         grid={"dropout": (0.2, 0.3, 0.4, 0.5), "learning_rate": (1e-3, 5e-4, 1e-4)},
         published=(Published(0.9357), Published(0.205, "loss")),
-        base=BASIC_CNN.name,
         ours=(
             "filters 32-64-128-128, dense 512",
             "input rescaled to -2..2",
@@ -76,14 +72,12 @@ RECIPES = (
         ),
     ),
     VGG16,
-    replace(
-        VGG16,
-        name="malvezzi/vgg16-fine-tuned",
-        title="VGG16, fine-tuned from block3_conv1",
+    VGG16.variant(
+        "malvezzi/vgg16-fine-tuned",
+        "VGG16, fine-tuned from block3_conv1",
         source=f"{_SOURCE}, model 4",
         fine_tune=SecondStage("block3_conv1", learning_rate=1e-5, epochs=30),
         published=(Published(0.94, part="validation", kind="about"),),
-        base=VGG16.name,
         ours=(*VGG16.ours, "second stage at rate 1e-5 for 30 epochs"),
     ),
     Recipe(

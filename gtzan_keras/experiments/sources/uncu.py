@@ -51,32 +51,26 @@ VGGISH_CNN = Recipe(
 
 RECIPES = (
     SCRATCH,
-    replace(
-        SCRATCH,
-        name="uncu/scratch-cnn-ten-genres",
-        title="the same with jazz, whose one broken file is left out",
+    SCRATCH.variant(
+        "uncu/scratch-cnn-ten-genres",
+        "the same with jazz, whose one broken file is left out",
         without=(),
         published=(),
-        base=SCRATCH.name,
     ),
-    replace(
-        SCRATCH,
-        name="uncu/scratch-cnn-four-genres",
-        title="the same on blues, classical, country and metal",
+    SCRATCH.variant(
+        "uncu/scratch-cnn-four-genres",
+        "the same on blues, classical, country and metal",
         without=("disco", "hiphop", "jazz", "pop", "reggae", "rock"),
         published=(),
-        base=SCRATCH.name,
         note="The four genres whose sound was complete on our machine, so that the test part is not tiny.",
     ),
     VGGISH_CNN,
-    replace(
-        VGGISH_CNN,
-        name="uncu/vggish-dense",
-        title="VGGish embeddings, shallow dense head",
+    VGGISH_CNN.variant(
+        "uncu/vggish-dense",
+        "VGGish embeddings, shallow dense head",
         source=f"{_SOURCE}, the paper's text",
         arguments={"head": "dense"},
         published=(),
-        base=VGGISH_CNN.name,
         note="The paper describes this head; its code, and so its 82 %, has the deep one.",
     ),
 )

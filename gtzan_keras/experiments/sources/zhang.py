@@ -28,14 +28,12 @@ CNN = Recipe(
     note="128 columns are the first 3 s of a track.",
 )
 
-AUGMENTED = replace(
-    CNN,
-    name="zhang/cnn-augmented",
-    title="the same with time shift and Gaussian noise",
+AUGMENTED = CNN.variant(
+    "zhang/cnn-augmented",
+    "the same with time shift and Gaussian noise",
     source=f"{_SOURCE}, section 3.3",
     settings=replace(_SETTINGS, augmentation=Augmentation(time_shift=True, noise=0.02)),
     published=(Published(0.70, kind="near"),),
-    base=CNN.name,
     ours=(*CNN.ours, "shift and noise are applied to the spectrogram; noise of 0.02 of its range"),
 )
 
@@ -54,40 +52,32 @@ SVM = Recipe(
 RECIPES = (
     CNN,
     AUGMENTED,
-    replace(
-        AUGMENTED,
-        name="zhang/cnn-kfold",
-        title="the same in 5 folds",
+    AUGMENTED.variant(
+        "zhang/cnn-kfold",
+        "the same in 5 folds",
         source=f"{_SOURCE}, section 4",
         split="5 folds",
         published=(Published(0.60, part="each of 5 folds", kind="over"),),
-        base=AUGMENTED.name,
     ),
     SVM,
-    replace(
-        SVM,
-        name="zhang/random-forest",
-        title="random forest on hand-crafted features",
+    SVM.variant(
+        "zhang/random-forest",
+        "random forest on hand-crafted features",
         builder="random_forest",
-        base=SVM.name,
         ours=("scikit-learn's defaults, but 500 trees", "Kaggle's 57 features"),
     ),
-    replace(
-        AUGMENTED,
-        name="zhang/without-country-rock",
-        title="the augmented CNN without country and rock",
+    AUGMENTED.variant(
+        "zhang/without-country-rock",
+        "the augmented CNN without country and rock",
         source=f"{_SOURCE}, section 4",
         without=("country", "rock"),
         published=(Published(0.80, kind="about"),),
-        base=AUGMENTED.name,
     ),
-    replace(
-        AUGMENTED,
-        name="zhang/classical-jazz-metal",
-        title="the augmented CNN on classical, jazz and metal alone",
+    AUGMENTED.variant(
+        "zhang/classical-jazz-metal",
+        "the augmented CNN on classical, jazz and metal alone",
         source=f"{_SOURCE}, section 4",
         without=("blues", "country", "disco", "hiphop", "pop", "reggae", "rock"),
         published=(Published(0.85, kind="over"),),
-        base=AUGMENTED.name,
     ),
 )

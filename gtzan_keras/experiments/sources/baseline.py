@@ -1,6 +1,7 @@
 """Our own models: networks with nothing pretrained, and classical models on hand-crafted features."""
 
 from dataclasses import replace
+from functools import partial
 
 from gtzan_keras.experiments.recipe import Recipe, SecondStage
 from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
@@ -18,12 +19,13 @@ _SETTINGS = TrainingSettings(
     batch_size=32,
     augmentation=replace(STRONG_AUGMENTATION, crop=128, time_shift=False),
 )
+_ON_PRETRAINED = replace(_SETTINGS, epochs=30, batch_size=16, augmentation=None, precision="float32")
 
-CNN = Recipe(
+_recipe = partial(Recipe, source="ours", data="librosa-128x387", split="fault-filtered")
+
+CNN = _recipe(
     name="baseline/cnn",
     title="five blocks with batch normalization, on 10 s segments",
-    source="ours",
-    data="librosa-128x387",
     builder="cnn",
     arguments={
         "filters": (32, 64, 128, 256, 256),
@@ -32,7 +34,6 @@ CNN = Recipe(
         "normalization": "batch",
         "pooling": "avg+max",
     },
-    split="fault-filtered",
     settings=_SETTINGS,
     ours=(
         "trained on crops of 128 of 387 columns, tested on the whole spectrogram (global pooling)",
@@ -62,14 +63,11 @@ THUMBNAIL_CNN = replace(
     ),
 )
 
-DEFAULT_CNN = Recipe(
+DEFAULT_CNN = _recipe(
     name="baseline/default-cnn",
     title="the default CNN (Malvezzi's), trained our way",
-    source="ours",
-    data="librosa-128x387",
     builder="cnn",
     arguments=dict(CNN_ARGUMENTS["malvezzi"]),
-    split="fault-filtered",
     settings=replace(_SETTINGS, learning_rate=1e-3, epochs=60, augmentation=STRONG_AUGMENTATION),
 )
 
@@ -85,13 +83,11 @@ def _with_validation(base: Recipe) -> Recipe:
 
 
 def _ensemble(name: str, title: str, *members: str, ours: tuple[str, ...] = ()) -> Recipe:
-    return Recipe(
+    return _recipe(
         name=f"baseline/{name}",
         title=title,
-        source="ours",
         data="librosa-128x387" if len(members) == 1 else "features+librosa-128x387",
         builder="ensemble",
-        split="fault-filtered",
         members=members,
         ours=ours,
     )
@@ -107,10 +103,9 @@ _CLASSICAL = {
 
 
 def _classical(builder: str) -> Recipe:
-    return Recipe(
+    return _recipe(
         name=f"baseline/{builder.replace('_', '-')}",
         title=f"{_CLASSICAL[builder]} on hand-crafted features",
-        source="ours",
         data="features",
         builder=builder,
         split="random rows",
@@ -133,14 +128,12 @@ def _on_segments(base: Recipe, seconds: int) -> Recipe:
 CLASSICAL = {builder: _classical(builder) for builder in _CLASSICAL}
 _SVM = replace(CLASSICAL["svm"], split="5 folds", leaky=False, base="baseline/svm", note="")
 
-MUSICNN = Recipe(
+MUSICNN = _recipe(
     name="baseline/musicnn",
     title="logistic regression on frozen musicnn",
-    source="ours",
     data="musicnn-msd",
     builder="logistic_regression",
     arguments={"C": 0.01},
-    split="fault-filtered",
     pretrained="msd",
     ours=(
         "mean and maximum of each 3 s patch, averaged over the track (1506 numbers), standardised",
@@ -158,24 +151,12 @@ PENULTIMATE = replace(
     ),
     note="",
 )
-MUSICNN_FINE_TUNED = Recipe(
+MUSICNN_FINE_TUNED = _recipe(
     name="baseline/musicnn-fine-tuned",
     title="musicnn, its dense layer fine-tuned",
-    source="ours",
     data="musicnn-msd",
     builder="musicnn_classifier",
-    split="fault-filtered",
-    settings=TrainingSettings(
-        optimizer="adamw",
-        learning_rate=1e-3,
-        weight_decay=0.05,
-        schedule="cosine",
-        ema=0.9,
-        keep_best=False,
-        epochs=30,
-        batch_size=16,
-        precision="float32",
-    ),
+    settings=replace(_ON_PRETRAINED, learning_rate=1e-3, ema=0.9),
     pretrained="msd",
     ours=(
         "everything before the dense layer of 200 is frozen, and computed once",
@@ -201,7 +182,6 @@ MOBILENET = replace(
     MUSICNN,
     name="baseline/mobilenet-v2-frozen",
     title="logistic regression on frozen MobileNetV2",
-    source="ours",
     data="mobilenet-v2",
     arguments={"C": 0.003},
     pretrained="imagenet",
@@ -213,25 +193,12 @@ MOBILENET = replace(
     note="",
 )
 
-MOBILENET_FINE_TUNED = Recipe(
+MOBILENET_FINE_TUNED = _recipe(
     name="baseline/mobilenet-v2-fine-tuned",
     title="MobileNetV2, its last four blocks fine-tuned",
-    source="ours",
-    data="librosa-128x387",
     builder="mobilenet_v2",
     arguments={"dense_units": (), "dropout_before_head": 0.3, "normalization": None, "l2": 0.0},
-    split="fault-filtered",
-    settings=TrainingSettings(
-        optimizer="adamw",
-        learning_rate=2e-3,
-        weight_decay=0.05,
-        schedule="cosine",
-        ema=0.97,
-        keep_best=False,
-        epochs=30,
-        batch_size=16,
-        precision="float32",
-    ),
+    settings=replace(_ON_PRETRAINED, ema=0.97),
     fine_tune=SecondStage(
         "block_13_expand",
         learning_rate=1e-4,

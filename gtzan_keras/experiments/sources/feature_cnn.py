@@ -1,6 +1,5 @@
 """The feature 1-D CNN report: networks on Kaggle's table of hand-crafted features."""
 
-
 from gtzan_keras.experiments.recipe import Published, Recipe
 from gtzan_keras.training.settings import TrainingSettings
 

@@ -1,6 +1,7 @@
 """Malvezzi: custom CNN, VGG16 and a feed-forward network on colour spectrograms of whole clips."""
 
 from dataclasses import replace
+from functools import partial
 
 from gtzan_keras.experiments.recipe import Published, Recipe, SecondStage
 from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
@@ -13,15 +14,14 @@ _NOTE = (
 )
 _SETTINGS = TrainingSettings(learning_rate=1e-3, epochs=50, batch_size=32, patience=10, plateau_patience=5)
 
-BASIC_CNN = Recipe(
+_recipe = partial(Recipe, data="malvezzi-rgb224", split="70/15/15", settings=_SETTINGS, note=_NOTE)
+
+BASIC_CNN = _recipe(
     name="malvezzi/basic-cnn",
     title="CNN with 4 convolutions, dropout 0.4",
     source=f"{_SOURCE}, model 1",
-    data="malvezzi-rgb224",
     builder="cnn",
     arguments=dict(CNN_ARGUMENTS["malvezzi"]),
-    split="70/15/15",
-    settings=_SETTINGS,
     published=(Published(0.925), Published(0.384, "loss")),
     ours=(
         "filters 32-64-128-128, dense 512",
@@ -29,21 +29,16 @@ BASIC_CNN = Recipe(
         "Adam at its default rate 1e-3",
         "batch 32, 50 epochs, patience 10",
     ),
-    note=_NOTE,
 )
 
-VGG16 = Recipe(
+VGG16 = _recipe(
     name="malvezzi/vgg16-frozen",
     title="VGG16 on ImageNet, base frozen",
     source=f"{_SOURCE}, model 3",
-    data="malvezzi-rgb224",
     builder="vgg16",
-    split="70/15/15",
-    settings=_SETTINGS,
     published=(Published(0.9487, part="validation", kind="about"),),
     pretrained="imagenet",
     ours=("head: dense 256, dropout 0.5, L2 1e-4", "Adam 1e-3, batch 32, 50 epochs"),
-    note=_NOTE,
 )
 
 RECIPES = (
@@ -80,14 +75,11 @@ RECIPES = (
         published=(Published(0.94, part="validation", kind="about"),),
         ours=(*VGG16.ours, "second stage at rate 1e-5 for 30 epochs"),
     ),
-    Recipe(
+    _recipe(
         name="malvezzi/feed-forward",
         title="dense layers only",
         source=f"{_SOURCE}, model 5",
-        data="malvezzi-rgb224",
         builder="dense",
-        split="70/15/15",
-        settings=_SETTINGS,
         published=(Published(0.1036), Published(2.302, "loss")),
         ours=("layers and rate",),
         note="A loss of 2.302 is ln 10: the source's network gives the same answer for every spectrogram.",

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.report._style import (
-    FAINT,
-    INK,
-    TRAINING,
-    VALIDATION,
-    genre_colours,
-    genre_labels,
-    new_figure,
-    printable,
-)
+from gtzan_keras.report import _style as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +23,10 @@ __all__ = ["clock", "explanation_figure", "figure_paths", "taggram", "timeline"]
 
 _WIDTH, _HEIGHT, _TAG = 9.0, 4.6, 0.14  # inches: of a figure, and of a row of tags
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-_FOR, _AGAINST = TRAINING, VALIDATION  # a blue and an orange that differ in every form of colour vision
+_FOR, _AGAINST = (
+    style.TRAINING,
+    style.VALIDATION,
+)  # a blue and an orange that differ in every form of colour vision
 _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -68,25 +62,27 @@ def timeline(prediction: Prediction) -> Figure:
     from matplotlib.patches import Patch
     from matplotlib.ticker import PercentFormatter
 
-    colours = genre_colours(prediction.genres)
+    colours = style.genre_colours(prediction.genres)
     figure, ax = _below_spectrogram(prediction, _HEIGHT, (2, 3))
     edges, shares = _at_each_moment(prediction)
     silent = np.isnan(shares[:, 0])
     ends = np.repeat(edges, 2)[1:-1]
-    ax.set_facecolor(FAINT)
+    ax.set_facecolor(style.FAINT)
     ax.stackplot(
         ends, np.repeat(shares, 2, axis=0).T, colors=list(colours.values()), edgecolor="white", linewidth=0.3
     )
     ax.set(ylim=(0, 1), ylabel="probability")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
-    whole = zip(prediction.genres, genre_labels(prediction.genres), prediction.probabilities, strict=True)
+    whole = zip(
+        prediction.genres, style.genre_labels(prediction.genres), prediction.probabilities, strict=True
+    )
     legend = [
         Patch(color=colours[genre], label=f"{label}  {100 * value:.0f} %") for genre, label, value in whole
     ]
     legend.reverse()  # as they are stacked
     if silent.any():
-        legend.append(Patch(color=FAINT, label="silence"))
+        legend.append(Patch(color=style.FAINT, label="silence"))
     drawn = figure.legend(handles=legend, loc="outside right lower", frameon=False, fontsize=9)
     drawn.get_texts()[-1 - silent.any() - int(prediction.probabilities.argmax())].set_fontweight("bold")
     return figure
@@ -128,11 +124,11 @@ def taggram(prediction: Prediction) -> Figure:
     rows = _TAG * len(order)
     figure, ax = _below_spectrogram(prediction, 2.4 + rows, (1.5, max(rows, 0.5)))
     edges, values = _at_each_moment(prediction)
-    ax.set_facecolor(FAINT)
+    ax.set_facecolor(style.FAINT)
     rows_at = np.arange(len(order) + 1) - 0.5
     mesh = ax.pcolormesh(edges, rows_at, values.T[order], cmap="magma", vmin=0)
     figure.colorbar(mesh, ax=ax, label="probability", format=PercentFormatter(1), shrink=0.4, aspect=12)
-    names, means = genre_labels(prediction.genres), prediction.probabilities
+    names, means = style.genre_labels(prediction.genres), prediction.probabilities
     ax.set_yticks(range(len(order)), [f"{names[tag]}  {100 * means[tag]:.0f} %" for tag in order], fontsize=8)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
@@ -165,16 +161,13 @@ def explanation_figure(explanation: Explanation) -> Figure:
     from matplotlib.patheffects import withStroke
     from scipy.ndimage import gaussian_filter
 
-    figure = new_figure(_WIDTH, _HEIGHT)
-    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    name = printable(Path(explanation.song).name, "recording")
-    genre = printable(explanation.genre, "this genre")
+    genre = style.printable(explanation.genre, "this genre")
     share = explanation.probabilities[explanation.genre]
-    title = f"{name}  ({clock(explanation.duration)}): what speaks for {genre}, {100 * share:.0f} %"
-    top.set_title(title, loc="left", fontsize=10, parse_math=False)
+    about = f": what speaks for {genre}, {100 * share:.0f} %"
+    figure, top, ax = _over_time(explanation, "", about, _HEIGHT, (3, 1))
     bands, columns = explanation.map.shape
     end = explanation.times[-1]
-    top.set_facecolor(FAINT)  # not covered by any window
+    top.set_facecolor(style.FAINT)  # not covered by any window
     top.imshow(
         explanation.spectrogram, origin="lower", aspect="auto", extent=(0, end, 0, bands), cmap="Greys",
         vmin=0, vmax=1.3, interpolation="nearest",
@@ -189,10 +182,9 @@ def explanation_figure(explanation: Explanation) -> Figure:
         )  # fmt: skip
         lines.set_path_effects([withStroke(linewidth=4, foreground="white")])
     _hertz_axis(top, explanation.hertz[-1], bands)
-    top.tick_params(axis="x", length=0)
 
     curve = smooth.sum(axis=0) / np.abs(smooth.sum(axis=0)).max(initial=1e-30)
-    ax.axhline(0, color=INK, linewidth=0.7)
+    ax.axhline(0, color=style.INK, linewidth=0.7)
     ax.fill_between(centres, curve, 0, where=curve > 0, color=_FOR, linewidth=0, interpolate=True)
     ax.fill_between(
         centres, curve, 0, where=curve < 0, facecolor="white", edgecolor=_AGAINST, hatch="////",
@@ -201,11 +193,8 @@ def explanation_figure(explanation: Explanation) -> Figure:
     for start, stop, _, _, score in explanation.parts().to_numpy():
         colour, height = (_FOR, 1.35) if score > 0 else (_AGAINST, -1.35)
         ax.plot([start, stop], [height, height], color=colour, linewidth=3, solid_capstyle="butt")
-    ax.set(xlim=(0, explanation.duration), ylim=(-1.6, 1.6), xlabel="time", yticks=[-1, 1])
-    ax.set_yticklabels([f"against {genre}", f"for {genre}"], fontsize=8)
-    _time_axis(ax, explanation.duration)
-    for each in (top, ax):
-        each.spines[["top", "right"]].set_visible(False)
+    ax.set_ylim(-1.6, 1.6)
+    ax.set_yticks([-1, 1], [f"against {genre}", f"for {genre}"], fontsize=8)
     return figure
 
 
@@ -250,22 +239,34 @@ def _below_spectrogram(
     prediction: Prediction, height: float, ratios: tuple[float, float]
 ) -> tuple[Figure, Axes]:
     """Return a figure with the recording's spectrogram, and the axes below it, with the same time axis."""
-    figure = new_figure(_WIDTH, height)
-    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     note = ", padded with silence" if prediction.padded else ""
-    title = f"{printable(Path(prediction.song).name, 'recording')}  ({clock(prediction.duration)}{note})"
-    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
+    figure, top, ax = _over_time(prediction, note, "", height, ratios)
     extent = (0, prediction.duration, 0, len(prediction.overview))
     top.imshow(
         prediction.overview, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0
     )
     _hertz_axis(top, prediction.sample_rate / 2, len(prediction.overview))
+    return figure, ax
+
+
+def _over_time(
+    shown: Prediction | Explanation, note: str, about: str, height: float, ratios: tuple[float, float]
+) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with two axes over the time of a recording, and its name and duration above."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    figure = style.new_figure(_WIDTH, height)
+    top, ax = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
+    title = f"{style.printable(Path(shown.song).name, 'recording')}  ({clock(shown.duration)}{note}){about}"
+    top.set_title(title, loc="left", fontsize=10, parse_math=False)  # a name may contain dollar signs
     top.tick_params(axis="x", length=0)
-    ax.set(xlim=(0, prediction.duration), xlabel="time")
-    _time_axis(ax, prediction.duration)
+    ax.set(xlim=(0, shown.duration), xlabel="time")
+    step = next((s for s in _TICK_SECONDS if shown.duration / s <= 11), _TICK_SECONDS[-1])
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     for each in (top, ax):
         each.spines[["top", "right"]].set_visible(False)
-    return figure, ax
+    return figure, top, ax
 
 
 def _at_each_moment(
@@ -291,15 +292,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes_left:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _time_axis(ax: Axes, duration: float) -> None:
-    """Label a time axis in minutes and seconds."""
-    from matplotlib.ticker import FuncFormatter, MultipleLocator
-
-    step = next((s for s in _TICK_SECONDS if duration / s <= 11), _TICK_SECONDS[-1])
-    ax.xaxis.set_major_locator(MultipleLocator(step))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-
-
 def _hertz_axis(ax: Axes, highest: float, bands: int) -> None:
     """Label an axis of mel bands with frequencies."""
     from librosa import hz_to_mel
@@ -307,4 +299,4 @@ def _hertz_axis(ax: Axes, highest: float, bands: int) -> None:
     hertz = [value for value in _TICK_HERTZ if value < 0.95 * highest]
     places = hz_to_mel(np.array(hertz, dtype=float)) / hz_to_mel(highest) * bands
     ax.set_yticks(places, [f"{value // 1000} kHz" if value >= 1000 else f"{value} Hz" for value in hertz])
-    ax.tick_params(axis="y", labelsize=8, colors=INK)
+    ax.tick_params(axis="y", labelsize=8, colors=style.INK)

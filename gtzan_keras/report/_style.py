@@ -101,6 +101,12 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return such a figure and its only axes."""
+    figure = new_figure(width, height)
+    return figure, figure.subplots()
+
+
 def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     """Refuse a table that lacks a column or has no rows."""
     missing = [column for column in columns if column not in table]
@@ -150,6 +156,15 @@ def heat_map(ax: Axes, values: pd.DataFrame, bar: str, texts: Any, **options: An
     elif max(len(str(name)) for name in values.columns) > 6:
         for label in ax.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+def genre_matrix(values: Any, genres: Sequence[str], bar: str, texts: Any, **options: Any) -> Figure:
+    """Draw a square table as `heat_map` does, with a row and a column for each genre."""
+    side = max(2.6, 0.56 * min(len(genres), 10) + 0.3 * max(len(genres) - 10, 0))
+    figure, ax = new_axes(side + 1.8, side + 0.7)
+    labels = genre_labels(genres)
+    heat_map(ax, pd.DataFrame(values, index=labels, columns=labels), bar, texts, **options)
+    return figure
 
 
 def move_legend(ax: Axes, loc: str, names: Sequence[str], **options: Any) -> None:

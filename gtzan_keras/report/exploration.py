@@ -16,23 +16,7 @@ import pandas as pd
 
 from gtzan_keras.audio.features import FEATURE_COLUMNS, NON_MFCC_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.report._style import (
-    GENRE_COLOURS,
-    GREY,
-    GRID,
-    INK,
-    PAPER,
-    TRAINING,
-    WIDTH,
-    genre_colours,
-    genre_labels,
-    heat_map,
-    move_legend,
-    need_columns,
-    need_shares,
-    new_figure,
-    quiet,
-)
+from gtzan_keras.report import _style as style
 from gtzan_keras.tracks.catalogue import genre_names
 
 if TYPE_CHECKING:
@@ -92,30 +76,30 @@ def feature_kde(table: pd.DataFrame, feature: str) -> Figure:
     """
     import seaborn
 
-    need_columns(table, (feature, "label"), "feature_kde")
+    style.need_columns(table, (feature, "label"), "feature_kde")
     values = _numbers(table, [feature], "feature_kde")[:, 0]
     genres = genre_names(table["label"])
     low, high = _view(pd.Series(values).groupby(table["label"].tolist()), values)
 
-    figure = new_figure(WIDTH, 1.2 + 0.46 * len(genres))
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH, 1.2 + 0.46 * len(genres))
     seaborn.violinplot(
         x=values, y=table["label"].to_numpy(), order=genres, hue=table["label"].to_numpy(),
-        hue_order=genres, palette=genre_colours(genres), saturation=1, legend=False, density_norm="width",
-        width=0.85, cut=3, inner="quart", inner_kws={"color": INK}, linewidth=1, ax=ax,
+        hue_order=genres, palette=style.genre_colours(genres), saturation=1, legend=False,
+        density_norm="width", width=0.85, cut=3, inner="quart", inner_kws={"color": style.INK},
+        linewidth=1, ax=ax,
     )  # fmt: skip
     ax.axvline(
-        float(np.median(values)), color=GREY, linestyle=":", linewidth=1.2, label="median of all genres"
+        float(np.median(values)), color=style.GREY, linestyle=":", linewidth=1.2, label="median of all genres"
     )
     figure.legend(loc="outside upper right", frameon=False)
-    ax.set_yticks(range(len(genres)), genre_labels(genres))
+    ax.set_yticks(range(len(genres)), style.genre_labels(genres))
     ax.set_xlim(low, high)
     outside = int(((values < low) | (values > high)).sum())
     unit = next((unit for name, unit in UNITS.items() if feature.startswith(name)), "")
     power = "²" if feature.endswith("_var") else ""
     note = f"\n{outside} of {len(values)} values are outside" if outside else ""
     ax.set_xlabel(feature + (f" ({unit}{power})" if unit else "") + note)
-    quiet(ax, grid="x")
+    style.quiet(ax, grid="x")
     return figure
 
 
@@ -165,12 +149,11 @@ def correlation_heatmap(
     labels = [f"{CROSS} {name}" if name in dropped else name for name in names]
     r = numbers.corr().set_axis(labels).set_axis(labels, axis=1)
 
-    figure = new_figure(WIDTH + 0.6, WIDTH - 0.1)
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH + 0.6, style.WIDTH - 0.1)
     small = len(names) > 20
     upper = ~np.tri(len(names), k=-1, dtype=bool)
     texts = None if small else r.map(lambda value: f"{value:.2f}".replace("0.", "."))
-    heat_map(ax, r, "correlation r", texts, cmap="RdBu_r", vmin=-1, vmax=1, mask=upper)
+    style.heat_map(ax, r, "correlation r", texts, cmap="RdBu_r", vmin=-1, vmax=1, mask=upper)
     for row, column in np.argwhere((r.abs() >= threshold).to_numpy() & ~upper).tolist():
         frame: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 0.9 if small else 1.6}
         ax.add_patch(Rectangle((column, row), 1, 1, **frame))
@@ -216,7 +199,7 @@ def pca_scatter(table: pd.DataFrame, columns: Sequence[str] | None = None) -> Fi
     from sklearn.decomposition import PCA
 
     names = list(FEATURE_COLUMNS if columns is None else columns)
-    need_columns(table, ("label",), "pca_scatter")
+    style.need_columns(table, ("label",), "pca_scatter")
     values = _standardised(_numbers(table, names, "pca_scatter"))
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(values)
@@ -276,8 +259,8 @@ def tsne_scatter(
 
     figure, ax = _genre_scatter(points, list(genres))
     ax.set(title=title, xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color=GRID)
-    ax.set_xlabel(f"t-SNE: perplexity {perplexity:g}, seed {seed}", fontsize=9, color=GREY)
+    ax.spines[:].set(visible=True, color=style.GRID)
+    ax.set_xlabel(f"t-SNE: perplexity {perplexity:g}, seed {seed}", fontsize=9, color=style.GREY)
     return figure
 
 
@@ -314,19 +297,15 @@ def genre_similarity(table: pd.DataFrame, columns: Sequence[str], title: str) ->
     """
     from sklearn.metrics.pairwise import cosine_similarity
 
-    need_columns(table, ("label",), "genre_similarity")
+    style.need_columns(table, ("label",), "genre_similarity")
     values = _standardised(_numbers(table, list(columns), "genre_similarity"))
     genres = genre_names(table["label"])
     means = pd.DataFrame(values).groupby(table["label"].to_numpy()).mean().loc[genres]
-    labels = genre_labels(genres)
-    similarity = pd.DataFrame(cosine_similarity(means), index=labels, columns=labels)
-
-    side = max(2.6, 0.56 * min(len(genres), 10) + 0.3 * max(len(genres) - 10, 0))
-    figure = new_figure(side + 1.8, side + 0.7)
-    ax = figure.subplots()
-    texts = similarity.map("{:.2f}".format).replace("-0.00", "0.00")
-    heat_map(ax, similarity, "cosine similarity", texts, cmap="RdBu_r", vmin=-1, vmax=1)
-    ax.set_title(title)
+    similarity = cosine_similarity(means)
+    texts = pd.DataFrame(similarity).map("{:.2f}".format).replace("-0.00", "0.00")
+    options = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
+    figure = style.genre_matrix(similarity, genres, "cosine similarity", texts, **options)
+    figure.axes[0].set_title(title)
     return figure
 
 
@@ -363,24 +342,23 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     ['chance  10.0 %', 'SVM  48.0 %']
     """
     references = references or {}
-    need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
-    need_shares(scores[["accuracy", "low", "high"]], "leakage_ladder")
+    style.need_columns(scores, ("model", "split", "accuracy", "low", "high"), "leakage_ladder")
+    style.need_shares(scores[["accuracy", "low", "high"]], "leakage_ladder")
     splits, models = list(scores["split"].unique()), list(scores["model"].unique())
     dodge = min(0.08, 0.5 / len(models))  # keeps intervals from hiding each other
     ends: dict[int, list[tuple[float, float, str, str]]] = {}  # by the last split: x, y, colour, label
 
-    figure = new_figure(WIDTH + 1.6, max(4.4, 1.2 + 0.23 * (len(models) + len(references))))
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH + 1.6, max(4.4, 1.2 + 0.23 * (len(models) + len(references))))
     for name, level in references.items():
-        ax.axhline(level, color=GREY, linestyle="--", linewidth=1)
-        ends.setdefault(len(splits) - 1, []).append((len(splits) - 0.7, level, GREY, name))
+        ax.axhline(level, color=style.GREY, linestyle="--", linewidth=1)
+        ends.setdefault(len(splits) - 1, []).append((len(splits) - 0.7, level, style.GREY, name))
     for place, model in enumerate(models):
         rows = scores[scores["model"] == model].set_index("split").reindex(splits)
         x = np.arange(len(splits)) + dodge * (place - (len(models) - 1) / 2)
         colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
         ax.errorbar(
             x, rows["accuracy"], [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]],
-            color=colour, marker=MARKERS[place % len(MARKERS)], markeredgecolor=PAPER,
+            color=colour, marker=MARKERS[place % len(MARKERS)], markeredgecolor=style.PAPER,
             markeredgewidth=0.7, elinewidth=1.2, linewidth=1.6, label=model,
         )  # fmt: skip
         last = int(np.flatnonzero(rows["accuracy"].notna())[-1])
@@ -388,7 +366,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
     ceiling = min(1.0, 0.05 + max(scores["high"].max(), *references.values(), 0.0))
     ax.set(xlim=(-0.3, len(splits) - 0.7), ylim=(0, ceiling), xlabel="split", ylabel="accuracy")
     ax.set_xticks(range(len(splits)), [textwrap.fill(str(split), 16) for split in splits])
-    quiet(ax, grid="y", percent=True)
+    style.quiet(ax, grid="y", percent=True)
     line_height = ceiling * 0.18 / (figure.get_size_inches()[1] - 1.0)
     for last, labels in ends.items():
         heights = _apart([y for _, y, *_ in labels], line_height)
@@ -396,7 +374,7 @@ def leakage_ladder(scores: pd.DataFrame, references: Mapping[str, float] | None 
             ax.annotate(
                 f"{label}  {100 * level:.1f} %", (end, level), (last + 0.36, height), fontsize=9.5,
                 va="center", annotation_clip=False,
-                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
+                bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5},
                 arrowprops={
                     "arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4,
                     "relpos": (0, 0.5),
@@ -435,29 +413,28 @@ def fold_scores(folds: pd.DataFrame) -> Figure:
     """
     import seaborn
 
-    need_columns(folds, ("model", "fold", "accuracy"), "fold_scores")
-    need_shares(folds["accuracy"], "fold_scores")
+    style.need_columns(folds, ("model", "fold", "accuracy"), "fold_scores")
+    style.need_shares(folds["accuracy"], "fold_scores")
     scores = folds.groupby("model", sort=False)["accuracy"].agg(["mean", "std"])
     numbers = (100 * scores).itertuples(name=None)
     labels = [f"{model}\n{mean:.1f} ± {deviation:.1f} %" for model, mean, deviation in numbers]
 
-    figure = new_figure(WIDTH, 0.9 + 0.55 * len(labels))
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH, 0.9 + 0.55 * len(labels))
     common: dict[str, Any] = {"x": "accuracy", "y": "model", "ax": ax, "legend": False}
     # a swarm, so that folds with the same score do not hide each other
-    seaborn.swarmplot(folds, color=TRAINING, size=6, warn_thresh=1, **common)
+    seaborn.swarmplot(folds, color=style.TRAINING, size=6, warn_thresh=1, **common)
     bar: dict[str, Any] = {"marker": "|", "markersize": 18, "markeredgewidth": 2.4, "linestyle": "none"}
-    seaborn.pointplot(folds, color=INK, errorbar=None, **bar, **common)
+    seaborn.pointplot(folds, color=style.INK, errorbar=None, **bar, **common)
     ax.set_yticks(range(len(labels)), labels)
     ax.set(xlabel="accuracy of a fold (bar: mean)", ylabel="", ylim=(len(labels) - 0.5, -0.5))
     ax.margins(x=0.06)
-    quiet(ax, grid="x", percent=True)
+    style.quiet(ax, grid="x", percent=True)
     return figure
 
 
 def _numbers(table: pd.DataFrame, columns: Sequence[str], what: str) -> Array:
     """Return the columns as an array (row, column) if they contain nothing but finite numbers."""
-    need_columns(table, columns, what)
+    style.need_columns(table, columns, what)
     values = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     if bad := [name for name, good in zip(columns, np.isfinite(values).all(axis=0), strict=True) if not good]:
         raise GtzanKerasError(f"{what}: column {bad[0]!r} holds something other than finite numbers")
@@ -485,21 +462,22 @@ def _genre_scatter(points: Array, genres: Sequence[str]) -> tuple[Figure, Axes]:
     import seaborn
 
     names = genre_names(genres)
-    labels = dict(zip(names, genre_labels(names), strict=True))
-    known = [*GENRE_COLOURS, *(name for name in names if name not in GENRE_COLOURS)]
+    labels = dict(zip(names, style.genre_labels(names), strict=True))
+    known = [*style.GENRE_COLOURS, *(name for name in names if name not in style.GENRE_COLOURS)]
     table = pd.DataFrame(points, columns=["x", "y"]).assign(genre=[labels[genre] for genre in genres])
-    style: dict[str, Any] = {
+    common: dict[str, Any] = {
         "x": "x", "y": "y", "hue": "genre", "style": "genre", "hue_order": list(labels.values()),
         "style_order": list(labels.values()),
-        "palette": {labels[name]: colour for name, colour in genre_colours(names).items()},
+        "palette": {labels[name]: colour for name, colour in style.genre_colours(names).items()},
         "markers": {labels[name]: MARKERS[known.index(name) % len(MARKERS)] for name in names},
     }  # fmt: skip
-    figure = new_figure(WIDTH + 0.8, 6)
-    ax = figure.subplots()
-    seaborn.scatterplot(table, s=22, alpha=0.7, linewidth=0.3, edgecolor=INK, legend=False, ax=ax, **style)
+    figure, ax = style.new_axes(style.WIDTH + 0.8, 6)
+    seaborn.scatterplot(
+        table, s=22, alpha=0.7, linewidth=0.3, edgecolor=style.INK, legend=False, ax=ax, **common
+    )
     medians = table.groupby("genre", sort=False).median().reset_index()
-    seaborn.scatterplot(medians, s=110, linewidth=1.3, edgecolor="black", zorder=4, ax=ax, **style)
-    move_legend(ax, "outside right center", list(labels.values()), title="genre (large: median)")
+    seaborn.scatterplot(medians, s=110, linewidth=1.3, edgecolor="black", zorder=4, ax=ax, **common)
+    style.move_legend(ax, "outside right center", list(labels.values()), title="genre (large: median)")
     ax.set(xlabel="", ylabel="")
     ax.margins(0.04)
     ax.spines[["top", "right"]].set_visible(False)

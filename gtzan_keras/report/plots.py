@@ -16,26 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.report._style import (
-    FAINT,
-    GENRE_COLOURS,
-    GREY,
-    INK,
-    OTHER_COLOURS,
-    PAPER,
-    TEST,
-    TRAINING,
-    VALIDATION,
-    WIDTH,
-    genre_colours,
-    genre_labels,
-    heat_map,
-    move_legend,
-    need_columns,
-    need_shares,
-    new_figure,
-    quiet,
-)
+from gtzan_keras.report import _style as style
+from gtzan_keras.report._style import GENRE_COLOURS, OTHER_COLOURS, genre_colours
 from gtzan_keras.report.exploration import (
     correlation_heatmap,
     feature_kde,
@@ -80,8 +62,8 @@ METRICS = {
 }
 
 PART_COLOURS = {
-    "train": TRAINING, "validation": VALIDATION, "test": TEST, "in more than one part": "#cc79a7",
-    "left out": FAINT,
+    "train": style.TRAINING, "validation": style.VALIDATION, "test": style.TEST,
+    "in more than one part": "#cc79a7", "left out": style.FAINT,
 }  # fmt: skip
 
 
@@ -119,16 +101,16 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
     import seaborn
     from matplotlib.ticker import MaxNLocator
 
-    need_columns(history, ("epoch", "loss", "accuracy"), "history")
+    style.need_columns(history, ("epoch", "loss", "accuracy"), "history")
     epochs = history["epoch"]
     names = ["loss", "accuracy"]
     names += [name for name in ("macro_precision", "learning_rate") if name in history]
     rows = math.ceil(len(names) / 2)
-    figure = new_figure(WIDTH, 0.5 + 2.5 * rows)
+    figure = style.new_figure(style.WIDTH, 0.5 + 2.5 * rows)
     band = ("pi", 100) if epochs.duplicated().any() else None
     for place, name in enumerate(names, start=1):
         ax = figure.add_subplot(rows, 2, place)
-        lines = {name: ("training", TRAINING), f"val_{name}": ("validation", VALIDATION)}
+        lines = {name: ("training", style.TRAINING), f"val_{name}": ("validation", style.VALIDATION)}
         for column, (part, colour) in lines.items():
             if column in history:
                 seaborn.lineplot(
@@ -136,11 +118,13 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
                     marker="o" if epochs.nunique() < 30 else None, markersize=4, markeredgewidth=0,
                 )  # fmt: skip
         if best_epoch is not None:
-            ax.axvline(best_epoch, color=INK, linestyle="--", linewidth=1, label=f"{label} ({best_epoch})")
+            ax.axvline(
+                best_epoch, color=style.INK, linestyle="--", linewidth=1, label=f"{label} ({best_epoch})"
+            )
         if "stage" in history:  # the second stage of fine-tuning
             second = history.loc[history["stage"] > history["stage"].min(), "epoch"]
             if len(second):
-                ax.axvline(second.min() - 0.5, color=INK, linestyle=":", label="fine-tuning begins")
+                ax.axvline(second.min() - 0.5, color=style.INK, linestyle=":", label="fine-tuning begins")
         ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         ax.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
@@ -148,7 +132,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
             ax.set_yscale("log")
         elif name != "loss":
             ax.set_ylim(0, 1.02)
-        quiet(ax, grid="y", percent=name not in ("loss", "learning_rate"))
+        style.quiet(ax, grid="y", percent=name not in ("loss", "learning_rate"))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -194,18 +178,14 @@ def confusion_matrix(matrix: npt.ArrayLike, genres: Sequence[str], title: str | 
         )
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
-    side = max(2.6, 0.56 * min(len(genres), 10) + 0.3 * max(len(genres) - 10, 0))
-    figure = new_figure(side + 1.8, side + 0.7)
-    ax = figure.subplots()
-    labels = genre_labels(genres)
-    table = pd.DataFrame(share, index=labels, columns=labels)
     options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "linecolor": "#f2f2f2"}
-    heat_map(ax, table, "share of the true genre", counts.astype(str), **options)
+    figure = style.genre_matrix(share, genres, "share of the true genre", counts.astype(str), **options)
+    ax, bar = figure.axes
     for text in ax.texts:
         if text.get_text() == "0":
-            text.set_color(FAINT)
+            text.set_color(style.FAINT)
     ax.set(xlabel="predicted genre", ylabel="true genre", title=title or "")
-    figure.axes[-1].yaxis.set_major_formatter(PercentFormatter(1))
+    bar.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -243,7 +223,7 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     from matplotlib.container import BarContainer
     from matplotlib.ticker import MaxNLocator
 
-    need_columns(tracks, ("track_id", "genre"), "tracks")
+    style.need_columns(tracks, ("track_id", "genre"), "tracks")
     part = pd.Series("left out", index=tracks.index)
     taken = pd.Series(False, index=tracks.index)
     for name, ids in parts.items():
@@ -253,28 +233,23 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     names = list(parts) + [name for name in list(PART_COLOURS)[3:] if (part == name).any()]
     counts = tracks["genre"].value_counts()
     genres = genre_names(tracks["genre"])
-    labels = [f"{label} ({counts[genre]})" for label, genre in zip(genre_labels(genres), genres, strict=True)]
-    data = pd.DataFrame(
-        {
-            "genre": pd.Categorical(tracks["genre"].map(dict(zip(genres, labels, strict=True))), labels),
-            "part": part,
-        }
-    )
+    labels = zip(style.genre_labels(genres), counts[genres], strict=True)
+    data = pd.DataFrame({"genre": pd.Categorical(tracks["genre"], genres), "part": part})
 
-    figure = new_figure(WIDTH, 1.2 + 0.32 * len(genres))
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH, 1.2 + 0.32 * len(genres))
     seaborn.histplot(
         data, y="genre", hue="part", hue_order=names[::-1], multiple="stack", shrink=0.8, alpha=1, ax=ax,
-        palette={name: PART_COLOURS.get(name, GREY) for name in names}, edgecolor=PAPER,
+        palette={name: PART_COLOURS.get(name, style.GREY) for name in names}, edgecolor=style.PAPER,
     )  # fmt: skip
     for bars in ax.containers:
         assert isinstance(bars, BarContainer)
         texts = [f"{bar.get_width():.0f}" if bar.get_width() > 0.04 * counts.max() else "" for bar in bars]
         ax.bar_label(bars, texts, label_type="center", fontsize=9, color="white")
-    move_legend(ax, "outside upper center", names, ncols=len(names))
+    style.move_legend(ax, "outside upper center", names, ncols=len(names))
+    ax.set_yticks(range(len(genres)), [f"{label} ({count})" for label, count in labels])
     ax.set(xlabel="tracks", ylabel="")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    quiet(ax, grid="x")
+    style.quiet(ax, grid="x")
     return figure
 
 
@@ -307,22 +282,21 @@ def per_class(report: pd.DataFrame) -> Figure:
     """
     import seaborn
 
-    metrics = {"precision": TRAINING, "recall": VALIDATION, "F1": INK}
-    need_columns(report, ("genre", "precision", "recall", "f1", "support"), "per-class report")
+    metrics = {"precision": style.TRAINING, "recall": style.VALIDATION, "F1": style.INK}
+    style.need_columns(report, ("genre", "precision", "recall", "f1", "support"), "per-class report")
     report = report.rename(columns={"f1": "F1"})
-    need_shares(report[list(metrics)], "per-class report")
-    names = genre_labels(report["genre"])
+    style.need_shares(report[list(metrics)], "per-class report")
+    names = style.genre_labels(report["genre"])
     labels = [f"{name} ({support})" for name, support in zip(names, report["support"], strict=True)]
     long = report.assign(genre=labels).melt("genre", list(metrics), "metric", "score")
 
-    figure = new_figure(WIDTH, 1.1 + 0.45 * len(report))
-    ax = figure.subplots()
+    figure, ax = style.new_axes(style.WIDTH, 1.1 + 0.45 * len(report))
     seaborn.barplot(
         long, x="score", y="genre", hue="metric", palette=metrics, ax=ax, width=0.75, saturation=1, alpha=0.85
     )
-    move_legend(ax, "outside upper center", list(metrics), ncols=3)
+    style.move_legend(ax, "outside upper center", list(metrics), ncols=3)
     ax.set(xlim=(0, 1), xlabel="", ylabel="")
-    quiet(ax, grid="x", percent=True)
+    style.quiet(ax, grid="x", percent=True)
     return figure
 
 
@@ -365,23 +339,23 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
         for share, tracks in zip(bins["accuracy"].astype(float), bins["count"], strict=True)
     ]
 
-    figure = new_figure(5.6, 5.8)
+    figure = style.new_figure(5.6, 5.8)
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    ax.bar(middle, bins["accuracy"].astype(float), width, color=TRAINING, alpha=0.55)
-    ax.vlines(middle, [end.low for end in ends], [end.high for end in ends], color=INK, linewidth=1.2)
-    ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
+    ax.bar(middle, bins["accuracy"].astype(float), width, color=style.TRAINING, alpha=0.55)
+    ax.vlines(middle, [end.low for end in ends], [end.high for end in ends], color=style.INK, linewidth=1.2)
+    ax.plot([0, 1], [0, 1], color=style.INK, linestyle="--", linewidth=1, label="calibrated")
     ax.legend(loc="upper left", frameon=False)
     ax.set(ylim=(0, 1.02), ylabel="share of tracks predicted correctly")
     ece, ideal = calibration["ece"], calibration["calibrated"]
     title = f"expected calibration error {100 * ece:.1f} %"
     title += f"  ({100 * ideal['low']:.1f} to {100 * ideal['high']:.1f} if calibrated)"
     ax.set_title(title, loc="left", fontsize=10)
-    below.bar_label(below.bar(middle, bins["count"], width, color=FAINT), padding=2, fontsize=8)
+    below.bar_label(below.bar(middle, bins["count"], width, color=style.FAINT), padding=2, fontsize=8)
     below.set(xlim=(0, 1), ylim=(0, 1.35 * bins["count"].max()), ylabel="tracks", yticks=[])
     below.set_xlabel("confidence: probability of the predicted genre")
     below.xaxis.set_major_formatter(PercentFormatter(1))
-    quiet(ax, grid="y", percent=True)
-    quiet(below, grid="y")
+    style.quiet(ax, grid="y", percent=True)
+    style.quiet(below, grid="y")
     figure.align_ylabels()
     return figure
 
@@ -417,9 +391,9 @@ def spectrogram_examples(images: Mapping[str, np.ndarray], spec: Any = None) -> 
 
     columns = min(5, len(images))
     rows = math.ceil(len(images) / columns)
-    figure = new_figure(max(4.0, WIDTH / 5 * columns), 0.5 + 1.6 * rows)
+    figure = style.new_figure(max(4.0, style.WIDTH / 5 * columns), 0.5 + 1.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    colours, labels = genre_colours(images), genre_labels(images)
+    colours, labels = genre_colours(images), style.genre_labels(images)
     for ax, label, (genre, image) in zip(grid.flat, labels, images.items(), strict=False):
         shown = image if image.shape[2:] == (3,) else image.reshape(image.shape[:2])
         extent = (0, seconds or image.shape[1], 0, bands or image.shape[0])
@@ -469,23 +443,29 @@ def metric_intervals(scores: Mapping[str, Mapping[str, float]], chance: float | 
     """
     names = [name for name in METRICS if name in scores]
     table = pd.DataFrame([scores[name] for name in names])
-    need_shares(table[["value", "low", "high"]], "metric_intervals")
+    style.need_shares(table[["value", "low", "high"]], "metric_intervals")
     labels = [
         f"{METRICS[name]}\n{100 * at:.1f} % ({100 * start:.1f} to {100 * end:.1f})"
         for name, at, start, end in zip(names, table["value"], table["low"], table["high"], strict=True)
     ]
 
-    figure = new_figure(WIDTH, 0.9 + 0.55 * len(names))
-    ax = figure.subplots()
-    ax.hlines(labels, table["low"], table["high"], color=TRAINING, linewidth=3, alpha=0.6)
-    ax.plot(table["value"], labels, color=TRAINING, marker="o", markersize=8, linewidth=0, clip_on=False)
+    figure, ax = style.new_axes(style.WIDTH, 0.9 + 0.55 * len(names))
+    ax.hlines(labels, table["low"], table["high"], color=style.TRAINING, linewidth=3, alpha=0.6)
+    ax.plot(
+        table["value"], labels, color=style.TRAINING, marker="o", markersize=8, linewidth=0, clip_on=False
+    )
     if chance is not None:
         ax.axvline(
-            chance, color=INK, linestyle="--", linewidth=1, zorder=1, label=f"chance {100 * chance:.3g} %"
+            chance,
+            color=style.INK,
+            linestyle="--",
+            linewidth=1,
+            zorder=1,
+            label=f"chance {100 * chance:.3g} %",
         )
         figure.legend(loc="outside upper right", frameon=False)
     ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
-    quiet(ax, grid="x", percent=True)
+    style.quiet(ax, grid="x", percent=True)
     return figure
 
 
@@ -521,20 +501,19 @@ def grid_heat_map(table: pd.DataFrame, x: str, y: str, value: str = "val_loss") 
     """
     from matplotlib.patches import Rectangle
 
-    need_columns(table, (x, y, value), "grid_heat_map")
+    style.need_columns(table, (x, y, value), "grid_heat_map")
     loss = value.endswith("loss")
     cells = table.groupby([y, x])[value].agg("min" if loss else "max").unstack()
     reached = cells.to_numpy()
     texts = [[f"{number:.3f}" if loss else f"{100 * number:.1f} %" for number in row] for row in reached]
 
-    figure = new_figure(2.6 + 1.05 * cells.shape[1], 1.5 + 0.62 * cells.shape[0])
-    ax = figure.subplots()
+    figure, ax = style.new_axes(2.6 + 1.05 * cells.shape[1], 1.5 + 0.62 * cells.shape[0])
     label = value.replace("val_", "validation ").replace("_", " ")
-    heat_map(ax, cells, label, texts, cmap="viridis_r" if loss else "viridis")
+    style.heat_map(ax, cells, label, texts, cmap="viridis_r" if loss else "viridis")
     ax.set_aspect("auto")
     row, column = divmod(int(np.nanargmin(reached) if loss else np.nanargmax(reached)), cells.shape[1])
     ax.add_patch(
-        Rectangle((column, row), 1, 1, fill=False, edgecolor=INK, linewidth=3, clip_on=False, zorder=3)
+        Rectangle((column, row), 1, 1, fill=False, edgecolor=style.INK, linewidth=3, clip_on=False, zorder=3)
     )
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     ax.set_title(f"{label}, the best one framed", loc="left", fontsize=10)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Context, Exit, Option
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import on_cluster
@@ -23,24 +24,20 @@ from gtzan_keras.parallel import on_cluster
 if TYPE_CHECKING:
     from gtzan_keras.experiments import Recipe
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Folder = Annotated[Path, typer.Argument(help="Folder with genre folders in it.")]
-NewStore = Annotated[Path, typer.Argument(help="HDF5 file to write.")]
-Jobs = Annotated[int, typer.Option(help="Worker processes; -1 uses every core.")]
+Folder = Annotated[Path, Argument(help="Folder with genre folders in it.")]
+NewStore = Annotated[Path, Argument(help="HDF5 file to write.")]
+Jobs = Annotated[int, Option(help="Worker processes; -1 uses every core.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
+    Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
 ]
-Without = Annotated[str, typer.Option(help="Genres to leave out, separated by commas.")]
-Arguments = Annotated[str, typer.Option(help="Builder arguments, as JSON: '{\"dropout\": 0.3}'.")]
+Without = Annotated[str, Option(help="Genres to leave out, separated by commas.")]
+Arguments = Annotated[str, Option(help="Builder arguments, as JSON: '{\"dropout\": 0.3}'.")]
 
 
-def _connect(context: typer.Context, address: str | None) -> str | None:
+def _connect(context: Context, address: str | None) -> str | None:
     """Send the command's parallel work to a cluster until it ends."""
     context.with_resource(on_cluster(address))
     return address
@@ -48,7 +45,7 @@ def _connect(context: typer.Context, address: str | None) -> str | None:
 
 Cluster = Annotated[
     str | None,
-    typer.Option(help="Address of a Dask cluster's scheduler, tcp://HOST:8786.", callback=_connect),
+    Option(help="Address of a Dask cluster's scheduler, tcp://HOST:8786.", callback=_connect),
 ]
 
 
@@ -57,14 +54,14 @@ def _print_version(wanted: bool) -> None:
         from gtzan_keras import __version__
 
         print(f"gtzan-keras {__version__}")
-        raise typer.Exit
+        raise Exit
 
 
 @app.callback()
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Music genre classification on GTZAN with Keras."""
@@ -88,9 +85,9 @@ def main() -> None:
 @app.command()
 def tracks(
     folder: Folder,
-    verify: Annotated[bool, typer.Option("--verify", help="Open every file and look for faults.")] = False,
+    verify: Annotated[bool, Option("--verify", help="Open every file and look for faults.")] = False,
     near_duplicates: Annotated[
-        bool, typer.Option("--near-duplicates", help="Find the same recording in different files.")
+        bool, Option("--near-duplicates", help="Find the same recording in different files.")
     ] = False,
     jobs: Jobs = -1,
 ) -> None:
@@ -115,14 +112,14 @@ def tracks(
     console.print("train, valid, test: the fault-filtered parts.", style="dim")
     for row in found[faulty].itertuples():
         console.print(f"{row.track_id}: {row.status}", soft_wrap=True)
-    for group in catalogue.duplicate_groups(found):
+    copies = catalogue.duplicate_groups(found)
+    for group in copies:
         console.print(f"exact copies: {' = '.join(group)}", soft_wrap=True)
     if near_duplicates:
         from gtzan_keras.tracks.near_duplicates import find_near_duplicates
 
-        exact = [set(group) for group in catalogue.duplicate_groups(found)]
         for pair in find_near_duplicates(found, jobs=jobs).itertuples():
-            if not any({pair.first, pair.second} <= group for group in exact):
+            if not any({pair.first, pair.second} <= set(group) for group in copies):
                 console.print(
                     f"near-duplicates: {pair.first} ~ {pair.second}, "
                     f"correlation {pair.correlation:.2f}, shift {pair.shift:+.2f} s",
@@ -132,9 +129,9 @@ def tracks(
 
 @app.command()
 def download(
-    folder: Annotated[Path, typer.Argument(help="Where to put GTZAN.")],
-    mini: Annotated[bool, typer.Option("--mini", help="100 tracks instead of 1000.")] = False,
-    mirror: Annotated[str | None, typer.Option(help="Archive to use instead: a URL or a file.")] = None,
+    folder: Annotated[Path, Argument(help="Where to put GTZAN.")],
+    mini: Annotated[bool, Option("--mini", help="100 tracks instead of 1000.")] = False,
+    mirror: Annotated[str | None, Option(help="Archive to use instead: a URL or a file.")] = None,
 ) -> None:
     """Download GTZAN from its public mirrors and check it."""
     from gtzan_keras.tracks.download import download as fetch
@@ -144,10 +141,10 @@ def download(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put the demo set.")],
-    tracks_per_genre: Annotated[int, typer.Option(help="Tracks per genre, of ten genres.")] = 20,
-    seconds: Annotated[float, typer.Option(help="Length of a track.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="A different seed gives different music.")] = 0,
+    folder: Annotated[Path, Argument(help="Where to put the demo set.")],
+    tracks_per_genre: Annotated[int, Option(help="Tracks per genre, of ten genres.")] = 20,
+    seconds: Annotated[float, Option(help="Length of a track.")] = 30.0,
+    seed: Annotated[int, Option(help="A different seed gives different music.")] = 0,
     jobs: Jobs = -1,
 ) -> None:
     """Synthesise the demo set: ten genre-like kinds of sound with planted faults. It is not GTZAN."""
@@ -161,7 +158,7 @@ def demo(
 def preprocess(
     folder: Folder,
     store: NewStore,
-    spec: Annotated[str, typer.Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
+    spec: Annotated[str, Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
     cluster: Cluster = None,
 ) -> None:
@@ -182,15 +179,15 @@ def embed(
     store: NewStore,
     source: Annotated[
         str,
-        typer.Option(
+        Option(
             help="hub (VGGish), musicnn-msd, musicnn-mtt (each with -penultimate too), a TensorFlow Hub "
             "handle or SavedModel folder, or a file with VGGish's weights."
         ),
     ] = "hub",
-    trim: Annotated[bool, typer.Option("--trim", help="Remove silence first, as the source does.")] = False,
+    trim: Annotated[bool, Option("--trim", help="Remove silence first, as the source does.")] = False,
     precision: Annotated[
         str,
-        typer.Option(help="float32, or bfloat16 (weights from a file): faster if the processor has it."),
+        Option(help="float32, or bfloat16 (weights from a file): faster if the processor has it."),
     ] = "float32",
     jobs: Jobs = -1,
     cluster: Cluster = None,
@@ -211,11 +208,11 @@ def embed(
 
 @app.command()
 def import_images(
-    folder: Annotated[Path, typer.Argument(help="Folder with <genre>/<image>.png in it.")],
+    folder: Annotated[Path, Argument(help="Folder with <genre>/<image>.png in it.")],
     store: NewStore,
-    height: Annotated[int, typer.Option(help="Pixels.")] = 224,
-    width: Annotated[int, typer.Option(help="Pixels.")] = 224,
-    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (colour).")] = 3,
+    height: Annotated[int, Option(help="Pixels.")] = 224,
+    width: Annotated[int, Option(help="Pixels.")] = 224,
+    channels: Annotated[int, Option(help="1 (grey) or 3 (colour).")] = 3,
 ) -> None:
     """Turn a folder of spectrogram images into a store."""
     from gtzan_keras.store.import_images import import_images as run
@@ -226,11 +223,11 @@ def import_images(
 
 @app.command()
 def resize(
-    store: Annotated[Path, typer.Argument(help="Store of spectrograms.")],
+    store: Annotated[Path, Argument(help="Store of spectrograms.")],
     out: NewStore,
-    height: Annotated[int, typer.Option(help="Pixels.")],
-    width: Annotated[int, typer.Option(help="Pixels.")],
-    colour_map: Annotated[str | None, typer.Option(help="Turn grey into colour, e.g. viridis.")] = None,
+    height: Annotated[int, Option(help="Pixels.")],
+    width: Annotated[int, Option(help="Pixels.")],
+    colour_map: Annotated[str | None, Option(help="Turn grey into colour, e.g. viridis.")] = None,
 ) -> None:
     """Make a store of another store's spectrograms in another size."""
     from gtzan_keras.store.import_images import resize as run
@@ -243,10 +240,8 @@ def resize(
 @app.command()
 def features(
     folder: Folder,
-    out: Annotated[Path, typer.Argument(help="CSV file to write.")],
-    segment: Annotated[
-        float | None, typer.Option(help="Cut tracks into segments of this many seconds.")
-    ] = None,
+    out: Annotated[Path, Argument(help="CSV file to write.")],
+    segment: Annotated[float | None, Option(help="Cut tracks into segments of this many seconds.")] = None,
     jobs: Jobs = -1,
     cluster: Cluster = None,
 ) -> None:
@@ -260,13 +255,11 @@ def features(
 
 @app.command()
 def cross_validate(
-    table: Annotated[Path, typer.Argument(help="CSV of features: Kaggle's, or from `features`.")],
-    model: Annotated[str, typer.Option(help="feature-cnn, svm, random_forest, knn, ...")] = "feature-cnn",
-    inputs: Annotated[str, typer.Option(help="all, mfcc or filtered.")] = "all",
-    split: Annotated[
-        str, typer.Option(help="rows (leaky), stratified, artist or fault-filtered.")
-    ] = "stratified",
-    seed: Annotated[int, typer.Option(help="Seed of the folds and the model.")] = 0,
+    table: Annotated[Path, Argument(help="CSV of features: Kaggle's, or from `features`.")],
+    model: Annotated[str, Option(help="feature-cnn, svm, random_forest, knn, ...")] = "feature-cnn",
+    inputs: Annotated[str, Option(help="all, mfcc or filtered.")] = "all",
+    split: Annotated[str, Option(help="rows (leaky), stratified, artist or fault-filtered.")] = "stratified",
+    seed: Annotated[int, Option(help="Seed of the folds and the model.")] = 0,
     without: Without = "",
     cluster: Cluster = None,
 ) -> None:
@@ -313,30 +306,30 @@ def cross_validate(
 
 @app.command()
 def train(
-    store: Annotated[Path, typer.Argument(help="Store to train on.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    store: Annotated[Path, Argument(help="Store to train on.")],
+    out: Annotated[Path, Option(help="Folder of the run.")],
     model: Annotated[
-        str, typer.Option(help="cnn, cnn-arrigo, dense, vgg16, yolov8, vggish-classifier, ...")
+        str, Option(help="cnn, cnn-arrigo, dense, vgg16, yolov8, vggish-classifier, ...")
     ] = "cnn",
     arguments: Arguments = "{}",
     split: Annotated[
-        str, typer.Option(help="70/15/15, 72/8/20, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
+        str, Option(help="70/15/15, 72/8/20, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
     ] = "70/15/15",
     without: Without = "",
-    epochs: Annotated[int, typer.Option(help="Upper limit.")] = 50,
-    batch_size: Annotated[int, typer.Option(help="Samples per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Initial rate.")] = 1e-4,
+    epochs: Annotated[int, Option(help="Upper limit.")] = 50,
+    batch_size: Annotated[int, Option(help="Samples per step.")] = 32,
+    learning_rate: Annotated[float, Option(help="Initial rate.")] = 1e-4,
     settings: Annotated[
-        str, typer.Option(help='Further TrainingSettings, as JSON: \'{"optimizer": "adamw", "ema": 0.99}\'.')
+        str, Option(help='Further TrainingSettings, as JSON: \'{"optimizer": "adamw", "ema": 0.99}\'.')
     ] = "{}",
     augment: Annotated[
         bool,
-        typer.Option("--augment", help="Augment training spectrograms: shifts, stretch, masks, mixup."),
+        Option("--augment", help="Augment training spectrograms: shifts, stretch, masks, mixup."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of weights, batches and split.")] = 0,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs.")] = False,
+    seed: Annotated[int, Option(help="Seed of weights, batches and split.")] = 0,
+    tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard logs.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep a checkpoint after each epoch, and continue from one.")
+        bool, Option("--resume", help="Keep a checkpoint after each epoch, and continue from one.")
     ] = False,
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
@@ -370,29 +363,16 @@ def train(
         augmentation = dataclasses.replace(STRONG_AUGMENTATION, tone=tone)
         chosen = dataclasses.replace(chosen, augmentation=augmentation)
     built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
-    run = fit(
-        built,
-        opened,
-        parts,
-        chosen,
-        out=out,
-        resume=resume,
-        callbacks=[keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else [],
-        facts={
-            "data": data_name(opened.tracks),
-            "builder": built.name,
-            "arguments": keywords,
-            "command": _command(),
-        },
-    )
+    facts = {"data": data_name(opened.tracks), "builder": built.name, "arguments": keywords}
+    facts["command"] = _command()
+    callbacks = [keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else []
+    run = fit(built, opened, parts, chosen, out=out, resume=resume, callbacks=callbacks, facts=facts)
     evaluate(run)
     print(report_run(run))
 
 
 @app.command()
-def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show this recipe in full.")] = None,
-) -> None:
+def recipes(name: Annotated[str | None, Argument(help="Show this recipe in full.")] = None) -> None:
     """List the published experiments that can be run, or show one."""
     from gtzan_keras.experiments import RECIPES, find
 
@@ -438,28 +418,28 @@ def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="Name of the recipe; `gtzan-keras recipes` lists them.")],
+    name: Annotated[str, Argument(help="Name of the recipe; `gtzan-keras recipes` lists them.")],
     data: Annotated[
         list[Path] | None,
-        typer.Option(
+        Option(
             metavar="PATH",
             help="Folder of tracks, store (.h5) or table (.csv); give it twice for a model of both; the "
             "packaged data if omitted.",
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="published (the default), random, artist or fault-filtered.")
+        str | None, Option(help="published (the default), random, artist or fault-filtered.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...")] = 1,
-    max_epochs: Annotated[int | None, typer.Option(help="Upper limit of epochs.")] = None,
+    seeds: Annotated[int, Option(help="Number of seeds: 0, 1, ...")] = 1,
+    max_epochs: Annotated[int | None, Option(help="Upper limit of epochs.")] = None,
     arguments: Arguments = "{}",
     weights: Annotated[
-        str | None, typer.Option(help="Pretrained weights by path, or 'none' for random ones.")
+        str | None, Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports"),
-    stores: Annotated[Path, typer.Option(help="Folder for data made from audio.")] = Path("data/stores"),
+    out: Annotated[Path, Option(help="Folder of the results.")] = Path("reports"),
+    stores: Annotated[Path, Option(help="Folder for data made from audio.")] = Path("data/stores"),
     precision: Annotated[
-        str | None, typer.Option(help="auto, float32 or bfloat16, in place of the recipe's.")
+        str | None, Option(help="auto, float32 or bfloat16, in place of the recipe's.")
     ] = None,
     jobs: Jobs = -1,
     cluster: Cluster = None,
@@ -499,9 +479,9 @@ def run(
 
 @app.command()
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("reports/local"),
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each model and split.")] = 2,
-    max_epochs: Annotated[int, typer.Option(help="Train no longer than this; the recipe says 60.")] = 40,
+    out: Annotated[Path, Option(help="Folder of the results.")] = Path("reports/local"),
+    seeds: Annotated[int, Option(help="Seeds 0, 1, ... of each model and split.")] = 2,
+    max_epochs: Annotated[int, Option(help="Train no longer than this; the recipe says 60.")] = 40,
 ) -> None:
     """Train on the packaged data under two splits and write a page about the difference."""
     _import_tensorflow()
@@ -536,7 +516,7 @@ def quickstart(
 @app.command()
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="The folder of one run, or one with results below it.", metavar="FOLDER")
+        Path, Argument(help="The folder of one run, or one with results below it.", metavar="FOLDER")
     ] = Path("reports"),
 ) -> None:
     """Write the leaderboard of a folder of results, and a page for each recipe and run."""
@@ -547,8 +527,8 @@ def report(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="A run's folder.")],
-    second: Annotated[Path, typer.Argument(help="Another run's folder, tested on the same tracks.")],
+    first: Annotated[Path, Argument(help="A run's folder.")],
+    second: Annotated[Path, Argument(help="Another run's folder, tested on the same tracks.")],
 ) -> None:
     """Compare two runs on their test tracks: differences with intervals, and McNemar's test."""
     from gtzan_keras.training.compare import compare as compared
@@ -588,19 +568,19 @@ def compare(
 def predict(
     songs: Annotated[
         list[str],
-        typer.Argument(metavar="SONG", hidden=True),  # typer would show its type as <list[str]>
+        Argument(metavar="SONG", hidden=True),  # typer would show its type as <list[str]>
     ],
     model: Model = None,
     hop: Annotated[
-        float | None, typer.Option(help="Seconds from one window to the next; half a window if omitted.")
+        float | None, Option(help="Seconds from one window to the next; half a window if omitted.")
     ] = None,
     window: Annotated[
-        float | None, typer.Option(help="Seconds that the model sees at once, if it accepts any length.")
+        float | None, Option(help="Seconds that the model sees at once, if it accepts any length.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Timeline or tags: a PNG for one song, a folder for several.")
+        Path | None, Option(help="Timeline or tags: a PNG for one song, a folder for several.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of lines.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON list instead of lines.")] = False,
 ) -> None:
     """Predict the genre, or the tags, of recordings of any length, as a whole and over time.
 
@@ -642,20 +622,16 @@ def predict(
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
     if bad:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @app.command()
 def explain(
-    song: Annotated[Path, typer.Argument(help="A sound file.")],
+    song: Annotated[Path, Argument(help="A sound file.")],
     model: Model = None,
-    method: Annotated[
-        str, typer.Option(help="grad-cam (quick), occlusion or integrated-gradients.")
-    ] = "grad-cam",
-    genre: Annotated[
-        str | None, typer.Option(help="What to explain; the predicted genre if omitted.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Figure to write: contours over the spectrogram.")] = None,
+    method: Annotated[str, Option(help="grad-cam (quick), occlusion or integrated-gradients.")] = "grad-cam",
+    genre: Annotated[str | None, Option(help="What to explain; the predicted genre if omitted.")] = None,
+    plot: Annotated[Path | None, Option(help="Figure to write: contours over the spectrogram.")] = None,
 ) -> None:
     """Show which parts of a song speak for and against a genre, and the nearest training tracks."""
     _songs([song])
@@ -665,19 +641,18 @@ def explain(
 
     found = run(song, _with_run(model), method, genre)
     print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
-    parts: list[dict[str, Any]] = found.parts().to_dict("records")  # type: ignore[assignment]
-    strongest = max((abs(part["score"]) for part in parts), default=1)
-    for part in parts:
-        direction = "for    " if part["score"] > 0 else "against"
-        times = f"{clock(part['start'])} to {clock(part['end'])}"
-        band = f"{part['lowest']:.0f} to {part['highest']:.0f} Hz"
-        print(f"{direction} {times}, {band}, strength {abs(part['score']) / strongest:.0%}")
-    nearest: list[dict[str, Any]] = found.nearest.to_dict("records")  # type: ignore[assignment]
-    if nearest:
+    parts = found.parts()
+    for part in parts.itertuples():
+        direction = "for    " if part.score > 0 else "against"
+        times = f"{clock(part.start)} to {clock(part.end)}"
+        band = f"{part.lowest:.0f} to {part.highest:.0f} Hz"
+        strength = abs(part.score) / parts["score"].abs().max()
+        print(f"{direction} {times}, {band}, strength {strength:.0%}")
+    if len(found.nearest):
         print("nearest training tracks:")
-    for track in nearest:
-        names = ", ".join(track[key] for key in ("artist", "title") if track[key])
-        print(f"{track['similarity']:.2f}  {track['track_id']}  {names}")
+    for track in found.nearest.itertuples():
+        names = ", ".join(filter(None, (track.artist, track.title)))
+        print(f"{track.similarity:.2f}  {track.track_id}  {names}")
     if plot:
         plot.parent.mkdir(parents=True, exist_ok=True)
         explanation_figure(found).savefig(plot, dpi=150)
@@ -685,13 +660,11 @@ def explain(
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="File to write, for example genres.tflite.", metavar="FILE")],
-    model: Annotated[
-        Path | None, typer.Option(help="A run's model.keras; the packaged model if omitted.")
-    ] = None,
-    format: Annotated[str, typer.Option(help="litert, onnx or tf_saved_model (a folder).")] = "litert",
+    path: Annotated[Path, Argument(help="File to write, for example genres.tflite.", metavar="FILE")],
+    model: Annotated[Path | None, Option(help="A run's model.keras; the packaged model if omitted.")] = None,
+    format: Annotated[str, Option(help="litert, onnx or tf_saved_model (a folder).")] = "litert",
     window: Annotated[
-        float | None, typer.Option(help="Seconds of sound the graph takes, if the model accepts any length.")
+        float | None, Option(help="Seconds of sound the graph takes, if the model accepts any length.")
     ] = None,
 ) -> None:
     """Write a model with its spectrogram as one graph for another runtime: sound in, genres out."""
@@ -705,8 +678,8 @@ def export(
 @app.command()
 def serve(
     model: Model = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
-    host: Annotated[str, typer.Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=1, max=65535, help="Port of the page.")] = 7860,
+    host: Annotated[str, Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
 ) -> None:
     """Serve a local page: drop or record a song, see what the model hears, and why."""
     _import_tensorflow(says_so=True)

@@ -175,15 +175,13 @@ def find_groups(folder: str | os.PathLike[str], names: Container[str] | None = N
                 "expected one; move one of them to another folder"
             )
         seeds[seed] = (path.parent, result, tracks)
-    groups = [
-        Group(name, protocol if name else "", *map(tuple, zip(*seeds.values(), strict=True)))
-        for (name, protocol), seeds in found.items()
+    of_recipes = [(name, protocol) for name in RECIPES for protocol in PROTOCOLS]
+    others = [("", folder) for name, folder in found if not name]
+    return [
+        Group(name, protocol if name else "", *map(tuple, zip(*found[name, protocol].values(), strict=True)))
+        for name, protocol in of_recipes + others
+        if (name, protocol) in found
     ]
-    order, protocols = {name: i for i, name in enumerate(RECIPES)}, list(PROTOCOLS)
-    return sorted(
-        groups,
-        key=lambda g: (order[g.recipe], protocols.index(g.protocol)) if g.recipe else (len(order), 0),
-    )
 
 
 def write_pages(
@@ -331,27 +329,28 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         what = f"{len(tracks)} answers of {group.runs}" if len(group.results) > 1 else f"{len(tracks)} tracks"
         drawn["confusion_matrix"] = plots.confusion_matrix(confusion_matrix(tracks, genres), genres, what)
         drawn["per_class"] = plots.per_class(by_genre)
-        drawn["reliability"] = plots.reliability(calibration(*confidences(tracks, genres)))
-        mistakes = _mistakes(tracks, genres)
+        probability, right = confidences(tracks, genres)
+        drawn["reliability"] = plots.reliability(calibration(probability, right))
+        mistakes = _mistakes(tracks.assign(probability=probability)[~right])
         if len(group.folders) == 1 and (near := group.folders[0] / NEAREST).is_file():
             nearest = pd.read_csv(near, keep_default_na=False).groupby("of")
             found = {track_id: rows.to_dict("records") for track_id, rows in nearest}
             mistakes = [{**track, "nearest": found.get(track["track_id"], [])} for track in mistakes]
     histories = [pd.read_csv(path) for f in group.folders if (path := f / HISTORY).is_file()]
+    settings = group.first.get("settings", {})
+    last_kept = not settings.get("keep_best", True)
     if histories:
-        outcome, settings = group.first.get("outcome", {}), group.first.get("settings", {})
         alone = len(histories) == 1 and "fold" not in histories[0]
-        kept = "best epoch" if settings.get("keep_best", True) else "last epoch, kept"
-        drawn["history"] = plots.history(
-            pd.concat(histories), outcome.get("best_epoch") if alone else None, label=kept
-        )
+        best_epoch = group.first.get("outcome", {}).get("best_epoch") if alone else None
+        kept = "last epoch, kept" if last_kept else "best epoch"
+        drawn["history"] = plots.history(pd.concat(histories), best_epoch, label=kept)
     recipe, search = RECIPES.get(group.recipe), group.folders[0] / "search" / "grid.csv"
     if recipe and len(recipe.grid) == 2 and search.is_file():
         drawn["grid"] = plots.grid_heat_map(pd.read_csv(search), *recipe.grid)
     for name, figure in drawn.items():
         if group.leaky and name != "examples":
             figure.supxlabel("leaky split", fontsize=10, color="#b00020", ha="center")
-    augmentation = group.first.get("settings", {}).get("augmentation")
+    augmentation = settings.get("augmentation")
     return {
         "group": group,
         "figures": {name: embedded(figure, group.protocol + name) for name, figure in drawn.items()},
@@ -359,15 +358,12 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         "by_genre": by_genre,
         "mistakes": mistakes,
         "history": histories[0] if len(histories) == 1 else None,
-        "last_kept": not group.first.get("settings", {}).get("keep_best", True),
+        "last_kept": last_kept,
     }
 
 
-def _mistakes(tracks: pd.DataFrame, genres: Sequence[str]) -> list[Any]:
+def _mistakes(wrong: pd.DataFrame) -> list[Any]:
     """Return the wrong predictions, first those that most runs made, with the highest probability."""
-    codes = tracks["predicted"].map({genre: index for index, genre in enumerate(genres)})
-    sure = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), codes]
-    wrong = tracks.assign(probability=sure)[tracks["predicted"] != tracks["genre"]]
     keys = ["track_id", "artist", "title", "genre", "predicted"]
     table = wrong.groupby(keys, as_index=False).agg(
         times=("fold", "size"), probability=("probability", "mean")

@@ -66,13 +66,9 @@ def measured(
         for group in (found[protocol, name] for name in wanted if (protocol, name) in found):
             score = group.score("accuracy")
             ends = score["artists"] or score["tracks"]
-            facts = [
-                len(group.results),
-                group.first["data"]["name"],
-                group.leaky,
-                "; ".join(group.departures),
-            ]
-            rows.append([group.recipe, label, score["value"], ends["low"], ends["high"], *facts])
+            figures = [score["value"], ends["low"], ends["high"], len(group.results)]
+            facts = [group.first["data"]["name"], group.leaky, "; ".join(group.departures)]
+            rows.append([group.recipe, label, *figures, *facts])
     columns = ["model", "split", "accuracy", "low", "high", "seeds", "data", "leaky", "departures"]
     return pd.DataFrame(rows, columns=columns)
 

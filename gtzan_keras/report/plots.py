@@ -103,8 +103,7 @@ def history(history: pd.DataFrame, best_epoch: int | None = None, *, label: str 
 
     style.need_columns(history, ("epoch", "loss", "accuracy"), "history")
     epochs = history["epoch"]
-    names = ["loss", "accuracy"]
-    names += [name for name in ("macro_precision", "learning_rate") if name in history]
+    names = [name for name in ("loss", "accuracy", "macro_precision", "learning_rate") if name in history]
     rows = math.ceil(len(names) / 2)
     figure = style.new_figure(style.WIDTH, 0.5 + 2.5 * rows)
     band = ("pi", 100) if epochs.duplicated().any() else None

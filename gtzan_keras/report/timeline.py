@@ -269,9 +269,7 @@ def _over_time(
     return figure, top, ax
 
 
-def _at_each_moment(
-    prediction: Prediction,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _at_each_moment(prediction: Prediction) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the moments at which the set of windows changes, and the mean of the windows between them.
 
     NaN between moments without any window.

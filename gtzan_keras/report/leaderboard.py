@@ -14,22 +14,10 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
+from gtzan_keras.report import page
 from gtzan_keras.report.chart import fault_filtered, published_and_ours
 from gtzan_keras.report.ladder import ladder, measured
-from gtzan_keras.report.page import (
-    Group,
-    check_ours,
-    find_groups,
-    interval,
-    neighbours,
-    page_name,
-    percent,
-    render,
-    report_run,
-    slug,
-    write_page,
-    write_pages,
-)
+from gtzan_keras.report.page import Group
 from gtzan_keras.report.plots import METRICS
 from gtzan_keras.report.published import ON_FAULT_FILTERED, SOURCES, SYSTEM_SOURCES
 from gtzan_keras.tracks.catalogue import GENRES
@@ -73,9 +61,9 @@ class Figure:
     def text(self) -> str:
         """The figure with its intervals, the one over artists first."""
         score, group = self.score, self.group
-        spans = [f"{interval(score[unit])} over {unit}" for unit in ("artists", "tracks") if score[unit]]
+        spans = [f"{page.interval(score[unit])} over {unit}" for unit in ("artists", "tracks") if score[unit]]
         data = "" if group.first["data"]["name"] in USUAL_DATA else f", {group.data}"
-        words = f"{percent(score['value'])} ({'; '.join(spans)}), {group.runs}{data}"
+        words = f"{page.percent(score['value'])} ({'; '.join(spans)}), {group.runs}{data}"
         leaky = "leaky: " if group.leaky else ""
         return (f"{self.label}: " if self.label else "") + leaky + words.replace("\u00a0", " ")
 
@@ -152,7 +140,7 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
     """
     folder = Path(folder)
     check_folder(folder)
-    groups = find_groups(folder) if groups is None else groups
+    groups = page.find_groups(folder) if groups is None else groups
     ours = [group for group in groups if group.recipe and group.scores]
     rows = _rows([group for group in ours if not group.random_weights])
     random = [row for row in _rows([g for g in ours if g.random_weights]) if any(row.cells.values())]
@@ -179,8 +167,8 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "recipes": [
             (row.recipe, own) for row in rows if (own := [g for g in ours if g.recipe == row.recipe.name])
         ],
-        "neighbours": neighbours,
-        "known": {group.recipe: f"#{slug(group.recipe)}" for group in ours},
+        "neighbours": page.neighbours,
+        "known": {group.recipe: f"#{page.slug(group.recipe)}" for group in ours},
         "protocols": PROTOCOLS,
         "metrics": METRICS,
         "runs": [group for group in groups if not group.recipe],
@@ -190,23 +178,22 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
 
     def page_of(group: Group) -> str:
         """Return the address of a group's page, seen from another page; "" if there is none."""
-        name = page_name(folder, group)
+        name = page.page_name(folder, group)
         return quote(name) + (f"#{group.protocol}" if group.recipe else "") if name in pages else ""
 
-    written = (
-        write_page(folder / "README.md", render("leaderboard.md.j2", **context)),
-        write_page(folder / "index.html", render("leaderboard.html.j2", page_of=lambda group: "", **context)),
-    )
+    readme = page.render("leaderboard.md.j2", **context)
+    index = page.render("leaderboard.html.j2", page_of=lambda group: "", **context)
+    written = page.write_page(folder / "README.md", readme), page.write_page(folder / "index.html", index)
     if pages:
-        page = render("leaderboard.html.j2", page_of=page_of, **context)
-        write_page(folder / "pages" / "index.html", page)
+        content = page.render("leaderboard.html.j2", page_of=page_of, **context)
+        page.write_page(folder / "pages" / "index.html", content)
     return written
 
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder with a ``README.md`` or ``index.html`` that we did not write."""
     for name in ("README.md", "index.html"):
-        check_ours(folder / name)
+        page.check_ours(folder / name)
 
 
 def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
@@ -237,8 +224,8 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     """
     folder = Path(folder)
     if (folder / RESULT).is_file():
-        return report_run(folder)
-    groups = find_groups(folder)
+        return page.report_run(folder)
+    groups = page.find_groups(folder)
     if not groups:
         raise GtzanKerasError(
             f"{folder}: no {RESULT} in any folder below; name a folder that `gtzan-keras run` or "
@@ -247,7 +234,7 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     if only and only not in {group.recipe for group in groups}:
         raise GtzanKerasError(f"{folder}: no result of {only}; run it with `gtzan-keras run {only}`")
     check_folder(folder)
-    pages = write_pages(folder, groups, only)
+    pages = page.write_pages(folder, groups, only)
     leaderboard(folder, groups)
     return pages[only] if only else folder / "pages" / "index.html"
 
@@ -281,12 +268,11 @@ def results_table(
     ['accuracy 62.5 % (test)', 'not run', 'not run', 'not run']
     """
     recipes = None if names is None else [find(name) for name in names]
-    read = find_groups(folder, None if recipes is None else [recipe.name for recipe in recipes])
+    read = page.find_groups(folder, None if recipes is None else [recipe.name for recipe in recipes])
     table = {}
     for row in _rows([group for group in read if group.recipe and group.scores], recipes, metric):
-        cells = {
-            column: "; ".join(map(_in_full, row.cells[column])) or row.reason(column) for column in COLUMNS
-        }
+        texts = {column: "; ".join(map(_in_full, figures)) for column, figures in row.cells.items()}
+        cells = {column: text or row.reason(column) for column, text in texts.items()}
         table[row.recipe.name] = {"published": row.published, **cells}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("recipe")
 

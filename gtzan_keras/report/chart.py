@@ -84,12 +84,9 @@ def published_and_ours(rows: Sequence[Row]) -> list[Line]:
             continue
         marks = [Mark("published", row.recipe.published[0].value, "published")]
         groups = []
-        for kind, what, column in (
-            ("same", "ours, same split", "same split"),
-            ("fault", "ours, fault-filtered", "fault-filtered"),
-        ):
+        for kind, column in (("same", "same split"), ("fault", "fault-filtered")):
             for figure in row.cells[column][:1]:
-                marks.append(_ours(kind, what, figure))
+                marks.append(_ours(kind, f"ours, {column}", figure))
                 groups.append(figure.group)
         lines.append(Line(row.recipe.name, row.prefix, marks, groups[0] if groups else None))
     return lines

@@ -57,12 +57,10 @@ class _Row:
         assert base.settings is not None
         validation, test, accuracy = TABLE[number]
         tracks, points = _TEST_TRACKS[changed.get("split", base.split)]
-        recipe = replace(
-            base,
-            name=f"arrigo/{number:02}",
-            title=title,
+        recipe = base.variant(
+            f"arrigo/{number:02}",
+            title,
             source=f"{_SOURCE} {number}",
-            base=base.name,
             published=(
                 Published(test, "macro_precision"),
                 Published(accuracy),

@@ -126,7 +126,7 @@ def _on_segments(base: Recipe, seconds: int) -> Recipe:
 
 
 CLASSICAL = {builder: _classical(builder) for builder in _CLASSICAL}
-_SVM = replace(CLASSICAL["svm"], split="5 folds", leaky=False, base="baseline/svm", note="")
+_SVM = replace(CLASSICAL["svm"], split="5 folds", leaky=False, note="")
 
 MUSICNN = _recipe(
     name="baseline/musicnn",
@@ -262,16 +262,14 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     *CLASSICAL.values(),
-    replace(
-        _SVM,
-        name="baseline/svm-without-country-rock",
-        title="SVM (RBF) without country and rock",
+    _SVM.variant(
+        "baseline/svm-without-country-rock",
+        "SVM (RBF) without country and rock",
         without=("country", "rock"),
     ),
-    replace(
-        _SVM,
-        name="baseline/svm-classical-jazz-metal",
-        title="SVM (RBF) on classical, jazz and metal alone",
+    _SVM.variant(
+        "baseline/svm-classical-jazz-metal",
+        "SVM (RBF) on classical, jazz and metal alone",
         without=("blues", "country", "disco", "hiphop", "pop", "reggae", "rock"),
     ),
     *(

@@ -427,20 +427,14 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
     highest = _ceiling([splits.ceiling(split, facts) for split in parts], counts)
     names = [split.name for split in parts]
     folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
+    arguments = {**recipe.arguments, "inputs": recipe.inputs}
+    count = int(facts["genre"].isin(found.genres).sum())
     result = {
-        "data": {
-            "name": one.inputs.name,
-            "tracks": int(facts["genre"].isin(found.genres).sum()),
-            "genres": found.genres,
-        },
+        "data": {"name": one.inputs.name, "tracks": count, "genres": found.genres},
         "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
         "split": {"name": _folds_name(names), "leaky": found.leaky, "missing": list(found.missing)},
         "folds": folds,
-        "model": {
-            "builder": recipe.builder,
-            "arguments": {**recipe.arguments, "inputs": recipe.inputs},
-            "parameters": None,
-        },
+        "model": {"builder": recipe.builder, "arguments": arguments, "parameters": None},
         "settings": one.settings(seed).to_dict() if recipe.settings else {},
         "outcome": {"seconds": seconds},
         "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | highest},
@@ -509,16 +503,13 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     one = Experiment(recipe, Inputs(), protocol, None, tuple(dict.fromkeys(words)), command)
     scores, tracks = ensemble(list(pairs.values()))
     target = out / recipe.name / protocol / "seed0"
+    arguments = {"members": list(recipe.members), "seeds": seeds}
     result = {
         **one.facts(seed=0),
         "name": f"{recipe.name}, {protocol}",
         **{field: results[0][field] for field in ("data", "split")},
         "spec": None,
-        "model": {
-            "builder": "ensemble",
-            "arguments": {"members": list(recipe.members), "seeds": seeds},
-            "parameters": None,
-        },
+        "model": {"builder": "ensemble", "arguments": arguments, "parameters": None},
         "members": [Path(os.path.relpath(folder, target)).as_posix() for folder in pairs],
         "settings": {},
         "outcome": {"seconds": 0.0},

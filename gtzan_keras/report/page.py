@@ -426,11 +426,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
-def interval(score: Mapping[str, float] | None, digits: int = 1) -> str:
+def interval(score: Mapping[str, float] | None) -> str:
     """Return the ends of an interval as "24.1–54.9 %"."""
     if score is None or not (math.isfinite(score["low"]) and math.isfinite(score["high"])):
         return DASH
-    return f"{100 * score['low']:.{digits}f}{DASH}{100 * score['high']:.{digits}f}\u00a0%"
+    return f"{100 * score['low']:.1f}{DASH}{100 * score['high']:.1f}\u00a0%"
 
 
 def plain(value: Any) -> str:

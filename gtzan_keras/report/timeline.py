@@ -74,12 +74,9 @@ def timeline(prediction: Prediction) -> Figure:
     ax.set(ylim=(0, 1), ylabel="probability")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
-    whole = zip(
-        prediction.genres, style.genre_labels(prediction.genres), prediction.probabilities, strict=True
-    )
-    legend = [
-        Patch(color=colours[genre], label=f"{label}  {100 * value:.0f} %") for genre, label, value in whole
-    ]
+    labels = style.genre_labels(prediction.genres)
+    whole = zip(colours.values(), labels, prediction.probabilities, strict=True)
+    legend = [Patch(color=colour, label=f"{label}  {100 * value:.0f} %") for colour, label, value in whole]
     legend.reverse()  # as they are stacked
     if silent.any():
         legend.append(Patch(color=style.FAINT, label="silence"))

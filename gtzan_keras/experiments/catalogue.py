@@ -20,7 +20,8 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """Every recipe by its name, in the order of the sources."""
 
-_DESCRIBE = ("name", "title", "source", "published", "base", "ours", "note", "members")
+DESCRIPTIONS = ("name", "title", "source", "published", "base", "ours", "note", "members")
+"""The fields of a recipe that do not change what is computed; an ensemble's members have their own runs."""
 
 
 def find(name: str) -> Recipe:
@@ -90,7 +91,7 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
             value = vars(value)
         if name == "fine_tune" and value:
             value = {f"fine_tune {inner}": of_stage for inner, of_stage in value.items()}
-        if name not in _DESCRIBE:
+        if name not in DESCRIPTIONS:
             found |= value if isinstance(value, Mapping) else {name: value}
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments.catalogue import find, in_words
+from gtzan_keras.experiments.catalogue import DESCRIPTIONS, find, in_words
 from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import Recipe
 from gtzan_keras.parallel import in_parallel
@@ -80,7 +80,7 @@ class Experiment:
         """Digests of what decides the result; equal keys mean the same experiment."""
         recipe = asdict(self.recipe)
         settings = recipe.pop("settings")
-        for field in ("name", "title", "source", "published", "base", "ours", "note", "leaky", "members"):
+        for field in (*DESCRIPTIONS, "leaky"):
             del recipe[field]
         if recipe["fine_tune"] and not recipe["fine_tune"]["augmentation"]:
             del recipe["fine_tune"]["augmentation"]  # as before this field existed

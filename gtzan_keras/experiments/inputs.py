@@ -144,16 +144,15 @@ def _from_audio(
     for kind in recipe.kinds:
         if kind in FEATURES:
             table = kept_feature_table(tracks, stores, folder.resolve().name, FEATURES[kind], jobs)
+        elif kind == VGGISH:
+            path = stores / f"{stem}-{kind}-{digest_of_weights(weights) or 'hub'}.h5"
+            store = open_store(embed(tracks, path, _vggish(weights), trim=True, jobs=jobs).path)
         elif _is_of_sound(kind):
-            suffix = f"-{digest_of_weights(weights) or 'hub'}" if kind == VGGISH else ""
-            path, source = stores / f"{stem}-{kind}{suffix}.h5", _vggish(weights) if kind == VGGISH else kind
-            embed(tracks, path, source, trim=kind == VGGISH, jobs=jobs)
-            store = open_store(path)
+            store = open_store(embed(tracks, stores / f"{stem}-{kind}.h5", kind, jobs=jobs).path)
         else:
             spec = EMBEDDINGS.get(kind) or kind
             path = stores / f"{folder.resolve().name}-{spec}.h5"  # which checks its tracks itself
-            preprocess(tracks, path, spec, jobs=jobs)
-            store = open_store(path)
+            store = open_store(preprocess(tracks, path, spec, jobs=jobs).path)
     return store, table, tracks
 
 

@@ -642,17 +642,16 @@ def explain(
     found = run(song, _with_run(model), method, genre)
     print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
     parts = found.parts()
-    for part in parts.itertuples():
-        direction = "for    " if part.score > 0 else "against"
-        times = f"{clock(part.start)} to {clock(part.end)}"
-        band = f"{part.lowest:.0f} to {part.highest:.0f} Hz"
-        strength = abs(part.score) / parts["score"].abs().max()
-        print(f"{direction} {times}, {band}, strength {strength:.0%}")
+    for start, end, lowest, highest, score in parts.to_numpy():
+        direction = "for    " if score > 0 else "against"
+        times = f"{clock(start)} to {clock(end)}"
+        strength = abs(score) / parts["score"].abs().max()
+        print(f"{direction} {times}, {lowest:.0f} to {highest:.0f} Hz, strength {strength:.0%}")
     if len(found.nearest):
         print("nearest training tracks:")
-    for track in found.nearest.itertuples():
-        names = ", ".join(filter(None, (track.artist, track.title)))
-        print(f"{track.similarity:.2f}  {track.track_id}  {names}")
+    columns = ["similarity", "track_id", "artist", "title"]
+    for similarity, track_id, *names in found.nearest[columns].to_numpy():
+        print(f"{similarity:.2f}  {track_id}  {', '.join(filter(None, names))}")
     if plot:
         plot.parent.mkdir(parents=True, exist_ok=True)
         explanation_figure(found).savefig(plot, dpi=150)

@@ -226,7 +226,7 @@ def class_distribution(tracks: pd.DataFrame, parts: Mapping[str, Sequence[str]])
     part = pd.Series("left out", index=tracks.index)
     for name, ids in parts.items():
         there = tracks["track_id"].isin(list(ids))
-        part = part.mask(there, np.where(part == "left out", name, "in more than one part"))
+        part[there] = np.where(part[there] == "left out", name, "in more than one part")
     names = list(parts) + [name for name in list(PART_COLOURS)[3:] if (part == name).any()]
     counts = tracks["genre"].value_counts()
     genres = genre_names(tracks["genre"])

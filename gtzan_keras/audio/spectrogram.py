@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,15 @@ class Spec:
             for field in mine
             if mine[field] != theirs.get(field)
         )
+
+    def _check_whole_numbers(self, *fields: str) -> None:
+        for field in fields:
+            value = getattr(self, field)
+            if type(value) is not int or value < 1:
+                self._refuse(field, "a whole number above 0")
+
+    def _refuse(self, field: str, expected: str) -> NoReturn:
+        raise GtzanKerasError(f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +135,10 @@ class SpectrogramSpec(Spec):
     from_audio: bool = True
 
     def __post_init__(self) -> None:
-        def refuse(field: str, expected: str) -> None:
-            raise GtzanKerasError(
-                f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}"
-            )
-
-        for field in ("sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"):
-            value = getattr(self, field)
-            if type(value) is not int or value < 1:
-                refuse(field, "a whole number above 0")
+        refuse = self._refuse
+        self._check_whole_numbers(
+            "sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"
+        )
         for field, other in (("n_fft", "n_mels"), ("height", "width")):
             if getattr(self, field) * getattr(self, other) > LARGEST:
                 refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,10 +241,9 @@ def stream_array(
             "within -1..1 of shape (n,) or (n, channels): transpose it, or divide 16-bit integers by 32768"
         )
     step = round(_STREAM_SECONDS * native_rate)
-    blocks = (samples[start : start + step] for start in range(0, max(1, len(samples)), step))
-    return _stream(
-        ((native_rate, _mono(block.astype(np.float32))) for block in blocks), sample_rate, Path(name)
-    )
+    starts = range(0, max(1, len(samples)), step)
+    blocks = ((native_rate, _mono(samples[start : start + step].astype(np.float32))) for start in starts)
+    return _stream(blocks, sample_rate, Path(name))
 
 
 def _check_rate(function: str, sample_rate: int) -> None:
@@ -405,18 +405,15 @@ def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int
     """Join frames into mono blocks of about `seconds`, with their rate."""
     import av
 
-    fifo, kind = av.AudioFifo(), None
-    for frame in frames:
-        frame.pts = None
-        if kind != (frame.format.name, frame.layout.name):
-            if fifo.samples:
+    for _, alike in groupby(frames, key=lambda frame: (frame.format.name, frame.layout.name)):
+        fifo = av.AudioFifo()
+        for frame in alike:
+            frame.pts = None
+            fifo.write(frame)
+            if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
                 yield _block(fifo)
-            fifo, kind = av.AudioFifo(), (frame.format.name, frame.layout.name)
-        fifo.write(frame)
-        if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
+        if fifo.samples:
             yield _block(fifo)
-    if fifo.samples:
-        yield _block(fifo)
 
 
 def _block(fifo: av.AudioFifo) -> tuple[int, Audio]:

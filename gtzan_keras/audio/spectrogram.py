@@ -253,7 +253,8 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """
     import scipy.fft
 
-    samples = _fit_length(audio, spec)
+    _check(audio, spec)
+    samples = _pad_or_cut(audio, spec.piece_seconds, spec.sample_rate)
     padded = np.pad(samples, spec.n_fft // 2)  # frames are centred, with silence beyond both ends
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
     window, filters = hann_window(spec), mel_filters(spec)
@@ -347,16 +348,14 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     >>> len(segments(clip, SPECTROGRAM_SPECS["uncu-segments"]))
     15
     """
-    if spec.segment_seconds is None or spec.segment_hop_seconds is None:
-        return [_fit_length(audio, spec)]
     _check(audio, spec)
     clip = _pad_or_cut(audio, spec.clip_seconds, spec.sample_rate)
+    if spec.segment_seconds is None or spec.segment_hop_seconds is None:
+        return [clip]
     length = round(spec.segment_seconds * spec.sample_rate)
     hop = round(spec.segment_hop_seconds * spec.sample_rate)
-    count = max(1, -(-(len(clip) - max(0, length - hop)) // hop))
-    return [
-        _pad_or_cut(clip[hop * index :], spec.segment_seconds, spec.sample_rate) for index in range(count)
-    ]
+    starts = range(0, max(1, len(clip) - max(0, length - hop)), hop)
+    return [_pad_or_cut(clip[start:], spec.segment_seconds, spec.sample_rate) for start in starts]
 
 
 def coloured(grey: Image, colour_map: str) -> Image:
@@ -400,11 +399,6 @@ def _check(audio: Audio, spec: SpectrogramSpec) -> None:
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,) with n > 0")
 
 
-def _fit_length(audio: Audio, spec: SpectrogramSpec) -> Audio:
-    _check(audio, spec)
-    return _pad_or_cut(audio, spec.piece_seconds, spec.sample_rate)
-
-
 def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
     audio = audio.astype(np.float32, copy=False)
     if seconds is None:
@@ -435,10 +429,10 @@ def fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.ND
 @functools.lru_cache(maxsize=8)
 def hann_window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """Return a periodic Hann window in the middle of n_fft samples."""
+    from librosa.util import pad_center
+
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_length) / spec.window_length)
-    before = (spec.n_fft - spec.window_length) // 2
-    after = spec.n_fft - spec.window_length - before
-    return np.pad(hann, (before, after)).astype(np.float32)
+    return pad_center(hann, size=spec.n_fft).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

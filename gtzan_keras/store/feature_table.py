@@ -21,7 +21,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLU
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
-from gtzan_keras.tracks.catalogue import load_track, row_name
+from gtzan_keras.tracks.catalogue import check_file_columns, load_track, row_name
 
 __all__ = ["feature_table", "kept_feature_table", "load_feature_table"]
 
@@ -207,11 +207,7 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
     except (ValueError, pd.errors.ParserWarning) as error:
         raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    if missing := [column for column in TABLE_COLUMNS if column not in table]:
-        raise GtzanKerasError(
-            f"{path}: column(s) {', '.join(missing)} missing; a table of features has the columns "
-            f"{', '.join(TABLE_COLUMNS)}"
-        )
+    check_file_columns(path, table, "features", TABLE_COLUMNS)
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
     table = table[list(TABLE_COLUMNS)]

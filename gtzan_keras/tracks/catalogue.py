@@ -385,8 +385,7 @@ def file_md5(path: str | os.PathLike[str]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for source in files_of(path):
         with open(source, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)  # goes on where the last file ended
     return digest.hexdigest()
 
 
@@ -508,8 +507,7 @@ def track_of(any_id: str) -> str:
     >>> track_of("blues.00000#3"), track_of("rock/Session.1")
     ('blues.00000', 'rock/Session.1')
     """
-    mark = _SEGMENT_MARK.search(any_id)
-    return any_id[: mark.start()] if mark else any_id
+    return re.sub(r"#[0-9]+\Z", "", any_id)
 
 
 def row_name(track_id: str, suffix: str, segment: int | None = None) -> str:

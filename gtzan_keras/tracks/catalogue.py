@@ -39,9 +39,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-GENRES = (
-    "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
-)  # fmt: skip
+GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """The ten genres of GTZAN, in the order of their folders, which is the class order."""
 
 COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]

@@ -46,8 +46,7 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for song in songs:
         path = Path(song)
         if path.is_dir():
-            matches = _songs_below(path)
-            if not matches:
+            if not (matches := _songs_below(path)):
                 raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})")
         elif not path.exists() and glob.has_magic(os.fspath(song)):
             matches = []

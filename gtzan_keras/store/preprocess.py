@@ -160,8 +160,7 @@ def make_store(
     with Parts(path) as parts, _earlier(path, spec, tracks) as earlier:
         kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
         to_do = [task for task in tasks if task.track_id not in kept]
-        disable = None if progress else True
-        with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=disable) as bar:
+        with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True) as bar:
 
             def write(part: Path, some: list[Task]) -> None:
                 ids = [task.track_id for task in some]

@@ -236,9 +236,7 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     progression = _pick(PROGRESSIONS, rng)
     roots = [int(progression[step // 16 % len(progression)]) for step in range(len(times))]
 
-    groove, bass, comping = (
-        _pick(lines, rng) for lines in (style["grooves"], style["bass"], style["comping"])
-    )
+    groove, bass, comping = (_pick(style[part], rng) for part in ("grooves", "bass", "comping"))
     phrase = np.cumsum(rng.integers(-2, 3, 16)).clip(-6, 8)
     sings = rng.random(16) < style["melody"]
     parts: list[list[tuple[float, int, float]]] = [[], [], []]  # (s, scale degree, loudness)

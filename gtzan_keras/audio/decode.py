@@ -59,13 +59,10 @@ _DEMUXERS = (
 _DECLARING = {"asf", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "tta", "wv"}
 # The frame of an MP3 file that holds no sound but a count of frames, after its side information.
 _XING_FRAME = re.compile(
-    rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})",
-    re.DOTALL,
+    rb"(?s)\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
 )
 # libsndfile's log of a chunk that is longer than the file: WAV, AIFF, AU, W64, RF64.
-_CUT_CHUNK = re.compile(
-    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
+_CUT_CHUNK = re.compile(r"(?m)^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
 
 Audio = npt.NDArray[np.float32]
 
@@ -464,11 +461,8 @@ def _last_page_is_whole(path: Path) -> bool:
 def _check_format(path: Path, rate: int, channels: int) -> None:
     (lowest, highest), most = _RATES, _MAXIMUM_CHANNELS
     if not (lowest <= rate <= highest and 1 <= channels <= most):
-        raise AudioError(
-            path,
-            f"{rate} Hz and {channels} channels are not plausible; "
-            f"expected {lowest} to {highest} Hz and 1 to {most} channels",
-        )
+        expected = f"{lowest} to {highest} Hz and 1 to {most} channels"
+        raise AudioError(path, f"{rate} Hz and {channels} channels are not plausible; expected {expected}")
 
 
 def _check_length(path: Path, seconds: float, declared: float | None) -> None:
@@ -477,6 +471,5 @@ def _check_length(path: Path, seconds: float, declared: float | None) -> None:
 
 
 def _damaged(path: Path, seconds: float, words: str) -> AudioError:
-    return AudioError(
-        path, f"damaged: cannot be decoded at {seconds:.2f} s ({words.removeprefix('Error : ').strip('.')})"
-    )
+    words = words.removeprefix("Error : ").strip(".")
+    return AudioError(path, f"damaged: cannot be decoded at {seconds:.2f} s ({words})")

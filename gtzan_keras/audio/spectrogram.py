@@ -191,9 +191,7 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
             name="arrigo-v2", n_fft=4096, window_length=1024, hop_length=256, n_mels=128,
             height=640, width=640,
         ),
-        SpectrogramSpec(
-            name="malvezzi-rgb224", height=224, width=224, channels=3, colour_map="viridis",
-        ),
+        SpectrogramSpec(name="malvezzi-rgb224", height=224, width=224, channels=3, colour_map="viridis"),
         SpectrogramSpec(
             name="malvezzi-pieces", height=224, width=224, channels=3, colour_map="viridis",
             segment_seconds=15.0, segment_hop_seconds=15.0,
@@ -203,9 +201,7 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
             name="uncu-segments", sample_rate=44100, clip_seconds=None,
             segment_seconds=4.0, segment_hop_seconds=2.0,
         ),
-        SpectrogramSpec(
-            name="librosa-128x387", clip_seconds=None, width=387, fit="sample", floor="track",
-        ),
+        SpectrogramSpec(name="librosa-128x387", clip_seconds=None, width=387, fit="sample", floor="track"),
         SpectrogramSpec(
             name="thumbnail-64", clip_seconds=None, height=64, width=64, fit="average", floor="track",
         ),

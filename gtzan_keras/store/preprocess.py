@@ -221,7 +221,7 @@ def _unchanged(store: Store, tasks: list[Task], jobs: int) -> set[str]:
     recorded = store.source_md5
     samples = set(store.track_id)
     kept = samples - recorded.keys()  # made from arrays
-    for task in hashed((task for task in tasks if task.track_id in recorded), jobs):
+    for task in hashed([task for task in tasks if task.track_id in recorded], jobs):
         gone = not task.md5 and task.track_id in samples
         if gone or task.md5 == recorded[task.track_id]:
             kept.add(task.track_id)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +59,10 @@ _DEMUXERS = (
 _DECLARING = {"asf", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "tta", "wv"}
 # The frame of an MP3 file that holds no sound but a count of frames, after its side information.
 _XING_FRAME = re.compile(
-    rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})",
-    re.DOTALL,
+    rb"(?s)\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
 )
 # libsndfile's log of a chunk that is longer than the file: WAV, AIFF, AU, W64, RF64.
-_CUT_CHUNK = re.compile(
-    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
+_CUT_CHUNK = re.compile(r"(?m)^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
 
 Audio = npt.NDArray[np.float32]
 
@@ -240,10 +238,9 @@ def stream_array(
             "within -1..1 of shape (n,) or (n, channels): transpose it, or divide 16-bit integers by 32768"
         )
     step = round(_STREAM_SECONDS * native_rate)
-    blocks = (samples[start : start + step] for start in range(0, max(1, len(samples)), step))
-    return _stream(
-        ((native_rate, _mono(block.astype(np.float32))) for block in blocks), sample_rate, Path(name)
-    )
+    starts = range(0, max(1, len(samples)), step)
+    blocks = ((native_rate, _mono(samples[start : start + step].astype(np.float32))) for start in starts)
+    return _stream(blocks, sample_rate, Path(name))
 
 
 def _check_rate(function: str, sample_rate: int) -> None:
@@ -405,18 +402,15 @@ def _join(frames: Iterable[av.AudioFrame], seconds: float) -> Iterator[tuple[int
     """Join frames into mono blocks of about `seconds`, with their rate."""
     import av
 
-    fifo, kind = av.AudioFifo(), None
-    for frame in frames:
-        frame.pts = None
-        if kind != (frame.format.name, frame.layout.name):
-            if fifo.samples:
+    for _, alike in groupby(frames, key=lambda frame: (frame.format.name, frame.layout.name)):
+        fifo = av.AudioFifo()
+        for frame in alike:
+            frame.pts = None
+            fifo.write(frame)
+            if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
                 yield _block(fifo)
-            fifo, kind = av.AudioFifo(), (frame.format.name, frame.layout.name)
-        fifo.write(frame)
-        if fifo.samples >= _step(frame.sample_rate, frame.layout.nb_channels, seconds):
+        if fifo.samples:
             yield _block(fifo)
-    if fifo.samples:
-        yield _block(fifo)
 
 
 def _block(fifo: av.AudioFifo) -> tuple[int, Audio]:
@@ -467,11 +461,8 @@ def _last_page_is_whole(path: Path) -> bool:
 def _check_format(path: Path, rate: int, channels: int) -> None:
     (lowest, highest), most = _RATES, _MAXIMUM_CHANNELS
     if not (lowest <= rate <= highest and 1 <= channels <= most):
-        raise AudioError(
-            path,
-            f"{rate} Hz and {channels} channels are not plausible; "
-            f"expected {lowest} to {highest} Hz and 1 to {most} channels",
-        )
+        expected = f"{lowest} to {highest} Hz and 1 to {most} channels"
+        raise AudioError(path, f"{rate} Hz and {channels} channels are not plausible; expected {expected}")
 
 
 def _check_length(path: Path, seconds: float, declared: float | None) -> None:
@@ -480,6 +471,5 @@ def _check_length(path: Path, seconds: float, declared: float | None) -> None:
 
 
 def _damaged(path: Path, seconds: float, words: str) -> AudioError:
-    return AudioError(
-        path, f"damaged: cannot be decoded at {seconds:.2f} s ({words.removeprefix('Error : ').strip('.')})"
-    )
+    words = words.removeprefix("Error : ").strip(".")
+    return AudioError(path, f"damaged: cannot be decoded at {seconds:.2f} s ({words})")

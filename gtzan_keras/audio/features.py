@@ -120,9 +120,8 @@ def extract(audio: npt.NDArray[np.floating], sample_rate: int) -> dict[str, floa
         features[f"{name}_mean"] = float(values.mean())
         features[f"{name}_var"] = float(values.var())
     # Without an onset there is no beat: 0, as in librosa.beat.beat_track.
-    features["tempo"] = (
-        float(librosa.feature.tempo(onset_envelope=onsets, sr=rate)[0]) if onsets.any() else 0.0
-    )
+    tempo = librosa.feature.tempo(onset_envelope=onsets, sr=rate)[0] if onsets.any() else 0.0
+    features["tempo"] = float(tempo)
     return {column: features[column] for column in ("length", *FEATURE_COLUMNS)}
 
 

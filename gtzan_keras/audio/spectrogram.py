@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,15 @@ class Spec:
             for field in mine
             if mine[field] != theirs.get(field)
         )
+
+    def _check_whole_numbers(self, *fields: str) -> None:
+        for field in fields:
+            value = getattr(self, field)
+            if type(value) is not int or value < 1:
+                self._refuse(field, "a whole number above 0")
+
+    def _refuse(self, field: str, expected: str) -> NoReturn:
+        raise GtzanKerasError(f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +135,10 @@ class SpectrogramSpec(Spec):
     from_audio: bool = True
 
     def __post_init__(self) -> None:
-        def refuse(field: str, expected: str) -> None:
-            raise GtzanKerasError(
-                f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}"
-            )
-
-        for field in ("sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"):
-            value = getattr(self, field)
-            if type(value) is not int or value < 1:
-                refuse(field, "a whole number above 0")
+        refuse = self._refuse
+        self._check_whole_numbers(
+            "sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"
+        )
         for field, other in (("n_fft", "n_mels"), ("height", "width")):
             if getattr(self, field) * getattr(self, other) > LARGEST:
                 refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
@@ -187,9 +191,7 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
             name="arrigo-v2", n_fft=4096, window_length=1024, hop_length=256, n_mels=128,
             height=640, width=640,
         ),
-        SpectrogramSpec(
-            name="malvezzi-rgb224", height=224, width=224, channels=3, colour_map="viridis",
-        ),
+        SpectrogramSpec(name="malvezzi-rgb224", height=224, width=224, channels=3, colour_map="viridis"),
         SpectrogramSpec(
             name="malvezzi-pieces", height=224, width=224, channels=3, colour_map="viridis",
             segment_seconds=15.0, segment_hop_seconds=15.0,
@@ -199,9 +201,7 @@ SPECTROGRAM_SPECS: Mapping[str, SpectrogramSpec] = {
             name="uncu-segments", sample_rate=44100, clip_seconds=None,
             segment_seconds=4.0, segment_hop_seconds=2.0,
         ),
-        SpectrogramSpec(
-            name="librosa-128x387", clip_seconds=None, width=387, fit="sample", floor="track",
-        ),
+        SpectrogramSpec(name="librosa-128x387", clip_seconds=None, width=387, fit="sample", floor="track"),
         SpectrogramSpec(
             name="thumbnail-64", clip_seconds=None, height=64, width=64, fit="average", floor="track",
         ),
@@ -249,7 +249,8 @@ def log_mel(audio: Audio, spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """
     import scipy.fft
 
-    samples = _fit_length(audio, spec)
+    _check(audio, spec)
+    samples = _pad_or_cut(audio, spec.piece_seconds, spec.sample_rate)
     padded = np.pad(samples, spec.n_fft // 2)  # frames are centred, with silence beyond both ends
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
     window, filters = hann_window(spec), mel_filters(spec)
@@ -343,16 +344,14 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     >>> len(segments(clip, SPECTROGRAM_SPECS["uncu-segments"]))
     15
     """
-    if spec.segment_seconds is None or spec.segment_hop_seconds is None:
-        return [_fit_length(audio, spec)]
     _check(audio, spec)
     clip = _pad_or_cut(audio, spec.clip_seconds, spec.sample_rate)
+    if spec.segment_seconds is None or spec.segment_hop_seconds is None:
+        return [clip]
     length = round(spec.segment_seconds * spec.sample_rate)
     hop = round(spec.segment_hop_seconds * spec.sample_rate)
-    count = max(1, -(-(len(clip) - max(0, length - hop)) // hop))
-    return [
-        _pad_or_cut(clip[hop * index :], spec.segment_seconds, spec.sample_rate) for index in range(count)
-    ]
+    starts = range(0, max(1, len(clip) - max(0, length - hop)), hop)
+    return [_pad_or_cut(clip[start:], spec.segment_seconds, spec.sample_rate) for start in starts]
 
 
 def coloured(grey: Image, colour_map: str) -> Image:
@@ -396,11 +395,6 @@ def _check(audio: Audio, spec: SpectrogramSpec) -> None:
         raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,) with n > 0")
 
 
-def _fit_length(audio: Audio, spec: SpectrogramSpec) -> Audio:
-    _check(audio, spec)
-    return _pad_or_cut(audio, spec.piece_seconds, spec.sample_rate)
-
-
 def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
     audio = audio.astype(np.float32, copy=False)
     if seconds is None:
@@ -431,10 +425,10 @@ def fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.ND
 @functools.lru_cache(maxsize=8)
 def hann_window(spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
     """Return a periodic Hann window in the middle of n_fft samples."""
+    from librosa.util import pad_center
+
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window_length) / spec.window_length)
-    before = (spec.n_fft - spec.window_length) // 2
-    after = spec.n_fft - spec.window_length - before
-    return np.pad(hann, (before, after)).astype(np.float32)
+    return pad_center(hann, size=spec.n_fft).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,15 +8,7 @@ import keras
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = [
-    "check_halvings",
-    "check_input",
-    "check_sizes",
-    "classifier",
-    "dropout_layer",
-    "normalize",
-    "pool",
-]
+__all__ = ["check_halvings", "check_input", "check_sizes", "classifier", "dropout_layer", "normalize", "pool"]
 
 _AXES = {1: "one number, (n,)", 2: "two numbers, (patches, size)", 3: "3 numbers, (height, width, channels)"}
 

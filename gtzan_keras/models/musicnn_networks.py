@@ -246,9 +246,8 @@ def musicnn_vgg(
     """
     layers = keras.layers
     inputs = keras.Input((MUSICNN_FRAMES, MUSICNN_BANDS), name="input")
-    x = _normalized(
-        layers.Reshape((MUSICNN_FRAMES, MUSICNN_BANDS, 1), name="one_channel")(inputs), "input_norm"
-    )
+    x = layers.Reshape((MUSICNN_FRAMES, MUSICNN_BANDS, 1), name="one_channel")(inputs)
+    x = _normalized(x, "input_norm")
     for number in (1, 2, 3, 4, 5):
         x = layers.Conv2D(128, 3, padding="same", activation="relu", name=f"block{number}_conv")(x)
         x = _normalized(x, f"block{number}_norm")

@@ -58,9 +58,8 @@ def load_file(model: keras.Model, path: str | os.PathLike[str], title: str, expe
     """
     if not Path(path).is_file():
         raise GtzanKerasError(f"weights={str(path)!r}: no such file; expected {expected}")
-    with warnings.catch_warnings():
-        # Keras warns if layers would keep their random weights; such a file is unusable.
-        warnings.filterwarnings("error", category=UserWarning)
+    # Keras warns if layers would keep their random weights; such a file is unusable.
+    with warnings.catch_warnings(action="error", category=UserWarning):
         try:
             model.load_weights(path)
         except Exception as error:  # h5py, zipfile and Keras: each part fails in its own way

@@ -268,10 +268,8 @@ def _panet(
     def five(maps: list[keras.KerasTensor], filters: int, at: str) -> keras.KerasTensor:
         x = keras.layers.Concatenate(name=f"{at}_concat")(maps)
         for number in range(1, 6):
-            wide = number % 2 == 0
-            x = _conv(
-                x, scaled(2 * filters if wide else filters), 3 if wide else 1, f"{at}_{number}", "leaky"
-            )
+            width, size = (2 * filters, 3) if number % 2 == 0 else (filters, 1)
+            x = _conv(x, scaled(width), size, f"{at}_{number}", "leaky")
             x = drop_blocks(x, at) if number == 3 else x
         return x
 

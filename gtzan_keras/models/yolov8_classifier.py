@@ -105,31 +105,26 @@ def yolov8(
         raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected 1 or 3 channels")
     if size not in _STACKS:
         raise GtzanKerasError(f"size={size!r}: expected xs, s, m, l or xl")
-    rates = _rates(dropout, len(head))
+    layers = len(head)
+    if isinstance(dropout, (int, float)):
+        dropout = [dropout if layer < 2 else 0.0 for layer in range(layers)]
+    if len(dropout) != layers:
+        raise GtzanKerasError(
+            f"dropout={tuple(dropout)}: expected one number, or one for each of the {layers} layers of head"
+        )
 
     inputs = x = keras.Input(tuple(input_shape), name="input")
     if input_shape[2] == 1:
         x = keras.layers.Concatenate(name="rgb")([x, x, x])
     x = _backbone(x, size, weights)
     x = pool(dropout_layer(x, dropout_before_pooling, "pooling_dropout"), pooling)
-    for number, (width, rate) in enumerate(zip(head, rates, strict=True), start=1):
+    for number, (width, rate) in enumerate(zip(head, dropout, strict=True), start=1):
         x = keras.layers.Dense(width, activation="relu", name=f"dense_{number}")(x)
         x = normalize(x, norm, f"dense_{number}_norm")
         x = dropout_layer(x, rate, f"dense_{number}_dropout")
     x = dropout_layer(x, dropout_before_output, "output_dropout")
     outputs = keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
     return keras.Model(inputs, outputs, name=name)
-
-
-def _rates(dropout: float | Sequence[float], layers: int) -> list[float]:
-    """Return one dropout rate for each layer of the head."""
-    if isinstance(dropout, (int, float)):
-        return [dropout if layer < 2 else 0.0 for layer in range(layers)]
-    if len(dropout) != layers:
-        raise GtzanKerasError(
-            f"dropout={tuple(dropout)}: expected one number, or one for each of the {layers} layers of head"
-        )
-    return list(dropout)
 
 
 def _backbone(

@@ -302,12 +302,10 @@ class Store:
         Tracks whose files have the same MD5 are in each other's ``duplicates``, known copies or not.
         """
         present = set(self._table["track_id"])
-        copies: dict[str, set[str]] = {}
-        for track_id, md5 in self.source_md5.items():
-            if md5:
-                copies.setdefault(md5, set()).add(track_id)
+        md5s = pd.Series({name: md5 for name, md5 in self.source_md5.items() if md5}, dtype=object)
+        copies = md5s.groupby(md5s).groups
         duplicates: Any = [
-            tuple(sorted(copies.get(self.source_md5.get(name, ""), set()).union(known) & present - {name}))
+            tuple(sorted({*copies.get(self.source_md5.get(name, ""), ()), *known} & present - {name}))
             for name, known in zip(self._table["track_id"], self._table["duplicates"], strict=True)
         ]
         return self._table.assign(duplicates=duplicates)

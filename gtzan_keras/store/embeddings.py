@@ -58,12 +58,7 @@ class EmbeddingSpec(Spec):
     source: str = HUB_HANDLE
 
     def __post_init__(self) -> None:
-        for field in ("patches", "size"):
-            value = getattr(self, field)
-            if type(value) is not int or value < 1:
-                raise GtzanKerasError(
-                    f"spec {self.name!r}: {field} is {value!r}; expected a whole number above 0"
-                )
+        self._check_whole_numbers("patches", "size")
         if self.patches * self.size > LARGEST:
             raise GtzanKerasError(
                 f"spec {self.name!r}: {self.patches} patches of {self.size} numbers; expected at most "

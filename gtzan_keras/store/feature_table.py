@@ -21,7 +21,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLU
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
-from gtzan_keras.tracks.catalogue import load_track, row_name
+from gtzan_keras.tracks.catalogue import check_file_columns, load_track, row_name
 
 __all__ = ["feature_table", "kept_feature_table", "load_feature_table"]
 
@@ -196,8 +196,8 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not path.is_file():
         raise GtzanKerasError(f"{path}: no such file; expected a table of features (CSV)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        # A warning says that rows are longer than the header.
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
             table = pd.read_csv(
                 path,
                 index_col=False,
@@ -207,11 +207,7 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
     except (ValueError, pd.errors.ParserWarning) as error:
         raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    if missing := [column for column in TABLE_COLUMNS if column not in table]:
-        raise GtzanKerasError(
-            f"{path}: column(s) {', '.join(missing)} missing; a table of features has the columns "
-            f"{', '.join(TABLE_COLUMNS)}"
-        )
+    check_file_columns(path, table, "features", TABLE_COLUMNS)
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
     table = table[list(TABLE_COLUMNS)]
@@ -234,13 +230,12 @@ def _extract_file(track_id: str, file: str, md5: str, segment: float | None) -> 
     """What a worker does for one track: its rows, or why there are none."""
     try:
         audio = load_track(file, FEATURE_RATE)
-        length = len(audio) if segment is None else round(segment * FEATURE_RATE)
-        pieces = [audio[start : start + length] for start in range(0, len(audio) - length + 1, length)]
-        if not pieces:
-            seconds = len(audio) / FEATURE_RATE
-            raise AudioError(file, f"too short: {seconds:.2f} s of sound, a segment has {segment:g} s")
     except AudioError as error:
         return error.reason
+    length = len(audio) if segment is None else round(segment * FEATURE_RATE)
+    if len(audio) < length:
+        return f"too short: {len(audio) / FEATURE_RATE:.2f} s of sound, a segment has {segment:g} s"
+    pieces = [audio[start : start + length] for start in range(0, len(audio) - length + 1, length)]
     return [list(extract(piece, FEATURE_RATE).values()) for piece in pieces]
 
 

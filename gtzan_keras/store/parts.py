@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -54,12 +54,11 @@ def none_read(count: int, refused: Mapping[str, str]) -> GtzanKerasError:
     return GtzanKerasError(f"none of the {count} tracks could be read ({reasons})")
 
 
-def hashed(tasks: Iterable[Task], jobs: int) -> list[Task]:
+def hashed(tasks: Sequence[Task], jobs: int) -> list[Task]:
     """Return the tasks with the MD5 of their files.
 
     A cluster's workers read the files: a large cluster would wait for one machine that reads them all.
     """
-    tasks = list(tasks)
     if cluster() is None:
         with ThreadPoolExecutor(min(32, count_workers(jobs))) as pool:
             return list(pool.map(_with_md5, tasks))

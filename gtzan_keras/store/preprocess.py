@@ -160,8 +160,7 @@ def make_store(
     with Parts(path) as parts, _earlier(path, spec, tracks) as earlier:
         kept = set() if earlier is None else _unchanged(earlier, tasks, jobs)
         to_do = [task for task in tasks if task.track_id not in kept]
-        disable = None if progress else True
-        with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=disable) as bar:
+        with tqdm(total=len(to_do), desc=spec.name, unit="track", disable=None if progress else True) as bar:
 
             def write(part: Path, some: list[Task]) -> None:
                 ids = [task.track_id for task in some]
@@ -222,7 +221,7 @@ def _unchanged(store: Store, tasks: list[Task], jobs: int) -> set[str]:
     recorded = store.source_md5
     samples = set(store.track_id)
     kept = samples - recorded.keys()  # made from arrays
-    for task in hashed((task for task in tasks if task.track_id in recorded), jobs):
+    for task in hashed([task for task in tasks if task.track_id in recorded], jobs):
         gone = not task.md5 and task.track_id in samples
         if gone or task.md5 == recorded[task.track_id]:
             kept.add(task.track_id)

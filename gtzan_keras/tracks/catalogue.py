@@ -39,9 +39,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-GENRES = (
-    "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
-)  # fmt: skip
+GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """The ten genres of GTZAN, in the order of their folders, which is the class order."""
 
 COLUMNS = ["track_id", "genre", "path", "artist", "title", "fault_filtered", "duplicates", "status"]
@@ -92,19 +90,13 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
-    missing = [column for column in FACT_COLUMNS if column not in table]
-    if missing:
+    check_file_columns(path, table, "facts", FACT_COLUMNS)
+    ids, parts = table["track_id"], table["fault_filtered"]
+    if twice := ids[ids.duplicated()].tolist():
+        raise GtzanKerasError(f"{path}: track_id {twice[0]!r} is duplicated; keep one row")
+    if strange := parts[~parts.isin(_PARTS)].tolist():
         raise GtzanKerasError(
-            f"{path}: column(s) {', '.join(missing)} missing; a table of facts has the columns "
-            f"{', '.join(FACT_COLUMNS)}"
-        )
-    twice = table["track_id"][table["track_id"].duplicated()]
-    if len(twice):
-        raise GtzanKerasError(f"{path}: track_id {twice.iloc[0]!r} is duplicated; keep one row")
-    strange = table["fault_filtered"][~table["fault_filtered"].isin(_PARTS)]
-    if len(strange):
-        raise GtzanKerasError(
-            f"{path}: fault_filtered is {strange.iloc[0]!r}; expected train, valid, test, excluded or nothing"
+            f"{path}: fault_filtered is {strange[0]!r}; expected train, valid, test, excluded or nothing"
         )
     return table[FACT_COLUMNS].set_index("track_id")
 
@@ -391,8 +383,7 @@ def file_md5(path: str | os.PathLike[str]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for source in files_of(path):
         with open(source, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)  # goes on where the last file ended
     return digest.hexdigest()
 
 
@@ -514,8 +505,7 @@ def track_of(any_id: str) -> str:
     >>> track_of("blues.00000#3"), track_of("rock/Session.1")
     ('blues.00000', 'rock/Session.1')
     """
-    mark = _SEGMENT_MARK.search(any_id)
-    return any_id[: mark.start()] if mark else any_id
+    return re.sub(r"#[0-9]+\Z", "", any_id)
 
 
 def row_name(track_id: str, suffix: str, segment: int | None = None) -> str:
@@ -569,8 +559,18 @@ def data_name(tracks: pd.DataFrame) -> str:
 
 def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuse a table that lacks one of `columns`."""
-    missing = [column for column in columns if column not in tracks]
-    if missing:
+    if missing := [column for column in columns if column not in tracks]:
         raise GtzanKerasError(
             f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
+        )
+
+
+def check_file_columns(
+    path: str | os.PathLike[str], table: pd.DataFrame, kind: str, columns: Sequence[str]
+) -> None:
+    """Refuse a CSV file, read as a table, that lacks one of these columns."""
+    if missing := [column for column in columns if column not in table]:
+        raise GtzanKerasError(
+            f"{path}: column(s) {', '.join(missing)} missing; a table of {kind} has the columns "
+            f"{', '.join(columns)}"
         )

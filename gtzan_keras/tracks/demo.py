@@ -38,10 +38,6 @@ VERSION = 2
 
 TRUNCATED_SECONDS = 0.4
 PARTS = {"train": 0.5, "valid": 0.2, "test": 0.3}
-TITLE_WORDS = (
-    ("Slow", "Blue", "Broken", "Golden", "Distant", "Paper", "Electric", "Quiet", "Last", "Hidden"),
-    ("River", "Street", "Morning", "Engine", "Garden", "Signal", "Mirror", "Winter", "Road", "Sea"),
-)
 
 
 class Voice(NamedTuple):
@@ -59,6 +55,7 @@ _TABLES = tomllib.loads(Path(__file__).with_name("demo.toml").read_text("utf-8")
 VOICES = {name: Voice(**sound) for name, sound in _TABLES["voices"].items()}
 GROOVES: dict[str, list[str]] = _TABLES["grooves"]
 STYLES: dict[str, dict[str, Any]] = _TABLES["styles"]
+TITLE_WORDS: list[list[str]] = _TABLES["title_words"]
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 10))
 PROGRESSIONS = ("0344", "0534", "0000330043040000", "0650")  # chord roots as scale degrees, one per bar
 LEVELS = (-3, -4, -6, -4)  # dB: drums, bass, chords, melody
@@ -236,9 +233,7 @@ def _track(genre: str, seconds: float, artist: np.random.Generator, rng: np.rand
     progression = _pick(PROGRESSIONS, rng)
     roots = [int(progression[step // 16 % len(progression)]) for step in range(len(times))]
 
-    groove, bass, comping = (
-        _pick(lines, rng) for lines in (style["grooves"], style["bass"], style["comping"])
-    )
+    groove, bass, comping = (_pick(style[part], rng) for part in ("grooves", "bass", "comping"))
     phrase = np.cumsum(rng.integers(-2, 3, 16)).clip(-6, 8)
     sings = rng.random(16) < style["melody"]
     parts: list[list[tuple[float, int, float]]] = [[], [], []]  # (s, scale degree, loudness)

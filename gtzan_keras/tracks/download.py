@@ -232,11 +232,9 @@ def _extract(name: str, archive: Path, target: Path, md5s: pd.Series) -> None:
                     (target / path.parent.name).mkdir(exist_ok=True)
                     with opened() as source, open(target / path.parent.name / path.name, "wb") as sink:
                         shutil.copyfileobj(source, sink)
-    except GtzanKerasError:
-        raise
     except Exception as error:  # every decompressor raises its own kind
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # an error of the disk, not of the archive
+        if isinstance(error, GtzanKerasError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # it is larger than it may be, or the disk fails, not the archive
         raise GtzanKerasError(f"{name}: cut short or not a .tar.gz or .zip archive ({error})") from error
 
 

@@ -21,13 +21,9 @@ from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, log_mel
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import in_parallel
-from gtzan_keras.tracks.catalogue import check_columns, linked, load_track
+from gtzan_keras.tracks.catalogue import check_columns, duplicate_groups, linked, load_track
 
-__all__ = [
-    "find_near_duplicates",
-    "near_duplicates",
-    "with_near_duplicates",
-]
+__all__ = ["find_near_duplicates", "near_duplicates", "with_near_duplicates"]
 
 logger = logging.getLogger(__name__)
 
@@ -214,9 +210,7 @@ def with_near_duplicates(tracks: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFr
     [('fado/one again',), ('fado/one',), ()]
     """
     check_columns(tracks, ["track_id", "duplicates"])
-    exact = zip(tracks["track_id"], tracks["duplicates"], strict=True)
-    together = [(track_id, *others) for track_id, others in exact]
-    together += zip(pairs["first"], pairs["second"], strict=True)
+    together = [*duplicate_groups(tracks), *zip(pairs["first"], pairs["second"], strict=True)]
     group_of = {track_id: ids for ids in linked(tracks["track_id"], together) for track_id in ids}
     table = tracks.copy()
     # A copy that is not in the table stays named, as it was.

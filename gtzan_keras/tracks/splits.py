@@ -272,8 +272,7 @@ def stratified(
             )
     if seed:
         name += f" (seed {seed})"
-    placed = _place(kept_together(tracks), tracks, np.asarray(shares), seed)
-    train, validation, test = (tuple(sorted(ids)) for ids in placed)
+    train, validation, test = _place(kept_together(tracks), tracks, np.asarray(shares), seed)
     return Split(name, train, validation, test)
 
 
@@ -388,7 +387,7 @@ def folds(
         rest = [ids for ids in units if ids[0] not in tested]
         train, valid = _place(rest, tracks, np.array([1 - validation, validation]), seed + index)
         name = f"{kind} fold {index + 1} of {k}{seeded}"
-        result.append(Split(name, tuple(sorted(train)), tuple(sorted(valid)), tuple(sorted(test))))
+        result.append(Split(name, train, valid, test))
     return result
 
 
@@ -433,15 +432,13 @@ def _copies(tracks: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _place(
     units: Sequence[tuple[str, ...]], tracks: pd.DataFrame, shares: np.ndarray, seed: int
-) -> list[list[str]]:
-    """Deal units to parts so that each part gets its share of every genre, large units first.
+) -> list[tuple[str, ...]]:
+    """Deal units to parts, each sorted, so that each gets its share of every genre, large units first.
 
     A unit goes to the part where its genres are furthest below their targets; the hash decides ties
     and the order of units of the same size.
     """
     parts: list[list[str]] = [[] for _ in shares]
-    if not units:
-        return parts
     genres = sorted(set(tracks["genre"]))
     genre = dict(zip(tracks["track_id"], map(genres.index, tracks["genre"]), strict=True))
     sizes = np.array([np.bincount([genre[i] for i in ids], minlength=len(genres)) for ids in units])
@@ -460,7 +457,7 @@ def _place(
         part = best[np.searchsorted(np.cumsum(weight) / weight.sum(), draw, side="right")]
         parts[part].extend(units[u])
         missing[part] -= sizes[u]
-    return parts
+    return [tuple(sorted(ids)) for ids in parts]
 
 
 def _targets(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

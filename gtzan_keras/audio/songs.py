@@ -45,12 +45,17 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, None] = {}
     for song in songs:
         path = Path(song)
-        is_pattern = not path.exists() and glob.has_magic(os.fspath(song))
-        named = map(Path, sorted(glob.glob(os.fspath(song), recursive=True))) if is_pattern else [path]
-        matches = [file for one in named for file in (_songs_below(one) if one.is_dir() else [one])]
-        if not matches:
-            in_folder = f"no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})"
-            raise GtzanKerasError(f"{path}: {'no file matches this pattern' if is_pattern else in_folder}")
+        if path.is_dir():
+            if not (matches := _songs_below(path)):
+                raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})")
+        elif not path.exists() and glob.has_magic(os.fspath(song)):
+            matches = []
+            for match in map(Path, sorted(glob.glob(os.fspath(song), recursive=True))):
+                matches += _songs_below(match) if match.is_dir() else [match]
+            if not matches:
+                raise GtzanKerasError(f"{path}: no file matches this pattern")
+        else:
+            matches = [path]
         found.update(dict.fromkeys(matches))
     return list(found)
 

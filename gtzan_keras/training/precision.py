@@ -62,14 +62,11 @@ def policy_of(model: keras.Model) -> str:
 
     from gtzan_keras.models.layers import all_layers
 
-    computing = (
-        layer
-        for layer in all_layers(model)
-        if not isinstance(layer, (keras.layers.InputLayer, keras.Model))  # their policy says nothing
-    )
-    return next(
-        (layer.dtype_policy.name for layer in computing if layer.compute_dtype != "float32"), "float32"
-    )
+    silent = (keras.layers.InputLayer, keras.Model)  # their policy says nothing
+    for layer in all_layers(model):
+        if not isinstance(layer, silent) and layer.compute_dtype != "float32":
+            return layer.dtype_policy.name
+    return "float32"
 
 
 def dtypes_in(model: keras.Model, policy: str) -> Callable[[keras.layers.Layer], Any]:

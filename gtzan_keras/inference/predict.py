@@ -8,19 +8,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.decode import (
-    MINIMUM_SECONDS,
-    SILENCE,
-    AudioError,
-    stream_array,
-    stream_audio,
-)
+from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL
@@ -200,16 +195,12 @@ def _predict(
     song: Song, listener: _Listener, hop: float | None, sample_rate: int | None, progress: bool
 ) -> Prediction:
     name, overview, windows = sound_windows(song, listener.spec, hop, sample_rate, progress)
-    times, rows, inputs, padded = [], [], [], False
-    for start, end, sound in windows:
-        times.append((start, end))
-        padded = len(sound) > end - start
-        inputs.append(listener.prepare(sound))
-        if len(inputs) == _BATCH:
-            rows.append(listener.answer(np.stack(inputs)))
-            inputs = []
-    if inputs:
-        rows.append(listener.answer(np.stack(inputs)))
+    heard = ((start, end, len(sound), listener.prepare(sound)) for start, end, sound in windows)
+    times, rows, padded = [], [], False
+    while group := list(islice(heard, _BATCH)):
+        times += [(start, end) for start, end, *_ in group]
+        padded = any(length > end - start for start, end, length, _ in group)
+        rows.append(listener.answer(np.stack([inputs for *_, inputs in group])))
     return Prediction(
         name,
         overview.samples / overview.sample_rate,

@@ -196,7 +196,11 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
     if stage.before is not None:
         history, outcome = _continued(stage.before, history, outcome)
     facts = json.loads(json.dumps(dict(stage.facts)))  # as `load_run` will read them
-    run = Run(folder, stage.name, _for_use(model), store, split, history, settings, outcome, facts)
+    # The file of a compiled model holds the optimizer's state, twice the size of the weights, and opens only
+    # if our metrics are imported. A file in bfloat16 would run slowly on processors without it.
+    if policy_of(model) != "float32" or model.compiled:
+        model = clone(model, lambda _: "float32")
+    run = Run(folder, stage.name, model, store, split, history, settings, outcome, facts)
     save_run(run, key)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     logger.info("%s: %d epochs in %.0f s, best epoch %d", run.name, len(history), seconds, outcome.best_epoch)
@@ -371,16 +375,3 @@ def _continued(before: Run, history: pd.DataFrame, outcome: Outcome) -> tuple[pd
         first_stage={"settings": before.settings.to_dict(), "outcome": dataclasses.asdict(before.outcome)},
     )
     return pd.concat([earlier, history], ignore_index=True), outcome
-
-
-def _for_use(model: keras.Model) -> keras.Model:
-    """Return the model itself, or a copy of it, in float32 and not compiled.
-
-    The file of a compiled model holds the optimizer's state, twice the size of the weights, and opens only
-    if our metrics are imported. A file in bfloat16 would run slowly on processors without it.
-    """
-    from gtzan_keras.models.layers import clone
-
-    if policy_of(model) != "float32" or model.compiled:
-        return clone(model, lambda _: "float32")
-    return model

@@ -241,5 +241,4 @@ def _image(decibels: Any, spec: SpectrogramSpec) -> Any:
 def _blocks(size: int, blocks: int) -> Array:
     """Return which of `size` rows belongs to which block of `block_means`: 1 or 0, (size, blocks)."""
     edges = np.arange(blocks + 1) * size // blocks
-    rows = np.arange(size)[:, None]
-    return ((edges[:-1] <= rows) & (rows < edges[1:])).astype(np.float32)
+    return np.repeat(np.eye(blocks, dtype=np.float32), np.diff(edges), axis=0)

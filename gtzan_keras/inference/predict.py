@@ -102,10 +102,8 @@ class Prediction:
 
     def top(self, n: int = 3) -> list[tuple[str, float]]:
         """Return the `n` most probable genres with their probabilities, best first."""
-        probabilities = self.probabilities
-        return [
-            (self.genres[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind="stable")[:n]
-        ]
+        shares = zip(self.genres, self.probabilities.tolist(), strict=True)
+        return sorted(shares, key=lambda share: -share[1])[:n]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything except the overview as plain values, for JSON."""
@@ -344,11 +342,13 @@ def _of_patches(
 
 def _of_spectrograms(classifier: SavedModel) -> _Listener:
     model, spec, genres = classifier
+    prepare = functools.partial(mel_image, spec=spec)
+    return _Listener(genres, spec, prepare, lambda images: model(scaled(images), training=False))
 
-    def answer(images: npt.NDArray[np.uint8]) -> Any:  # scaled as `Batches` scales a store's
-        return model(np.multiply(images, np.float32(1 / 255), dtype=np.float32), training=False)
 
-    return _Listener(genres, spec, lambda sound: mel_image(sound, spec), answer)
+def scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return spectrograms in 0..1, scaled as `Store.as_input` scales a store's."""
+    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
 def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:

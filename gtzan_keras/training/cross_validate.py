@@ -223,18 +223,17 @@ def cross_validate(
     genres = genre_names(table["label"])
     labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
 
-    parts = []
+    tasks = []
     for fold in folds:  # all of them are checked before the first is trained
         fold.check(tracks)
         warn_of_unseen_genres(fold, tracks)
-        parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
+        tasks.append((_rows(table, fold, "train"), _rows(table, fold, "test")))
 
     trainer = _Trainer(build, table[["track_id", *names]], labels, genres, threshold, settings, spectrograms)
-    tasks = [(train, test) for _, train, test in parts]
-    results = in_parallel(trainer, tasks, [fold.name for fold, *_ in parts], own_process=True)
-    done = zip(parts, tqdm(results, "folds", len(tasks), unit="fold", disable=None), strict=True)
+    results = in_parallel(trainer, tasks, [fold.name for fold in folds], own_process=True)
+    done = zip(folds, tasks, tqdm(results, "folds", len(tasks), unit="fold", disable=None), strict=True)
     facts, predictions = [], []
-    for number, ((fold, train, test), (predicted, probabilities, count)) in enumerate(done):
+    for number, (fold, (train, test), (predicted, probabilities, count)) in enumerate(done):
         rows = table.loc[test, ["filename", "track_id", "label"]].rename(columns={"label": "genre"})
         rows.insert(0, "fold", number)
         rows["predicted"] = np.array(genres)[predicted]

@@ -272,7 +272,7 @@ class _Trainer:
             scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
             inputs = {"features": scaled}
             if self.spectrograms is not None:
-                rows = pd.Index(self.spectrograms.track_id).get_indexer(self.table["track_id"])
+                rows = pd.Index(self.spectrograms.track_id).get_indexer(pd.Index(self.table["track_id"]))
                 inputs["spectrogram"] = self.spectrograms.read(rows) / np.float32(255)
             probabilities = _network_probabilities(model, inputs, train, test, self)
             predicted = probabilities.argmax(axis=1)

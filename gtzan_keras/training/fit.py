@@ -116,9 +116,10 @@ def train(
     (2, ['history.csv', 'model.keras', 'run.json'])
     """
     folder = Path(out)
-    about = (store, split, settings, folder, name or folder.resolve().name, facts or {})
+    name = name or folder.resolve().name
+    stage = Stage(store, split, settings, folder, name, facts or {}, resume, callbacks, verbose, cache_frozen)
     with scope_of(model):
-        return train_stage(model, Stage(*about, resume, callbacks, verbose, cache_frozen))
+        return train_stage(model, stage)
 
 
 @dataclasses.dataclass(frozen=True)

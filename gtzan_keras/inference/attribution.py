@@ -163,9 +163,8 @@ def _grad_cam(base: keras.Model, score: Callable[[Any], Any], inputs: Array) -> 
 
     maps, level = (base(part, training=False) for part in (inputs, _level(inputs)))
     found = (_gradient(score, maps) * keras.ops.convert_to_numpy(maps - level)).sum(axis=-1)
-    if found.ndim == 2:  # the maps have no bands
-        found = found[:, :, None]
-    resized = keras.ops.image.resize(found[..., None], inputs.shape[1:3], interpolation="bilinear")
+    found = found.reshape(*found.shape[:2], -1, 1)  # also if the maps have no bands
+    resized = keras.ops.image.resize(found, inputs.shape[1:3], interpolation="bilinear")
     return keras.ops.convert_to_numpy(resized)[..., 0]
 
 

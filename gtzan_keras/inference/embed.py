@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,12 +22,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.parallel import cluster, in_parallel
 from gtzan_keras.store.base import Sample, write_store
-from gtzan_keras.store.embeddings import (
-    HUB_HANDLE,
-    EmbeddingSpec,
-    EmbeddingsStore,
-    embedded,
-)
+from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingSpec, EmbeddingsStore, embedded
 from gtzan_keras.store.files import replacing
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.parts import Parts, Task, check_here
@@ -40,6 +35,8 @@ if TYPE_CHECKING:
     from gtzan_keras.store.spectrograms import SpectrogramStore
 
 __all__ = ["Embedder", "embed", "embed_images", "load_embedder"]
+
+Array = npt.NDArray[np.float32]
 
 _TOGETHER = 4  # tracks per call: VGGish's 290 MB of weights are read less often
 
@@ -70,11 +67,11 @@ class Embedder(NamedTuple):
 
     name: str
     size: int
-    prepare: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-    network: Callable[[list[npt.NDArray[np.float32]]], list[npt.NDArray[np.float32]]]
+    prepare: Callable[[Array], Array]
+    network: Callable[[list[Array]], list[Array]]
     front_end: FrontEnd = VGGISH
 
-    def run(self, audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, audio: Array) -> Array:
         """Turn mono float32 samples at 16 kHz into float32 (patches, size)."""
         return self.network([self.prepare(audio)])[0]
 
@@ -154,35 +151,27 @@ def embed(
     (1, (1, 31, 8))
     """
     patches = _front_end(source).per_clip if patches is None else patches
-    spec, network = _known_spec(Path(path), source, patches, trim, precision), None
-    if spec is None:
-        network = load_embedder(source, precision)
-        name = f"{network.front_end.name}-{patches}x{network.size}" + ("-trimmed" if trim else "")
-        spec = EmbeddingSpec(name=name, patches=patches, size=network.size, trim=trim, source=network.name)
-    wanted = spec
+    embedder = cache(partial(load_embedder, source, precision))  # loaded when it is first needed
+    spec = _known_spec(Path(path), source, patches, trim, precision) or _spec_of(embedder(), patches, trim)
 
     def compute(tasks: list[Task]) -> Iterator[Sample]:
-        nonlocal network
         if cluster() is not None:
-            yield from _on_workers(tasks, wanted, source, precision, Parts(Path(path)).folder)
-            return
-        if network is None:
-            network = load_embedder(source, precision)
-        yield from _embed(tasks, wanted, network, jobs)
+            return _on_workers(tasks, spec, source, precision, Parts(Path(path)).folder)
+        return _embed(tasks, spec, embedder(), jobs)
 
-    return make_store(tracks, path, wanted, compute, jobs, progress)
+    return make_store(tracks, path, spec, compute, jobs, progress)
 
 
 def _embed(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[Sample]:
     """Yield the embeddings of tracks, in order."""
-    sounds = _sounds(tasks, spec, embedder, jobs)
+    sounds = zip(tasks, _sounds(tasks, spec, embedder, jobs), strict=True)
     while group := list(islice(sounds, _TOGETHER)):
-        outputs = iter(embedder.network([sound.input for sound in group if not sound.refused]))
-        for sound in group:
-            if sound.refused:
-                yield Sample(sound.track_id, md5=sound.md5, refused=sound.refused)
+        outputs = iter(embedder.network([sound for _, sound in group if not isinstance(sound, str)]))
+        for task, sound in group:
+            if isinstance(sound, str):
+                yield Sample(task.track_id, md5=task.md5, refused=sound)
             else:
-                yield embedded(sound.track_id, next(outputs), spec, sound.md5)
+                yield embedded(task.track_id, next(outputs), spec, task.md5)
 
 
 def _on_workers(
@@ -280,7 +269,7 @@ def embed_images(
             if known.spec == spec and known.made_from(store.tracks):
                 return EmbeddingsStore(path)
 
-    def embeddings() -> Iterator[npt.NDArray[np.float32]]:
+    def embeddings() -> Iterator[Array]:
         starts = range(0, len(store), batch_size)
         for start in tqdm(starts, desc=network.name, unit="batch", disable=None if progress else True):
             images = store.as_input(store.read(slice(start, start + batch_size)))
@@ -292,6 +281,11 @@ def embed_images(
         for track_id, reason in store.refused.items():
             writer.append(Sample(track_id, refused=reason))
     return EmbeddingsStore(path)
+
+
+def _spec_of(network: Embedder, patches: int, trim: bool) -> EmbeddingSpec:
+    name = f"{network.front_end.name}-{patches}x{network.size}" + ("-trimmed" if trim else "")
+    return EmbeddingSpec(name=name, patches=patches, size=network.size, trim=trim, source=network.name)
 
 
 def _known_spec(
@@ -357,8 +351,7 @@ def load_embedder(
 
     handle = HUB_HANDLE if source == "hub" else os.fspath(source)
     _check_precision(handle, precision)
-    remote = "://" in handle
-    folder = hub_folder(handle) if remote else Path(handle)
+    folder = hub_folder(handle) if "://" in handle else Path(handle)
     if not (folder / "saved_model.pb").is_file():
         raise GtzanKerasError(
             f"{folder}: not a SavedModel (saved_model.pb is missing); expected 'hub', a handle such as "
@@ -376,7 +369,7 @@ def load_embedder(
             f"{handle}: does not turn a waveform, float32 (samples,), into embeddings ({reason})"
         ) from error
 
-    def run(sounds: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def run(sounds: list[Array]) -> list[Array]:
         return [network(tf.constant(audio)).numpy().astype(np.float32) for audio in sounds]
 
     return Embedder(_source_name(handle, precision), silence.shape[1], lambda audio: audio, run)
@@ -395,16 +388,17 @@ def _check_precision(source: object, precision: str) -> None:
 def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -> str:
     """Return `EmbeddingSpec.source` for a network."""
     if source in _MUSICNN:
-        return str(source) if precision == "float32" else f"{source} in {precision}"
-    if isinstance(source, (str, os.PathLike)):
+        name = str(source)
+    elif isinstance(source, (str, os.PathLike)):
         handle = HUB_HANDLE if source == "hub" else os.fspath(source)
         if "://" in handle:
             return handle
         return f"SavedModel {Path(handle).resolve().name} {_folder_checksum(Path(handle))}"
-    checksum = hashlib.sha256()
-    for weights in source.get_weights():
-        checksum.update(np.ascontiguousarray(weights).data)
-    name = f"Keras model {source.name} {checksum.hexdigest()[:12]}"
+    else:
+        checksum = hashlib.sha256()
+        for weights in source.get_weights():
+            checksum.update(np.ascontiguousarray(weights).data)
+        name = f"Keras model {source.name} {checksum.hexdigest()[:12]}"
     return name if precision == "float32" else f"{name} in {precision}"
 
 
@@ -430,15 +424,13 @@ def _keras_embedder(model: keras.Model, precision: str) -> Embedder:
             "models.vggish()"
         )
     _check_precision(model, precision)
-    computing = model
-    if precision == "bfloat16":
-        computing = clone(model, lambda _: "mixed_bfloat16")
-    elif any(layer.compute_dtype != "float32" for layer in model.layers):
-        computing = clone(model, lambda _: "float32")  # it was built with another policy
+    policy, computing = "mixed_bfloat16" if precision == "bfloat16" else "float32", model
+    if policy != "float32" or any(layer.compute_dtype != "float32" for layer in model.layers):
+        computing = clone(model, lambda _: policy)
     plain = keras.Model(computing.inputs[0], computing.outputs[0])  # the caller's stays compiled as it was
     plain.compile()
 
-    def network(pieces: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def network(pieces: list[Array]) -> list[Array]:
         if not pieces:
             return []
         inputs = np.concatenate(pieces)
@@ -464,20 +456,12 @@ def _folder_checksum(folder: Path) -> str:
     return checksum.hexdigest()[:12]
 
 
-class _Sound(NamedTuple):
-    track_id: str
-    md5: str
-    input: npt.NDArray[np.float32]
-    refused: str = ""
-
-
-def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
-    """What a thread does for one track."""
-    track_id, file, md5 = task.track_id, task.file, task.md5 or ""
+def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> Array | str:
+    """Return the network's input for one track, or why there is none: what a thread does."""
     try:
-        samples = load_track(file, SAMPLE_RATE)
+        samples = load_track(task.file, SAMPLE_RATE)
     except AudioError as error:
-        return _Sound(track_id, md5, np.zeros(0, np.float32), error.reason)
+        return error.reason
     if spec.trim:
         from librosa.effects import trim
 
@@ -485,17 +469,17 @@ def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> _Sound:
     needs = embedder.front_end.samples
     if len(samples) < needs(1):
         found, needed = len(samples) / SAMPLE_RATE, needs(1) / SAMPLE_RATE
-        reason = f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
-        return _Sound(track_id, md5, samples[:0], reason)
+        return f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
     # Samples after the last patch have no influence on it.
-    return _Sound(track_id, md5, embedder.prepare(samples[: needs(spec.patches)].copy()))
+    return embedder.prepare(samples[: needs(spec.patches)].copy())
 
 
-def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[_Sound]:
-    """Yield tracks in order. Threads read them: decoding and FFT run outside Python's lock.
+def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: int) -> Iterator[Array | str]:
+    """Yield what `_load_sound` returns for each track, in order.
 
-    For a network on a GPU they read ahead. A network on the CPU already uses all cores, and loses more by
-    sharing one than by waiting for the next tracks, which are read on all cores.
+    Threads read the tracks: decoding and FFT run outside Python's lock. For a network on a GPU they read
+    ahead. A network on the CPU already uses all cores, and loses more by sharing one than by waiting for the
+    next tracks, which are read on all cores.
     """
     import joblib
 
@@ -505,7 +489,7 @@ def _sounds(tasks: list[Task], spec: EmbeddingSpec, embedder: Embedder, jobs: in
     to_do = iter(tasks)
     with ThreadPoolExecutor(workers) as pool:
 
-        def start(count: int) -> Iterator[Future[_Sound]]:
+        def start(count: int) -> Iterator[Future[Array | str]]:
             return (pool.submit(_load_sound, task, spec, embedder) for task in islice(to_do, count))
 
         started = deque(start(_TOGETHER + (workers + _TOGETHER if count_gpus() else 0)))

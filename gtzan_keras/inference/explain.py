@@ -16,7 +16,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured, mel_image
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.attribution import attribution
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate, track_vectors
-from gtzan_keras.inference.predict import CLIP_SECONDS, TAGGERS, Song, load_classifier, sound_windows
+from gtzan_keras.inference.predict import CLIP_SECONDS, TAGGERS, Song, load_classifier, scaled, sound_windows
 from gtzan_keras.models.saving import SavedModel
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _look_at(image: npt.NDArray[np.uint8], spec: SpectrogramSpec) -> _Seen:
             f"spectrogram of shape {image.shape}: expected {spec.shape}, as of spec {spec.name!r}; sound is "
             "floating-point"
         )
-    inputs = _scaled(image[None])
+    inputs = scaled(image[None])
     seconds = CLIP_SECONDS if spec.piece_seconds is None else spec.piece_seconds
     spans = np.array([[0.0, _span(spec, seconds)]])
     return _Seen("array", seconds, spans, inputs, _upright(inputs.mean(axis=-1), spec))
@@ -272,17 +272,13 @@ def _listen_to(
         inputs, looks = stack, stack / stack.max()
     else:
         colours = coloured(stack, spec.colour_map) if spec.colour_map else stack[..., None]
-        inputs, looks = _scaled(colours), _scaled(stack)
+        inputs, looks = scaled(colours), scaled(stack)
     duration = overview.samples / spec.sample_rate
     return _Seen(name, duration, np.array(spans), inputs, _upright(looks, spec))
 
 
 def _is_musicnn(spec: SpectrogramSpec) -> bool:
     return spec.name == MUSICNN_SPEC.name
-
-
-def _scaled(images: npt.NDArray[np.uint8]) -> Array:
-    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
 def _span(spec: SpectrogramSpec, seconds: float) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,9 +99,7 @@ def export(
         raise GtzanKerasError(f"{path}: the folder {path.parent} does not exist; make it first")
     classifier = load_classifier(model, window)
     network = sound_model(classifier)
-    network(
-        np.zeros(network.input_shape, np.float32)
-    )  # the ONNX export refuses a model that was never called
+    network(np.zeros(network.input_shape, np.float32))  # the ONNX export refuses a model never called
     with replacing(path) as temporary:
         network.export(str(temporary), format=format, verbose=False)
     samples = network.input_shape[1]
@@ -192,22 +191,18 @@ def _fourier(frames: Any) -> tuple[Any, Any, npt.NDArray[np.int64]]:
     columns = size // rows
     n1, k1, n2 = np.arange(rows), np.arange(rows), np.arange(columns)
     k2 = np.arange(columns // 2 + 1)
-    first = _turns(np.outer(k1, n1) / rows)
-    twiddle = _turns(np.outer(k1, n2) / size)
-    second = _turns(np.outer(n2, k2) / columns)
     x = ops.reshape(frames, (1, count, rows, columns))  # sample columns * n1 + n2
-    real, imaginary = ops.matmul(first[0], x), ops.matmul(first[1], x)
-    real, imaginary = (
-        real * twiddle[0] - imaginary * twiddle[1],
-        real * twiddle[1] + imaginary * twiddle[0],
-    )
-    parts = (
-        ops.matmul(real, second[0]) - ops.matmul(imaginary, second[1]),
-        ops.matmul(real, second[1]) + ops.matmul(imaginary, second[0]),
-    )
+    first = [ops.matmul(part, x) for part in _turns(np.outer(k1, n1) / rows)]
+    twiddled = _times(ops.multiply, first, _turns(np.outer(k1, n2) / size))
+    second = _times(ops.matmul, twiddled, _turns(np.outer(n2, k2) / columns))
     bins = (k1[:, None] + rows * k2).ravel()  # bin k1 + rows * k2
-    real, imaginary = (ops.reshape(part, (1, count, bins.size)) for part in parts)
+    real, imaginary = (ops.reshape(part, (1, count, bins.size)) for part in second)
     return real, imaginary, bins
+
+
+def _times(product: Callable[[Any, Any], Any], a: Sequence[Any], b: Sequence[Any]) -> tuple[Any, Any]:
+    """Return real and imaginary part of a complex product, from such pairs and a product of real tensors."""
+    return product(a[0], b[0]) - product(a[1], b[1]), product(a[0], b[1]) + product(a[1], b[0])
 
 
 def _turns(turns: npt.NDArray[np.float64]) -> tuple[Array, Array]:
@@ -246,5 +241,4 @@ def _image(decibels: Any, spec: SpectrogramSpec) -> Any:
 def _blocks(size: int, blocks: int) -> Array:
     """Return which of `size` rows belongs to which block of `block_means`: 1 or 0, (size, blocks)."""
     edges = np.arange(blocks + 1) * size // blocks
-    rows = np.arange(size)[:, None]
-    return ((edges[:-1] <= rows) & (rows < edges[1:])).astype(np.float32)
+    return np.repeat(np.eye(blocks, dtype=np.float32), np.diff(edges), axis=0)

@@ -8,19 +8,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.decode import (
-    MINIMUM_SECONDS,
-    SILENCE,
-    AudioError,
-    stream_array,
-    stream_audio,
-)
+from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL
@@ -107,10 +102,8 @@ class Prediction:
 
     def top(self, n: int = 3) -> list[tuple[str, float]]:
         """Return the `n` most probable genres with their probabilities, best first."""
-        probabilities = self.probabilities
-        return [
-            (self.genres[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind="stable")[:n]
-        ]
+        shares = zip(self.genres, self.probabilities.tolist(), strict=True)
+        return sorted(shares, key=lambda share: -share[1])[:n]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything except the overview as plain values, for JSON."""
@@ -200,16 +193,12 @@ def _predict(
     song: Song, listener: _Listener, hop: float | None, sample_rate: int | None, progress: bool
 ) -> Prediction:
     name, overview, windows = sound_windows(song, listener.spec, hop, sample_rate, progress)
-    times, rows, inputs, padded = [], [], [], False
-    for start, end, sound in windows:
-        times.append((start, end))
-        padded = len(sound) > end - start
-        inputs.append(listener.prepare(sound))
-        if len(inputs) == _BATCH:
-            rows.append(listener.answer(np.stack(inputs)))
-            inputs = []
-    if inputs:
-        rows.append(listener.answer(np.stack(inputs)))
+    heard = ((start, end, len(sound), listener.prepare(sound)) for start, end, sound in windows)
+    times, rows, padded = [], [], False
+    while group := list(islice(heard, _BATCH)):
+        times += [(start, end) for start, end, *_ in group]
+        padded = any(length > end - start for start, end, length, _ in group)
+        rows.append(listener.answer(np.stack([inputs for *_, inputs in group])))
     return Prediction(
         name,
         overview.samples / overview.sample_rate,
@@ -353,11 +342,13 @@ def _of_patches(
 
 def _of_spectrograms(classifier: SavedModel) -> _Listener:
     model, spec, genres = classifier
+    prepare = functools.partial(mel_image, spec=spec)
+    return _Listener(genres, spec, prepare, lambda images: model(scaled(images), training=False))
 
-    def answer(images: npt.NDArray[np.uint8]) -> Any:  # scaled as `Batches` scales a store's
-        return model(np.multiply(images, np.float32(1 / 255), dtype=np.float32), training=False)
 
-    return _Listener(genres, spec, lambda sound: mel_image(sound, spec), answer)
+def scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return spectrograms in 0..1, scaled as `Store.as_input` scales a store's."""
+    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
 def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:

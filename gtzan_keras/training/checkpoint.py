@@ -21,6 +21,8 @@ __all__ = ["Checkpoint", "fingerprint"]
 
 logger = logging.getLogger(__name__)
 
+_COUNTERS = (int, float, type(None))  # what is kept of other callbacks, besides weights
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Keep a training's state in one file, so that it continues after an interruption as if there were none.
@@ -82,11 +84,7 @@ class Checkpoint(keras.callbacks.Callback):
             "stopped": self.model.stop_training,
             "seconds": self.seconds(),
             "callbacks": [
-                {
-                    name: value
-                    for name, value in vars(callback).items()
-                    if value is None or isinstance(value, (bool, int, float))
-                }
+                {name: value for name, value in vars(callback).items() if isinstance(value, _COUNTERS)}
                 for callback in self.watched
             ],
         }

@@ -88,11 +88,10 @@ def compare(first: Source, second: Source) -> dict[str, Any]:
             for name in value
         }
 
-    right = [answer == truth for answer in predicted]
-    both, only_first, only_second = (
-        int(chosen.sum()) for chosen in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
-    )
-    discordant = only_first + only_second
+    wrong_first, wrong_second = (answer != truth for answer in predicted)
+    counts = np.bincount(2 * wrong_first + wrong_second, minlength=4).tolist()
+    right = dict(zip(("both", "only_first", "only_second", "neither"), counts, strict=True))
+    discordant = right["only_first"] + right["only_second"]
     tracks = one.rename(columns={"predicted": "first"}).assign(second=other["predicted"])
     columns = ["track_id", "artist", "title", "genre", "first", "second"]
     return {
@@ -105,13 +104,8 @@ def compare(first: Source, second: Source) -> dict[str, Any]:
         "by_artist": over_artists(
             one, lambda units: {name: score["difference"] for name, score in differences(units).items()}
         ),
-        "right": {
-            "both": both,
-            "only_first": only_first,
-            "only_second": only_second,
-            "neither": len(one) - both - discordant,
-        },
-        "p_value": float(binomtest(only_first, discordant).pvalue) if discordant else 1.0,
+        "right": right,
+        "p_value": float(binomtest(right["only_first"], discordant).pvalue) if discordant else 1.0,
         "disagreements": tracks.loc[tracks["first"] != tracks["second"], columns].to_dict("records"),
     }
 

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,33 +212,28 @@ def cross_validate(
         some = ", ".join(missing[:3])
         logger.warning("%d tracks of the folds are missing from the table, e.g. %s", len(missing), some)
     tracks = tracks_of(table)
-    table = _without(table, exclude_genres)
+    excluded = set(exclude_genres)
+    check_left_out("the table", excluded, table["label"])
+    table = table[~table["label"].isin(excluded)]
     if spectrograms is not None:
-        table = _with_spectrogram(table, spectrograms)
+        if len(set(spectrograms.track_id)) < len(spectrograms):
+            raise GtzanKerasError(f"{spectrograms.path}: has several spectrograms per track; expected one")
+        table = table[table["track_id"].isin(spectrograms.track_id)]
+    table = table.reset_index(drop=True)
     genres = genre_names(table["label"])
     labels = table["label"].map({genre: number for number, genre in enumerate(genres)}).to_numpy()
 
-    parts = []
+    tasks = []
     for fold in folds:  # all of them are checked before the first is trained
         fold.check(tracks)
         warn_of_unseen_genres(fold, tracks)
-        parts.append((fold, _rows(table, fold, "train"), _rows(table, fold, "test")))
+        tasks.append((_rows(table, fold, "train"), _rows(table, fold, "test")))
 
-    predict = partial(
-        _predict_fold,
-        build=build,
-        table=table[["track_id", *names]],
-        labels=labels,
-        genres=genres,
-        threshold=threshold,
-        settings=settings,
-        spectrograms=spectrograms,
-    )
-    tasks = [(train, test) for _, train, test in parts]
-    results = in_parallel(predict, tasks, [fold.name for fold, *_ in parts], own_process=True)
-    done = zip(parts, tqdm(results, "folds", len(tasks), unit="fold", disable=None), strict=True)
+    trainer = _Trainer(build, table[["track_id", *names]], labels, genres, threshold, settings, spectrograms)
+    results = in_parallel(trainer, tasks, [fold.name for fold in folds], own_process=True)
+    done = zip(folds, tasks, tqdm(results, "folds", len(tasks), unit="fold", disable=None), strict=True)
     facts, predictions = [], []
-    for number, ((fold, train, test), (predicted, probabilities, count)) in enumerate(done):
+    for number, (fold, (train, test), (predicted, probabilities, count)) in enumerate(done):
         rows = table.loc[test, ["filename", "track_id", "label"]].rename(columns={"label": "genre"})
         rows.insert(0, "fold", number)
         rows["predicted"] = np.array(genres)[predicted]
@@ -252,38 +247,40 @@ def cross_validate(
     )
 
 
-def _predict_fold(
-    train: np.ndarray,
-    test: np.ndarray,
-    *,
-    build: Callable[..., Any],
-    table: pd.DataFrame,
-    labels: np.ndarray,
-    genres: Sequence[str],
-    threshold: float | None,
-    settings: TrainingSettings,
-    spectrograms: Store | None,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Train on rows; return classes and probabilities of others, and the number of features kept."""
-    from sklearn.preprocessing import StandardScaler
+@dataclass(frozen=True, eq=False)
+class _Trainer:
+    """What all folds share; called with the rows of one fold, possibly in another process."""
 
-    table, track_ids = table.drop(columns="track_id"), table["track_id"]
-    if threshold is not None:
-        table = table[correlation_filter(table.loc[train], threshold)[0]]
-    features = table.astype(float)
-    model, is_keras = _build(build, features.shape[1], settings.seed)
-    if is_keras:
-        scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
-        inputs = {"features": scaled}
-        if spectrograms is not None:
-            inputs["spectrogram"] = _images(spectrograms, track_ids)
-        probabilities = _network_probabilities(model, inputs, labels, genres, train, test, settings)
-        predicted = probabilities.argmax(axis=1)
-    else:
-        model.fit(features.loc[train], labels[train])
-        probabilities = _probabilities(model, features.loc[test], len(genres))
-        predicted = model.predict(features.loc[test])
-    return predicted, probabilities, features.shape[1]
+    build: Callable[..., Any]
+    table: pd.DataFrame
+    labels: np.ndarray
+    genres: Sequence[str]
+    threshold: float | None
+    settings: TrainingSettings
+    spectrograms: Store | None
+
+    def __call__(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Train on rows; return classes and probabilities of others, and the number of features kept."""
+        from sklearn.preprocessing import StandardScaler
+
+        features = self.table.drop(columns="track_id")
+        if self.threshold is not None:
+            features = features[correlation_filter(features.loc[train], self.threshold)[0]]
+        features = features.astype(float)
+        model, is_keras = _build(self.build, features.shape[1], self.settings.seed)
+        if is_keras:
+            scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
+            inputs = {"features": scaled}
+            if self.spectrograms is not None:
+                rows = pd.Index(self.spectrograms.track_id).get_indexer(pd.Index(self.table["track_id"]))
+                inputs["spectrogram"] = self.spectrograms.read(rows) / np.float32(255)
+            probabilities = _network_probabilities(model, inputs, train, test, self)
+            predicted = probabilities.argmax(axis=1)
+        else:
+            model.fit(features.loc[train], self.labels[train])
+            probabilities = _probabilities(model, features.loc[test], len(self.genres))
+            predicted = model.predict(features.loc[test])
+        return predicted, probabilities, features.shape[1]
 
 
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -422,12 +419,6 @@ def _check_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
         raise GtzanKerasError(f"column(s) {', '.join(bad)}: expected finite numbers only")
 
 
-def _without(table: pd.DataFrame, exclude_genres: Iterable[str]) -> pd.DataFrame:
-    excluded = set(exclude_genres)
-    check_left_out("the table", excluded, table["label"])
-    return table[~table["label"].isin(excluded)].reset_index(drop=True)
-
-
 def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
     """Return the positions of a part's rows. Only leaky folds may name rows: checks see only tracks."""
     keys = fold.parts()[part]
@@ -459,27 +450,8 @@ def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, 
     return build(*arguments), True  # again, so that its weights follow the seed
 
 
-def _with_spectrogram(table: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Return the rows whose track has a spectrogram."""
-    if len(set(store.track_id)) < len(store):
-        raise GtzanKerasError(f"{store.path}: has several spectrograms per track; expected one")
-    return table[table["track_id"].isin(set(store.track_id))].reset_index(drop=True)
-
-
-def _images(store: Store, track_ids: Iterable[str]) -> np.ndarray:
-    """Return the spectrograms of tracks (row, height, width, channel), 0..1."""
-    place = {track_id: row for row, track_id in enumerate(store.track_id)}
-    return store.read([place[track_id] for track_id in track_ids]) / np.float32(255)
-
-
 def _network_probabilities(
-    model: Any,
-    inputs: Mapping[str, np.ndarray],
-    labels: np.ndarray,
-    genres: Sequence[str],
-    train: np.ndarray,
-    test: np.ndarray,
-    settings: TrainingSettings,
+    model: Any, inputs: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray, trainer: _Trainer
 ) -> np.ndarray:
     """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
     import keras
@@ -489,6 +461,7 @@ def _network_probabilities(
     from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
     from gtzan_keras.training.precision import dtypes_in, policy_of
 
+    labels, genres, settings = trainer.labels, trainer.genres, trainer.settings
     by_name = len(model.inputs) > 1
     expected = {tensor.name if by_name else "features": tensor.shape[1:] for tensor in model.inputs}
     given = {name: values.shape[1:] for name, values in inputs.items()}

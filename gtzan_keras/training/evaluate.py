@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,10 +200,7 @@ def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
     """
     truth, predicted = answers(tracks, genres)
     chosen = tracks[list(genres)].to_numpy(float)[np.arange(len(tracks)), truth]
-
-    def scores(groups: np.ndarray) -> dict[str, dict[str, float]]:
-        return interval_scores(truth, predicted, len(genres), groups)
-
+    scores = partial(interval_scores, truth, predicted, len(genres))
     return {
         **scores(track_groups(tracks)),
         "by_artist": over_artists(tracks, scores),

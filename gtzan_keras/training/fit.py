@@ -116,9 +116,10 @@ def train(
     (2, ['history.csv', 'model.keras', 'run.json'])
     """
     folder = Path(out)
-    what = Stage(store, split, settings, folder, name or folder.resolve().name, facts or {})
+    name = name or folder.resolve().name
+    stage = Stage(store, split, settings, folder, name, facts or {}, resume, callbacks, verbose, cache_frozen)
     with scope_of(model):
-        return train_stage(model, what, resume, callbacks, verbose, cache_frozen)
+        return train_stage(model, stage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,17 +132,14 @@ class Stage:
     folder: Path
     name: str
     facts: Mapping[str, Any]
+    resume: bool = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    verbose: int = 2
+    cache_frozen: bool | str | os.PathLike[str] = True
     before: Run | None = None
 
 
-def train_stage(
-    model: keras.Model,
-    stage: Stage,
-    resume: bool,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
-    cache_frozen: bool | str | os.PathLike[str],
-) -> Run:
+def train_stage(model: keras.Model, stage: Stage) -> Run:
     """Train as `train` does, possibly after an earlier stage."""
     import keras
 
@@ -152,15 +150,16 @@ def train_stage(
     split.check(store.tracks)
     warn_of_unseen_genres(split, store.tracks)
     check_fit(model, store.spec.shape, len(store.genres))
-    crop = 0 if settings.augmentation is None else settings.augmentation.crop
+    augmentation = settings.augmentation
+    crop = 0 if augmentation is None else augmentation.crop
     if 0 < crop < store.spec.shape[1] and model.input_shape[2] is not None:
         raise GtzanKerasError(
             f"augmentation: crop={crop}: model {model.name!r} only accepts spectrograms of "
             f"{model.input_shape[2]} columns; build it for any width (None in input_shape), or omit crop"
         )
     policy, why = training_policy(settings.precision, policy_of(model))
-    key = _key(model, stage, policy, bool(cache_frozen)) if resume else ""
-    if resume and (complete := complete_run(folder, key, store)) is not None:
+    key = _key(model, stage, policy, bool(stage.cache_frozen)) if stage.resume else ""
+    if stage.resume and (complete := complete_run(folder, key, store)) is not None:
         logger.info("%s: already complete", folder)
         return complete
 
@@ -170,18 +169,19 @@ def train_stage(
     keras.utils.set_random_seed(settings.seed)
     head: keras.Model = trained
     samples: Any = store  # or the frozen part's output, for training the rest
-    input_fixed = settings.augmentation is None or settings.augmentation.of_features
-    parts = frozen_part(trained) if cache_frozen and input_fixed else None
-    if settings.augmentation is not None and settings.augmentation.of_features and parts is None:
+    of_features = augmentation is not None and augmentation.of_features
+    input_fixed = augmentation is None or of_features
+    parts = frozen_part(trained) if stage.cache_frozen and input_fixed else None
+    if of_features and parts is None:
         raise GtzanKerasError(
             f"augmentation: FeatureAugmentation changes the output of a frozen part, but model "
             f"{model.name!r} has none (or cache_frozen=False); use Augmentation, which changes spectrograms"
         )
     if parts is not None:
         base, head = parts
-        cache = None if isinstance(cache_frozen, bool) else cache_frozen
+        cache = None if isinstance(stage.cache_frozen, bool) else stage.cache_frozen
         samples = FrozenFeatures(base, store, [*split.train, *split.validation], cache)
-    history, best, seconds = _fit(head, samples, stage, key, callbacks, verbose)
+    history, best, seconds = _fit(head, samples, stage, key)
     _check_converged(head, history, best, settings.learning_rate)
     copy_state(trained, model)
     outcome = Outcome(
@@ -197,7 +197,11 @@ def train_stage(
     if stage.before is not None:
         history, outcome = _continued(stage.before, history, outcome)
     facts = json.loads(json.dumps(dict(stage.facts)))  # as `load_run` will read them
-    run = Run(folder, stage.name, _for_use(model), store, split, history, settings, outcome, facts)
+    # The file of a compiled model holds the optimizer's state, twice the size of the weights, and opens only
+    # if our metrics are imported. A file in bfloat16 would run slowly on processors without it.
+    if policy_of(model) != "float32" or model.compiled:
+        model = clone(model, lambda _: "float32")
+    run = Run(folder, stage.name, model, store, split, history, settings, outcome, facts)
     save_run(run, key)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     logger.info("%s: %d epochs in %.0f s, best epoch %d", run.name, len(history), seconds, outcome.best_epoch)
@@ -229,14 +233,7 @@ def _has_fused_kernels() -> bool:
     return keras.backend.backend() == "tensorflow" and not count_gpus()
 
 
-def _fit(
-    model: keras.Model,
-    samples: Any,
-    stage: Stage,
-    key: str,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
-) -> tuple[pd.DataFrame, int, float]:
+def _fit(model: keras.Model, samples: Any, stage: Stage, key: str) -> tuple[pd.DataFrame, int, float]:
     """Fit a model to a store's samples, or frozen features; return history, best epoch (from 1), seconds."""
     import keras
 
@@ -280,8 +277,8 @@ def _fit(
             initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
             shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
             class_weight=class_weights,
-            callbacks=[*own, *callbacks, checkpoint],
-            verbose=verbose,
+            callbacks=[*own, *stage.callbacks, checkpoint],
+            verbose=stage.verbose,
         )
     history = pd.DataFrame(checkpoint.rows)
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
@@ -327,27 +324,24 @@ def callbacks_for(
     settings: TrainingSettings, optimizer: keras.optimizers.Optimizer, has_validation: bool
 ) -> list[keras.callbacks.Callback]:
     """Make the callbacks that settings describe; without validation, nothing stops early."""
-    import keras
+    from keras.callbacks import EarlyStopping, LambdaCallback, ReduceLROnPlateau, SwapEMAWeights
+
+    def note_rate(epoch: int, logs: dict[str, float]) -> None:
+        logs["learning_rate"] = float(optimizer.learning_rate)
 
     monitor = settings.monitor if has_validation else "loss"
     mode = "min" if monitor.endswith("loss") else "max"
-    callbacks: list[keras.callbacks.Callback] = []
+    callbacks = []
     if settings.ema is not None:  # before the others: they watch, and keep, the average
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        callbacks.append(SwapEMAWeights(swap_on_epoch=True))
     if has_validation and settings.keep_best:
         patience = settings.epochs if settings.patience is None else settings.patience
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True)
-        )
+        callbacks.append(EarlyStopping(monitor, patience=patience, mode=mode, restore_best_weights=True))
     if settings.schedule == "plateau":
         plateau = settings.plateau_patience
-        callbacks.append(keras.callbacks.ReduceLROnPlateau(monitor, factor=0.5, patience=plateau, mode=mode))
+        callbacks.append(ReduceLROnPlateau(monitor, factor=0.5, patience=plateau, mode=mode))
     else:  # this one writes no rate into the history itself
-        callbacks.append(
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda _, logs: logs.update(learning_rate=float(optimizer.learning_rate))
-            )
-        )
+        callbacks.append(LambdaCallback(on_epoch_end=note_rate))
     return callbacks
 
 
@@ -382,16 +376,3 @@ def _continued(before: Run, history: pd.DataFrame, outcome: Outcome) -> tuple[pd
         first_stage={"settings": before.settings.to_dict(), "outcome": dataclasses.asdict(before.outcome)},
     )
     return pd.concat([earlier, history], ignore_index=True), outcome
-
-
-def _for_use(model: keras.Model) -> keras.Model:
-    """Return the model itself, or a copy of it, in float32 and not compiled.
-
-    The file of a compiled model holds the optimizer's state, twice the size of the weights, and opens only
-    if our metrics are imported. A file in bfloat16 would run slowly on processors without it.
-    """
-    from gtzan_keras.models.layers import clone
-
-    if policy_of(model) != "float32" or model.compiled:
-        return clone(model, lambda _: "float32")
-    return model

@@ -20,7 +20,7 @@ from gtzan_keras import datasets
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.layers import all_layers
 from gtzan_keras.store.base import Store
-from gtzan_keras.store.batches import IN_MEMORY_BYTES, Batches
+from gtzan_keras.store.batches import Batches
 from gtzan_keras.store.files import replacing
 from gtzan_keras.training.checkpoint import fingerprint
 
@@ -125,6 +125,8 @@ class FrozenFeatures:
     (32, 512)
     """
 
+    dtype = np.dtype("float32")
+
     def __init__(
         self,
         base: keras.Model,
@@ -132,7 +134,7 @@ class FrozenFeatures:
         track_ids: Sequence[str],
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.store, self.genres, self.genre = store, store.genres, store.genre
+        self.store, self.genres, self.genre, self.rows = store, store.genres, store.genre, store.rows
         self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
         key = fingerprint(base, base.get_weights(), store.checksum)
         if folder is None:  # never write into the installed package
@@ -150,10 +152,6 @@ class FrozenFeatures:
                 "cache_frozen=..., or train without it: cache_frozen=False"
             ) from error
 
-    def rows(self, track_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return row numbers, as `Store.rows`."""
-        return self.store.rows(track_ids)
-
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return features by row number, in the given order."""
         out = np.empty((len(rows), *self.spec.shape), np.float32)
@@ -167,8 +165,7 @@ class FrozenFeatures:
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
         """Return batches, as `Store.batches`, in the same order."""
-        size = 4 * len(self.rows(track_ids)) * int(np.prod(self.spec.shape))
-        return Batches(self, track_ids, batch_size, in_memory=size <= IN_MEMORY_BYTES, **options)  # type: ignore[arg-type]
+        return Batches(self, track_ids, batch_size, **options)  # type: ignore[arg-type]
 
     def _open(self) -> npt.NDArray[np.bool_]:
         """Open the file, if it exists, and return which rows it has."""

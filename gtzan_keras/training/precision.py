@@ -62,14 +62,11 @@ def policy_of(model: keras.Model) -> str:
 
     from gtzan_keras.models.layers import all_layers
 
-    computing = (
-        layer
-        for layer in all_layers(model)
-        if not isinstance(layer, (keras.layers.InputLayer, keras.Model))  # their policy says nothing
-    )
-    return next(
-        (layer.dtype_policy.name for layer in computing if layer.compute_dtype != "float32"), "float32"
-    )
+    silent = (keras.layers.InputLayer, keras.Model)  # their policy says nothing
+    for layer in all_layers(model):
+        if not isinstance(layer, silent) and layer.compute_dtype != "float32":
+            return layer.dtype_policy.name
+    return "float32"
 
 
 def dtypes_in(model: keras.Model, policy: str) -> Callable[[keras.layers.Layer], Any]:
@@ -118,19 +115,14 @@ def _last_layers(model: keras.Model) -> list[keras.layers.Layer]:
 def _has_bfloat16() -> bool:
     import keras
 
-    on_tensorflow = keras.backend.backend() == "tensorflow"
+    if keras.backend.backend() != "tensorflow":  # on the CPU, only TensorFlow has oneDNN, which uses bfloat16
+        return count_gpus() > 0
     if count_gpus():
-        return not on_tensorflow or _gpus_have_bfloat16()
+        import tensorflow as tf
+
+        details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+        return all(detail.get("compute_capability", (0, 0)) >= _AMPERE for detail in details)
     cpuinfo = Path("/proc/cpuinfo")
-    # Only the TensorFlow backend has oneDNN, which uses the processor's instructions.
-    if not on_tensorflow or platform.machine() != "x86_64" or not cpuinfo.is_file():
+    if platform.machine() != "x86_64" or not cpuinfo.is_file():
         return False
-    flags = cpuinfo.read_text().split()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _gpus_have_bfloat16() -> bool:
-    import tensorflow as tf
-
-    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
-    return all(detail.get("compute_capability", (0, 0)) >= _AMPERE for detail in details)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.read_text().split())

@@ -98,11 +98,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name, lowest in (("epochs", 1), ("batch_size", 1), ("plateau_patience", 1), ("seed", 0)):
             self._check(name, _is_int(self, name, lowest), f"a whole number >= {lowest}")
-        self._check(
-            "patience",
-            self.patience is None or _is_int(self, "patience", 1),
-            "a whole number >= 1, or None",
-        )
+        is_patience = self.patience is None or _is_int(self, "patience", 1)
+        self._check("patience", is_patience, "a whole number >= 1, or None")
         self._check("seed", self.seed < 2**32, "a whole number below 2**32")
         rate, decay, ema = (_number(self, name) for name in ("learning_rate", "weight_decay", "ema"))
         self._check("learning_rate", 0 < rate < math.inf, "a number > 0")
@@ -117,11 +114,8 @@ class TrainingSettings:
             ("precision", ("auto", "float32", "bfloat16")),
         ):
             self._check(name, getattr(self, name) in words, f"one of {', '.join(words)}")
-        self._check(
-            "augmentation",
-            self.augmentation is None or isinstance(self.augmentation, Augmentation),
-            "an Augmentation, or None",
-        )
+        is_augmentation = isinstance(self.augmentation, Augmentation | None)
+        self._check("augmentation", is_augmentation, "an Augmentation, or None")
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:

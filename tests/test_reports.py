@@ -47,4 +47,4 @@ def test_there_are_results() -> None:
 def test_only_data_is_kept_and_not_too_much() -> None:
     ours = [path for path in FILES if path.parent != REPORTS and path.suffix not in (".keras", ".npz")]
     assert {path.name for path in ours} <= {"result.json", "tracks.csv", "history.csv", "run.json"}
-    assert sum(path.stat().st_size for path in FILES) < 14.5e6
+    assert sum(path.stat().st_size for path in FILES) < 15.2e6

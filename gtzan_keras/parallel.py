@@ -133,7 +133,8 @@ def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], clien
     """Yield results; at most two per worker thread exist at a time, so that memory stays flat.
 
     joblib's own Dask backend waits forever for a task whose workers died (seen with joblib 1.6). Dask itself
-    waits forever for a worker; it restarts one that died, but not one that dies while it starts.
+    waits forever for a worker; it restarts one that died, but not one that dies while it starts. A
+    result stays on its worker until it is fetched, and is lost with it.
     """
     to_do, under_way = iter(tasks), deque[Any]()
     try:
@@ -142,16 +143,18 @@ def _by_dask(function: Callable[..., Any], tasks: Sequence[Sequence[Any]], clien
                 under_way.append(client.submit(_call, gtzan_keras.__version__, function, *task, pure=False))
             if not under_way:
                 return
-            future, without = under_way.popleft(), 0
-            while not future.done():
+            future, fetched, without = under_way.popleft(), False, 0
+            while not fetched:
                 try:
-                    future.exception(timeout=_PATIENCE)
+                    result, fetched = future.result(timeout=_PATIENCE), True
                 except TimeoutError as error:
+                    if future.status == "error":
+                        raise  # the task's own
                     without = 0 if client.nthreads() else without + 1
                     if without == 2:  # at one check they may all be restarting
                         text = "no worker is left in the cluster; start workers and run this again"
                         raise _NoWorkerError(text) from error
-            yield future.result()
+            yield result
     except CancelledError as error:
         raise GtzanKerasError(
             f"lost the connection to the cluster's scheduler ({error}); restart it and run this again"

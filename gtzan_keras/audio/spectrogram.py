@@ -385,6 +385,11 @@ def block_means(image: Image, height: int, width: int) -> Image:
     return np.rint(sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
 
 
+def scaled(images: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    """Return images of 0..255 as a network takes them, in 0..1."""
+    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
+
+
 def _check(audio: Audio, spec: SpectrogramSpec) -> None:
     if not spec.from_audio:
         raise GtzanKerasError(

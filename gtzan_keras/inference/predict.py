@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE
-from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image, scaled
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.embed import Embedder, load_embedder, source_and_precision
@@ -344,11 +344,6 @@ def _of_spectrograms(classifier: SavedModel) -> _Listener:
     model, spec, genres = classifier
     prepare = functools.partial(mel_image, spec=spec)
     return _Listener(genres, spec, prepare, lambda images: model(scaled(images), training=False))
-
-
-def scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return spectrograms in 0..1, scaled as `Store.as_input` scales a store's."""
-    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
 def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import gtzan_keras
-from gtzan_keras.audio.spectrogram import SpectrogramSpec
+from gtzan_keras.audio.spectrogram import SpectrogramSpec, scaled
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing
 from gtzan_keras.tracks.catalogue import COLUMNS, check_columns, describe, facts, genre_names, segment_id
@@ -411,7 +411,7 @@ class Store:
         """Convert samples from `read` to what a model takes: spectrograms to 0..1; embeddings are kept."""
         if self.dtype != np.uint8:
             return samples
-        return np.multiply(samples, np.float32(1 / 255), dtype=np.float32)
+        return scaled(samples)
 
     def batches(self, track_ids: Sequence[str], batch_size: int = 32, **options: Any) -> Batches:
         """Return the samples of tracks and their labels for ``fit``, ``evaluate`` and ``predict``.

@@ -77,5 +77,7 @@ def fine_tune(
     folder = run.folder if out is None else Path(out)
     name = run.name if out is None else folder.resolve().name
     facts = {**run.facts, "trainable_from": trainable_from}
-    about = (run.store, run.split, settings, folder, name, facts)
-    return train_stage(model, Stage(*about, resume, callbacks, verbose, cache_frozen, before=run))
+    stage = Stage(
+        run.store, run.split, settings, folder, name, facts, resume, callbacks, verbose, cache_frozen, run
+    )
+    return train_stage(model, stage)

@@ -116,18 +116,15 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         numerator, denominator = self._fraction(ops.diagonal(matrix), predicted, actual)
 
         undefined = ops.equal(denominator, 0)
-        score = numerator / ops.where(undefined, ops.ones_like(denominator), denominator)
+        score = ops.where(undefined, self.zero_division, numerator / ops.where(undefined, 1.0, denominator))
         averaged = ops.ones_like(undefined)
         if self.classes == "seen":
             averaged = ops.not_equal(predicted + actual, 0)
-        if self.zero_division in (0.0, 1.0):
-            score = ops.where(undefined, ops.full_like(score, self.zero_division), score)
-        else:
+        if self.zero_division not in (0.0, 1.0):
             averaged = ops.logical_and(averaged, ops.logical_not(undefined))
-
         number = ops.sum(ops.cast(averaged, score.dtype))
-        mean = ops.sum(ops.where(averaged, score, ops.zeros_like(score))) / ops.maximum(number, 1)
-        return ops.where(number > 0, mean, ops.full_like(mean, self.zero_division))
+        mean = ops.sum(ops.where(averaged, score, 0.0)) / ops.maximum(number, 1)
+        return ops.where(number > 0, mean, self.zero_division)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -143,7 +140,7 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         shape = tuple(tensor.shape)
         for candidate in expected:
             if len(shape) == len(candidate) and all(
-                a == b or a is None or b is None for a, b in zip(shape, candidate, strict=True)
+                a == b or None in (a, b) for a, b in zip(shape, candidate)
             ):
                 return
         wanted = " or ".join(str(shape).replace("None", "n") for shape in expected)

@@ -22,6 +22,7 @@ from typer.main import get_command
 import gtzan_keras
 from gtzan_keras.cli import app
 from gtzan_keras.experiments import RECIPES, changes, find, run
+from gtzan_keras.experiments.catalogue import read
 from gtzan_keras.training.results import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -206,11 +207,10 @@ def test_how_to_use_your_own_split(music: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_how_to_add_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = scripts("Add a recipe")
-    assert len(code.strip().splitlines()) <= 14
-    names: dict[str, Any] = {}
-    exec(code, names)
-    recipe = names["NARROW"]
+    own, baseline = tmp_path / "baseline.toml", ROOT / "gtzan_keras/experiments/sources/baseline.toml"
+    (added,) = re.findall(r"^```toml\n(.*?)^```", HOW_TO, re.DOTALL | re.MULTILINE)
+    own.write_text(baseline.read_text("utf-8") + added, "utf-8")
+    recipe = read(own)["baseline/thumbnail-narrow"]
     monkeypatch.setitem(RECIPES, recipe.name, recipe)
     assert changes(recipe) == ["filters: 16-32-64-128 -> 8-16-32-64"]
     (folder,) = run(recipe.name, out=tmp_path, max_epochs=1, verbose=0)

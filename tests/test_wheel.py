@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gtzan_keras.experiments.catalogue import SOURCES
+
 ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
@@ -52,6 +54,7 @@ def test_it_holds_code_data_and_model_in_under_12_mb(wheel: Path) -> None:
         "gtzan_keras/data/baseline-cnn.keras",
         "gtzan_keras/data/features_30_sec.csv.gz",
         "gtzan_keras/data/gtzan_thumbnail_64.h5",
+        *(f"gtzan_keras/experiments/sources/{source}.toml" for source in SOURCES),
         "gtzan_keras/report/base.html.j2",
         "gtzan_keras/report/leaderboard.html.j2",
         "gtzan_keras/report/leaderboard.md.j2",

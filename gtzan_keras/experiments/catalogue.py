@@ -1,22 +1,78 @@
-"""All recipes by name, and what a recipe changes in another."""
+"""All recipes by name, from the files of the sources, and what a recipe changes in another.
+
+A file has one table per recipe, with the fields of `Recipe`. A recipe with a ``base``, or made ``like``
+another without being based on it, has that one's fields below its own, and is merged with them table by
+table; the others stand on the file's ``defaults``. "none" is None; ``arguments`` may name some of
+`CNN_ARGUMENTS`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments.recipe import Recipe
-from gtzan_keras.experiments.sources import arrigo, baseline, feature_cnn, malvezzi, uncu, zhang
+from gtzan_keras.experiments.recipe import Published, Recipe, SecondStage
+from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
+from gtzan_keras.store.augmentation import FeatureAugmentation
+from gtzan_keras.training.settings import TrainingSettings
 
 __all__ = ["RECIPES", "changes", "find"]
 
+SOURCES = ("malvezzi", "zhang", "feature_cnn", "uncu", "arrigo", "baseline")
+
+
+def read(path: Path) -> dict[str, Recipe]:
+    """Return the recipes of a source's file by name, in its order."""
+    tables = {"defaults": {}, **_plain(tomllib.loads(path.read_text("utf-8")))}
+
+    def whole(name: str) -> dict[str, Any]:
+        own = dict(tables[name])
+        below = own.pop("like", own.get("base", "defaults"))
+        return own if name == "defaults" else _over({**whole(below), "base": ""}, own)
+
+    return {name: _recipe(name, **whole(name)) for name in tables if name != "defaults"}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a file as recipes have it."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return tuple(map(_plain, value))
+    return None if value == "none" else value
+
+
+def _over(below: Any, own: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(own, dict)):
+        return own
+    return below | {name: _over(below.get(name), value) for name, value in own.items()}
+
+
+def _recipe(
+    name: str, settings: Any = None, fine_tune: Any = None, arguments: Any = (), ours: Any = (), **fields: Any
+) -> Recipe:
+    if fine_tune and "augmentation" in fine_tune:
+        fine_tune = {**fine_tune, "augmentation": FeatureAugmentation(**fine_tune["augmentation"])}
+    return Recipe(
+        name=name,
+        settings=settings and TrainingSettings.from_dict(settings),
+        fine_tune=fine_tune and SecondStage(**fine_tune),
+        arguments=dict(CNN_ARGUMENTS[arguments] if isinstance(arguments, str) else arguments),
+        ours=tuple(filter(None, ours.values() if isinstance(ours, dict) else ours)),
+        published=tuple(Published(**figure) for figure in fields.pop("published", ())),
+        **fields,
+    )
+
+
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe
-    for source in (malvezzi, zhang, feature_cnn, uncu, arrigo, baseline)
-    for recipe in source.RECIPES
+    name: recipe
+    for source in SOURCES
+    for name, recipe in read(Path(__file__).parent / f"sources/{source}.toml").items()
 }
 """Every recipe by its name, in the order of the sources."""
 

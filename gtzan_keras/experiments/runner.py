@@ -37,7 +37,7 @@ from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
 from gtzan_keras.training.evaluate import run_result, score_tracks
 from gtzan_keras.training.fine_tune import fine_tune
 from gtzan_keras.training.fit import train
-from gtzan_keras.training.results import RESULT, read_result, write_result
+from gtzan_keras.training.results import RESULT, read_result, read_summary, write_result
 from gtzan_keras.training.run import environment
 from gtzan_keras.training.search import divided, grid_search
 from gtzan_keras.training.settings import TrainingSettings
@@ -264,7 +264,7 @@ def _digest(value: Any) -> str:
 def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
     """Refuse a folder with results of another experiment: seeds of two must not be averaged."""
     for path in sorted(folder.glob(f"seed*/{RESULT}")):
-        found = read_result(path.parent)[0].get("key") or {}
+        found = read_summary(path.parent).get("key") or {}
         if differ := [name for name in key if found.get(name) != key[name]]:
             raise GtzanKerasError(
                 f"{path.parent}: holds a run that differs in {', '.join(differ)}; move it, or choose "
@@ -280,11 +280,9 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
     if name == "random":
         name = "5 folds" if recipe.split == "random rows" else "70/15/15" if stops_early else "80/20"
     if name in SEGMENT_SPLITS:
-        assert inputs.store is not None
         shares, count = SEGMENT_SPLITS[name]
         return [random_segments(inputs.store, shares, seed, count, recipe.without)]
     if name == "random rows":
-        assert inputs.table is not None
         return row_folds(inputs.table, FOLDS, seed)
     if name in PRESETS:
         found = [splits.stratified(tracks, name, seed)]
@@ -329,7 +327,6 @@ def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: i
     import keras
 
     recipe, store, settings = one.recipe, one.inputs.store, one.settings(seed)
-    assert store is not None
     store = store.without(recipe.without) if recipe.without else store
     arguments, seconds = dict(recipe.arguments), 0.0
 
@@ -418,36 +415,10 @@ def _folds_name(names: Sequence[str]) -> str:
 
 def _cross_validate(one: Experiment, seed: int) -> Result:
     """Train a model of hand-crafted features on each of a seed's folds."""
-    recipe, facts, parts = one.recipe, one.inputs.tracks, _splits(one, seed)
-    begin = time.perf_counter()
-    found = _predictions(one, seed, parts)
-    seconds = round(time.perf_counter() - begin, 1)
-    tracks = _track_table(found, facts)
-    counts = tracks["fold"].value_counts().sort_index().tolist()
-    highest = _ceiling([splits.ceiling(split, facts) for split in parts], counts)
-    names = [split.name for split in parts]
-    folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
-    arguments = {**recipe.arguments, "inputs": recipe.inputs}
-    count = int(facts["genre"].isin(found.genres).sum())
-    result = {
-        "data": {"name": one.inputs.name, "tracks": count, "genres": found.genres},
-        "spec": None if one.inputs.store is None else one.inputs.store.spec.to_dict(),
-        "split": {"name": _folds_name(names), "leaky": found.leaky, "missing": list(found.missing)},
-        "folds": folds,
-        "model": {"builder": recipe.builder, "arguments": arguments, "parameters": None},
-        "settings": one.settings(seed).to_dict() if recipe.settings else {},
-        "outcome": {"seconds": seconds},
-        "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | highest},
-    }
-    return result, tracks, None
-
-
-def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossValidation:
-    """Cross-validate the recipe's model, classical or a network, on a seed's folds."""
     from gtzan_keras import models
 
-    recipe, table, store = one.recipe, one.inputs.table, one.inputs.store
-    assert table is not None
+    recipe, facts, parts = one.recipe, one.inputs.tracks, _splits(one, seed)
+    table, store = one.inputs.table, one.inputs.store
     columns, threshold = INPUTS.get(recipe.inputs, ((), None))
     columns = columns or tuple(str(name) for name in table.columns.difference(["filename", "label"]))
     genres = table["label"].nunique() - len(recipe.without)
@@ -459,7 +430,8 @@ def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossVal
         shapes = [(features,)] if store is None else [(features,), store.spec.shape]
         return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
 
-    return cross_validate(
+    begin = time.perf_counter()
+    found = cross_validate(
         build,
         table,
         parts,
@@ -469,6 +441,25 @@ def _predictions(one: Experiment, seed: int, parts: Sequence[Split]) -> CrossVal
         exclude_genres=recipe.without,
         spectrograms=store,
     )
+    seconds = round(time.perf_counter() - begin, 1)
+    tracks = _track_table(found, facts)
+    counts = tracks["fold"].value_counts().sort_index().tolist()
+    highest = _ceiling([splits.ceiling(split, facts) for split in parts], counts)
+    names = [split.name for split in parts]
+    folds = found.folds.rename(columns={"fold": "name"}).drop(columns="leaky").to_dict("records")
+    arguments = {**recipe.arguments, "inputs": recipe.inputs}
+    count = int(facts["genre"].isin(found.genres).sum())
+    result = {
+        "data": {"name": one.inputs.name, "tracks": count, "genres": found.genres},
+        "spec": None if store is None else store.spec.to_dict(),
+        "split": {"name": _folds_name(names), "leaky": found.leaky, "missing": list(found.missing)},
+        "folds": folds,
+        "model": {"builder": recipe.builder, "arguments": arguments, "parameters": None},
+        "settings": one.settings(seed).to_dict() if recipe.settings else {},
+        "outcome": {"seconds": seconds},
+        "scores": {"validation": None, "test": score_tracks(tracks, found.genres) | highest},
+    }
+    return result, tracks, None
 
 
 def _track_table(found: CrossValidation, facts: pd.DataFrame) -> pd.DataFrame:
@@ -495,9 +486,8 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
                 f"recipe {recipe.name}: {', '.join(absent)} missing; run "
                 f"`gtzan-keras run {member} --split {protocol} --seeds {seeds}` first"
             )
-        found = {folder: read_result(folder) for folder in folders}
-        _check_members({folder: result for folder, (result, _) in found.items()})
-        pairs |= found
+        pairs |= {folder: read_result(folder) for folder in folders}
+        _check_folder(out / member / protocol, pairs[folders[0]][0].get("key") or {})
     results = [result for result, _ in pairs.values()]
     words = [word for result in results for word in result.get("departures", [])]
     one = Experiment(recipe, Inputs(), protocol, None, tuple(dict.fromkeys(words)), command)
@@ -517,18 +507,3 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     }
     write_result(target, result, tracks)
     return target.parent
-
-
-def _check_members(results: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Refuse runs of one recipe that differ in more than the seed."""
-    (first, expected), *others = results.items()
-    for folder, result in others:
-        for field in ("key", "departures", "model", "settings"):
-            one, other = expected.get(field), result.get(field)
-            if field == "settings":
-                one, other = ({**settings, "seed": 0} for settings in (expected[field], result[field]))
-            if one != other:
-                raise GtzanKerasError(
-                    f"{first} and {folder} differ in {field}; an ensemble needs runs that differ only "
-                    "in the seed; run them again"
-                )

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -261,26 +261,80 @@ class _Trainer:
 
     def __call__(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Train on rows; return classes and probabilities of others, and the number of features kept."""
+        from sklearn.base import BaseEstimator
         from sklearn.preprocessing import StandardScaler
 
-        features = self.table.drop(columns="track_id")
+        features, build = self.table.drop(columns="track_id"), self.build
         if self.threshold is not None:
             features = features[correlation_filter(features.loc[train], self.threshold)[0]]
         features = features.astype(float)
-        model, is_keras = _build(self.build, features.shape[1], self.settings.seed)
-        if is_keras:
-            scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
-            inputs = {"features": scaled}
-            if self.spectrograms is not None:
-                rows = pd.Index(self.spectrograms.track_id).get_indexer(pd.Index(self.table["track_id"]))
-                inputs["spectrogram"] = self.spectrograms.read(rows) / np.float32(255)
-            probabilities = _network_probabilities(model, inputs, train, test, self)
-            predicted = probabilities.argmax(axis=1)
-        else:
+        parameters = inspect.signature(build).parameters.values()
+        if any(p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD for p in parameters):
+            build = partial(build, features.shape[1])
+        model = build()
+        if isinstance(model, BaseEstimator):
+            random_states = [key for key in model.get_params() if key.endswith("random_state")]
+            model.set_params(**dict.fromkeys(random_states, self.settings.seed))
             model.fit(features.loc[train], self.labels[train])
             probabilities = _probabilities(model, features.loc[test], len(self.genres))
-            predicted = model.predict(features.loc[test])
-        return predicted, probabilities, features.shape[1]
+            return model.predict(features.loc[test]), probabilities, features.shape[1]
+        import keras
+
+        keras.utils.set_random_seed(self.settings.seed)
+        scaled = StandardScaler().fit(features.loc[train]).transform(features).astype("float32")
+        inputs = {"features": scaled}
+        if self.spectrograms is not None:
+            rows = pd.Index(self.spectrograms.track_id).get_indexer(pd.Index(self.table["track_id"]))
+            inputs["spectrogram"] = self.spectrograms.read(rows) / np.float32(255)
+        # built again, so that its weights follow the seed
+        probabilities = self._of_network(build(), inputs, train, test)
+        return probabilities.argmax(axis=1), probabilities, features.shape[1]
+
+    def _of_network(
+        self, model: Any, inputs: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray
+    ) -> np.ndarray:
+        """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
+        import keras
+
+        from gtzan_keras.models.device import freed_memory_kept
+        from gtzan_keras.models.layers import clone
+        from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
+        from gtzan_keras.training.precision import dtypes_in, policy_of
+
+        labels, genres, settings = self.labels, self.genres, self.settings
+        by_name = len(model.inputs) > 1
+        expected = {tensor.name if by_name else "features": tensor.shape[1:] for tensor in model.inputs}
+        given = {name: values.shape[1:] for name, values in inputs.items()}
+        if expected != given or model.output_shape[-1] != len(genres):
+            raise GtzanKerasError(
+                f"model {model.name!r} maps {expected} to {model.output_shape[-1]} classes, but there are "
+                f"{given} and {len(genres)} genres; build it as lambda features: feature_cnn((features,), "
+                f"{len(genres)})"
+            )
+        policy = "mixed_bfloat16" if settings.precision == "bfloat16" else "float32"
+        if policy_of(model) != policy:
+            model = clone(model, dtypes_in(model, policy))
+            keras.utils.set_random_seed(settings.seed)
+
+        def rows(chosen: np.ndarray) -> Any:
+            return {name: v[chosen] for name, v in inputs.items()} if by_name else inputs["features"][chosen]
+
+        optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
+        # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
+        model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
+        make_state(model)
+        with freed_memory_kept():
+            model.fit(
+                rows(train),
+                keras.utils.to_categorical(labels[train], len(genres)),
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
+                callbacks=callbacks_for(settings, optimizer, has_validation=False),
+                verbose=0,
+            )
+        parts = [model(rows(test[start : start + 256]), training=False) for start in range(0, len(test), 256)]
+        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -431,70 +485,6 @@ def _rows(table: pd.DataFrame, fold: Split, part: str) -> np.ndarray:
             "tracks_of(table)"
         )
     return np.flatnonzero(chosen)
-
-
-def _build(build: Callable[..., Any], num_inputs: int, seed: int) -> tuple[Any, bool]:
-    """Return a new model that follows the seed, and whether it is a Keras model."""
-    from sklearn.base import BaseEstimator
-
-    parameters = inspect.signature(build).parameters.values()
-    required = [p for p in parameters if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD]
-    arguments = [num_inputs] if required else []
-    model = build(*arguments)
-    if isinstance(model, BaseEstimator):
-        random_states = [key for key in model.get_params() if key.endswith("random_state")]
-        return model.set_params(**dict.fromkeys(random_states, seed)), False
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    return build(*arguments), True  # again, so that its weights follow the seed
-
-
-def _network_probabilities(
-    model: Any, inputs: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray, trainer: _Trainer
-) -> np.ndarray:
-    """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
-    import keras
-
-    from gtzan_keras.models.device import freed_memory_kept
-    from gtzan_keras.models.layers import clone
-    from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
-    from gtzan_keras.training.precision import dtypes_in, policy_of
-
-    labels, genres, settings = trainer.labels, trainer.genres, trainer.settings
-    by_name = len(model.inputs) > 1
-    expected = {tensor.name if by_name else "features": tensor.shape[1:] for tensor in model.inputs}
-    given = {name: values.shape[1:] for name, values in inputs.items()}
-    if expected != given or model.output_shape[-1] != len(genres):
-        raise GtzanKerasError(
-            f"model {model.name!r} maps {expected} to {model.output_shape[-1]} classes, but there are "
-            f"{given} and {len(genres)} genres; build it as lambda features: feature_cnn((features,), "
-            f"{len(genres)})"
-        )
-    policy = "mixed_bfloat16" if settings.precision == "bfloat16" else "float32"
-    if policy_of(model) != policy:
-        model = clone(model, dtypes_in(model, policy))
-        keras.utils.set_random_seed(settings.seed)
-
-    def rows(chosen: np.ndarray) -> Any:
-        return {name: v[chosen] for name, v in inputs.items()} if by_name else inputs["features"][chosen]
-
-    optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
-    # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
-    model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
-    make_state(model)
-    with freed_memory_kept():
-        model.fit(
-            rows(train),
-            keras.utils.to_categorical(labels[train], len(genres)),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
-            callbacks=callbacks_for(settings, optimizer, has_validation=False),
-            verbose=0,
-        )
-    parts = [model(rows(test[start : start + 256]), training=False) for start in range(0, len(test), 256)]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def _probabilities(model: Any, features: pd.DataFrame, num_classes: int) -> np.ndarray:

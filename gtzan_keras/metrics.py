@@ -139,9 +139,8 @@ class _MacroMetric(keras.metrics.Metric, abc.ABC):
         """Refuse a tensor whose shape is not one of those expected; None matches any size."""
         shape = tuple(tensor.shape)
         for candidate in expected:
-            if len(shape) == len(candidate) and all(
-                a == b or None in (a, b) for a, b in zip(shape, candidate)
-            ):
+            pairs = zip(shape, candidate, strict=False)
+            if len(shape) == len(candidate) and all(a == b or None in (a, b) for a, b in pairs):
                 return
         wanted = " or ".join(str(shape).replace("None", "n") for shape in expected)
         got = str(shape).replace("None", "n")

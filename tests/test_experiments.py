@@ -18,7 +18,7 @@ from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
 from gtzan_keras.experiments.inputs import digest_of_weights
-from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES, VGGISH
+from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES
 from gtzan_keras.tracks import splits
 from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.cross_validate import INPUTS, tracks_of
@@ -53,7 +53,7 @@ def test_arrigos_figures_are_those_of_table_2(real_data):
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_names_what_exists(recipe):
     for kind in recipe.kinds:
-        assert kind in (*SPECTROGRAM_SPECS, *FEATURES, *EMBEDDINGS, VGGISH)
+        assert kind in (*SPECTROGRAM_SPECS, *FEATURES, *EMBEDDINGS)
         assert kind not in FEATURES or recipe.members or recipe.inputs in INPUTS
     if recipe.base:
         find(recipe.base)

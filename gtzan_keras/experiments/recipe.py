@@ -15,10 +15,8 @@ FEATURES: Mapping[str, float | None] = {"features": None, "features-3s": 3.0, "f
 """`Recipe.data` of models on hand-crafted features: of whole tracks, or of segments of this many seconds."""
 
 VGGISH = "vggish"
-"""`Recipe.data` of models on VGGish embeddings."""
-
-
 EMBEDDINGS: Mapping[str, str | None] = {
+    VGGISH: None,
     "musicnn-msd": None,
     "musicnn-msd-penultimate": None,
     "mobilenet-v2": "librosa-128x387",
@@ -99,8 +97,8 @@ class Recipe:
     source : str
         Place of publication: paper, section, row of a table.
     data : str
-        A spec of `SPECTROGRAM_SPECS`, one of `FEATURES` or `EMBEDDINGS`, `VGGISH`, or features and a
-        spec with a plus.
+        A spec of `SPECTROGRAM_SPECS`, one of `FEATURES` or `EMBEDDINGS`, or features and a spec with a
+        plus.
     builder : str
         A function of `gtzan_keras.models`, one of its `IMAGE_BASES`, or a model of
         `gtzan_keras.training.classical`.

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -152,7 +153,7 @@ def embed(
     """
     patches = _front_end(source).per_clip if patches is None else patches
     embedder = cache(partial(load_embedder, source, precision))  # loaded when it is first needed
-    spec = _known_spec(Path(path), source, patches, trim, precision) or _spec_of(embedder(), patches, trim)
+    spec = _spec(Path(path), source, patches, trim, precision, embedder)
 
     def compute(tasks: list[Task]) -> Iterator[Sample]:
         if cluster() is not None:
@@ -283,26 +284,19 @@ def embed_images(
     return EmbeddingsStore(path)
 
 
-def _spec_of(network: Embedder, patches: int, trim: bool) -> EmbeddingSpec:
+def _spec(
+    path: Path, source: Any, patches: int, trim: bool, precision: str, embedder: Callable[[], Embedder]
+) -> EmbeddingSpec:
+    """Return the spec of the store at `path`, if it fits: then the network may not be needed at all."""
+    if path.is_file():
+        _check_precision(source, precision)
+        with open_store(path) as store, suppress(OSError):  # `load_embedder` says what is wrong with a folder
+            known, wanted = store.spec, (patches, trim, _source_name(source, precision))
+            if isinstance(known, EmbeddingSpec) and (known.patches, known.trim, known.source) == wanted:
+                return known
+    network = embedder()
     name = f"{network.front_end.name}-{patches}x{network.size}" + ("-trimmed" if trim else "")
     return EmbeddingSpec(name=name, patches=patches, size=network.size, trim=trim, source=network.name)
-
-
-def _known_spec(
-    path: Path, source: str | os.PathLike[str] | keras.Model, patches: int, trim: bool, precision: str
-) -> EmbeddingSpec | None:
-    """Return the spec of the store at `path`, if it fits: then the network may not be needed at all."""
-    if not path.is_file():
-        return None
-    with open_store(path) as store:
-        spec = store.spec
-    if not isinstance(spec, EmbeddingSpec) or (spec.patches, spec.trim) != (patches, trim):
-        return None
-    _check_precision(source, precision)
-    try:
-        return spec if spec.source == _source_name(source, precision) else None
-    except OSError:  # `load_embedder` says what is wrong with the folder
-        return None
 
 
 def load_embedder(
@@ -387,15 +381,19 @@ def _check_precision(source: object, precision: str) -> None:
 
 def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -> str:
     """Return `EmbeddingSpec.source` for a network."""
+    checksum = hashlib.sha256()
     if source in _MUSICNN:
         name = str(source)
     elif isinstance(source, (str, os.PathLike)):
         handle = HUB_HANDLE if source == "hub" else os.fspath(source)
         if "://" in handle:
             return handle
-        return f"SavedModel {Path(handle).resolve().name} {_folder_checksum(Path(handle))}"
+        folder = Path(handle)
+        for file in (folder / "saved_model.pb", *sorted((folder / "variables").glob("*"))):
+            with file.open("rb") as opened:
+                checksum.update(hashlib.file_digest(opened, "sha256").digest())
+        return f"SavedModel {folder.resolve().name} {checksum.hexdigest()[:12]}"
     else:
-        checksum = hashlib.sha256()
         for weights in source.get_weights():
             checksum.update(np.ascontiguousarray(weights).data)
         name = f"Keras model {source.name} {checksum.hexdigest()[:12]}"
@@ -446,14 +444,6 @@ def _front_end(source: Any) -> FrontEnd:
     """Return musicnn's for musicnn and for networks that take as many bands; else VGGish's."""
     takes = getattr(source, "input_shape", (0,))
     return MUSICNN if source in _MUSICNN or takes[-1] == MUSICNN.shape[1] else VGGISH
-
-
-def _folder_checksum(folder: Path) -> str:
-    checksum = hashlib.sha256()
-    for file in (folder / "saved_model.pb", *sorted((folder / "variables").glob("*"))):
-        with file.open("rb") as opened:
-            checksum.update(hashlib.file_digest(opened, "sha256").digest())
-    return checksum.hexdigest()[:12]
 
 
 def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> Array | str:

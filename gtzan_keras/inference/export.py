@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, colours, fit_frames, hann_window, mel_filters
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.predict import load_classifier, window_samples
-from gtzan_keras.store.files import replacing
+from gtzan_keras.store.files import replacing, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -111,8 +110,7 @@ def export(
         "genres": list(classifier.genres),
         "spec": classifier.spec.to_dict(),
     }
-    with replacing(described) as temporary:
-        temporary.write_text(json.dumps(interface, indent=2) + "\n", "utf-8")
+    write_json(described, interface)
     return path
 
 

@@ -308,7 +308,9 @@ def _listener(
         return _of_patches(load_embedder(musicnn(weights)), None, MUSICNN_TAGS[weights], window)
     classifier = None if model is None else _opened(model)
     if classifier is None or not isinstance(classifier.spec, EmbeddingSpec):
-        return _of_spectrograms(load_classifier(classifier, window))
+        network, spec, genres = load_classifier(classifier, window)
+        prepare = functools.partial(mel_image, spec=spec)
+        return _Listener(genres, spec, prepare, lambda images: network(scaled(images), training=False))
     network, spec, genres = classifier
     if spec.source.startswith(("Keras model", "SavedModel")):
         raise GtzanKerasError(
@@ -338,12 +340,6 @@ def _of_patches(
         return embeddings.mean(axis=1) if head is None else head(embeddings, training=False)
 
     return _Listener(genres, spec, embedder.prepare, answer, tags=head is None)
-
-
-def _of_spectrograms(classifier: SavedModel) -> _Listener:
-    model, spec, genres = classifier
-    prepare = functools.partial(mel_image, spec=spec)
-    return _Listener(genres, spec, prepare, lambda images: model(scaled(images), training=False))
 
 
 def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.store.files import replacing
 
 if TYPE_CHECKING:
     import keras
@@ -265,6 +266,5 @@ def _convert(wheel: Path) -> None:
                     sort, number = (base, int(last)) if last.isdigit() else (layer, 0)
                     sort = {"conv2d": "conv", "batch_normalization": "batchnormalization"}.get(sort, sort)
                 arrays[f"{sort}/{number}/{part}"] = reader.get_tensor(variable)
-            temporary = target / f".{name}.{os.getpid()}.npz"
-            np.savez(temporary, **arrays)
-            os.replace(temporary, target / f"{name}.npz")
+            with replacing(target / f"{name}.npz") as temporary:
+                np.savez(temporary, **arrays)

@@ -293,7 +293,7 @@ class _Trainer:
     def _of_network(
         self, model: Any, inputs: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray
     ) -> np.ndarray:
-        """Train a network, or a copy in the settings' precision, and return its probabilities (row, class)."""
+        """Train a network, or a copy in the settings' precision; return its probabilities (row, class)."""
         import keras
 
         from gtzan_keras.models.device import freed_memory_kept
@@ -320,7 +320,7 @@ class _Trainer:
             return {name: v[chosen] for name, v in inputs.items()} if by_name else inputs["features"][chosen]
 
         optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
-        # XLA compiles longer than such a small network trains, and `Model.predict` would be traced in every fold.
+        # XLA compiles longer than such a small network trains, and every fold would trace `Model.predict`.
         model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
         make_state(model)
         with freed_memory_kept():

@@ -215,7 +215,6 @@ def _key(model: keras.Model, stage: Stage, policy: str, caches: bool) -> str:
     store = stage.store
     return fingerprint(
         model,
-        model.get_weights(),
         stage.settings.to_dict(),
         policy,
         dataclasses.asdict(stage.split),

@@ -136,7 +136,7 @@ class FrozenFeatures:
     ) -> None:
         self.store, self.genres, self.genre, self.rows = store, store.genres, store.genre, store.rows
         self.spec = SimpleNamespace(shape=tuple(base.output_shape[1:]))
-        key = fingerprint(base, base.get_weights(), store.checksum)
+        key = fingerprint(base, store.checksum)
         if folder is None:  # never write into the installed package
             packaged = store.path == datasets.THUMBNAILS
             folder = datasets.cache_folder() if packaged else store.path.parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -108,15 +109,16 @@ def yolov4(
     """
     check_input(input_shape, num_classes, rank=3)
     check_sizes(head=head)
-    scaled = _scaling(width, depth)
+    _check_factors(width=width, depth=depth)
 
     def drop_blocks(x: keras.KerasTensor, where: str) -> keras.KerasTensor:
         layer = DropBlock2D(dropblock, dropblock_size, dropblock_steps, name=f"{where}_dropblock")
         return layer(x) if dropblock else x  # after it has checked its arguments
 
     inputs = keras.Input(tuple(input_shape), name="input")
-    fine, middle, coarse = _backbone(inputs, scaled, depth)
-    maps = _panet(fine, middle, _spp(coarse, scaled), scaled, drop_blocks)
+    fine, middle, coarse = _backbone(inputs, width, depth)
+    conv = partial(_conv, width, "leaky")
+    maps = _panet(fine, middle, _spp(coarse, conv), conv, drop_blocks)
     pooled = [
         keras.layers.GlobalAveragePooling2D(name=f"pooling{stride}")(x)
         for stride, x in zip((8, 16, 32), maps, strict=True)
@@ -175,24 +177,22 @@ def csp_darknet53(
     [(None, 8, 12, 32), (None, 4, 6, 64), (None, 2, 3, 128)]
     """
     check_input(input_shape, num_classes=2, rank=3)
-    scaled = _scaling(width, depth)
-
+    _check_factors(width=width, depth=depth)
     inputs = keras.Input(tuple(input_shape), name="input")
-    return keras.Model(inputs, _backbone(inputs, scaled, depth), name=name)
+    return keras.Model(inputs, _backbone(inputs, width, depth), name=name)
 
 
-def _scaling(width: float, depth: float) -> Callable[[int], int]:
-    """Return a function from a published number of filters to ours, a multiple of 8."""
-    for argument, factor in (("width", width), ("depth", depth)):
+def _check_factors(**factors: float) -> None:
+    for argument, factor in factors.items():
         if not 0 < factor < float("inf"):
             raise GtzanKerasError(f"{argument}={factor!r}: expected a factor > 0, such as 0.5")
-    return lambda filters: 8 * max(1, round(filters * width / 8))
 
 
 def _conv(
-    x: keras.KerasTensor, filters: int, size: int, name: str, activation: str, stride: int = 1
+    width: float, activation: str, x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1
 ) -> keras.KerasTensor:
     """Apply convolution without bias, batch normalization, activation."""
+    filters = 8 * max(1, round(filters * width / 8))
     if stride > 1:
         # Darknet pads all sides equally; Keras' "same" would not pad at the top and left.
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -208,12 +208,9 @@ def _conv(
     return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
-def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) -> list[keras.KerasTensor]:
+def _backbone(x: keras.KerasTensor, width: float, depth: float) -> list[keras.KerasTensor]:
     """Return the maps of the last three stages."""
-
-    def conv(x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
-        return _conv(x, scaled(filters), size, name, "mish", stride)
-
+    conv = partial(_conv, width, "mish")
     x = conv(x, 32, 3, "stem")
     maps = []
     for number, (filters, path, bottleneck, blocks) in enumerate(_STAGES, start=1):
@@ -232,51 +229,48 @@ def _backbone(x: keras.KerasTensor, scaled: Callable[[int], int], depth: float) 
     return maps[-3:]
 
 
-def _spp(x: keras.KerasTensor, scaled: Callable[[int], int]) -> keras.KerasTensor:
+def _spp(x: keras.KerasTensor, conv: Callable[..., Any]) -> keras.KerasTensor:
     """Concatenate the coarsest map with its maxima over 5x5, 9x9 and 13x13, between convolutions."""
-    for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=1):
-        x = _conv(x, scaled(filters), size, f"spp_{number}", "leaky")
+
+    def three(x: keras.KerasTensor, first: int) -> keras.KerasTensor:
+        for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=first):
+            x = conv(x, filters, size, f"spp_{number}")
+        return x
+
+    x = three(x, 1)
     maxima = [
         keras.layers.MaxPooling2D(size, strides=1, padding="same", name=f"spp_pool{size}")(x)
         for size in (13, 9, 5)
     ]
-    x = keras.layers.Concatenate(name="spp_concat")([*maxima, x])
-    for number, (filters, size) in enumerate(((512, 1), (1024, 3), (512, 1)), start=4):
-        x = _conv(x, scaled(filters), size, f"spp_{number}", "leaky")
-    return x
+    return three(keras.layers.Concatenate(name="spp_concat")([*maxima, x]), 4)
 
 
 def _panet(
     fine: keras.KerasTensor,
     middle: keras.KerasTensor,
     coarse: keras.KerasTensor,
-    scaled: Callable[[int], int],
+    conv: Callable[..., Any],
     drop_blocks: Callable[[Any, str], Any],
 ) -> list[keras.KerasTensor]:
     """Merge coarse maps into finer ones, then back: return maps of 1/8, 1/16 and 1/32."""
 
     def up(coarser: keras.KerasTensor, finer: keras.KerasTensor, filters: int, at: str) -> keras.KerasTensor:
-        reduced = _conv(coarser, scaled(filters), 1, f"{at}_reduce", "leaky")
-        enlarged = _enlarge(reduced, finer.shape, at)
-        return five([_conv(finer, scaled(filters), 1, f"{at}_lateral", "leaky"), enlarged], filters, at)
-
-    def down(
-        finer: keras.KerasTensor, coarser: keras.KerasTensor, filters: int, at: str
-    ) -> keras.KerasTensor:
-        return five([_conv(finer, scaled(filters), 3, f"{at}_shrink", "leaky", 2), coarser], filters, at)
+        enlarged = _enlarge(conv(coarser, filters, 1, f"{at}_reduce"), finer.shape, at)
+        return five([conv(finer, filters, 1, f"{at}_lateral"), enlarged], filters, at)
 
     def five(maps: list[keras.KerasTensor], filters: int, at: str) -> keras.KerasTensor:
         x = keras.layers.Concatenate(name=f"{at}_concat")(maps)
         for number in range(1, 6):
             width, size = (2 * filters, 3) if number % 2 == 0 else (filters, 1)
-            x = _conv(x, scaled(width), size, f"{at}_{number}", "leaky")
+            x = conv(x, width, size, f"{at}_{number}")
             x = drop_blocks(x, at) if number == 3 else x
         return x
 
     up16 = up(coarse, middle, 256, "pan_up16")
     up8 = up(up16, fine, 128, "pan_up8")
-    down16 = down(up8, up16, 256, "pan_down16")
-    return [up8, down16, down(down16, coarse, 512, "pan_down32")]
+    down16 = five([conv(up8, 256, 3, "pan_down16_shrink", 2), up16], 256, "pan_down16")
+    down32 = five([conv(down16, 512, 3, "pan_down32_shrink", 2), coarse], 512, "pan_down32")
+    return [up8, down16, down32]
 
 
 def _enlarge(x: keras.KerasTensor, shape: tuple[int | None, ...], at: str) -> keras.KerasTensor:

@@ -21,21 +21,50 @@ from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
 from gtzan_keras.store.augmentation import FeatureAugmentation
 from gtzan_keras.training.settings import TrainingSettings
 
-__all__ = ["RECIPES", "changes", "find"]
+__all__ = ["RECIPES", "changes", "find", "read"]
 
 SOURCES = ("malvezzi", "zhang", "feature_cnn", "uncu", "arrigo", "baseline")
 
 
 def read(path: Path) -> dict[str, Recipe]:
-    """Return the recipes of a source's file by name, in its order."""
-    tables = {"defaults": {}, **_plain(tomllib.loads(path.read_text("utf-8")))}
+    """Return the recipes of a source's file by name, in its order.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file, as described at the top of this module.
+
+    Returns
+    -------
+    dict of str to Recipe
+
+    Raises
+    ------
+    GtzanKerasError
+        The file is not TOML, or a table in it is no recipe.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gtzan_keras.experiments import catalogue
+    >>> next(iter(catalogue.read(Path(catalogue.__file__).parent / "sources/zhang.toml")))
+    'zhang/cnn'
+    """
 
     def whole(name: str) -> dict[str, Any]:
         own = dict(tables[name])
         below = own.pop("like", own.get("base", "defaults"))
         return own if name == "defaults" else _over({**whole(below), "base": ""}, own)
 
-    return {name: _recipe(name, **whole(name)) for name in tables if name != "defaults"}
+    name, found = "", {}
+    try:
+        tables = {"defaults": {}, **_plain(tomllib.loads(path.read_text("utf-8")))}
+        for name in tables:
+            if name != "defaults":
+                found[name] = _recipe(name, **whole(name))
+    except (KeyError, TypeError, ValueError) as error:  # of TOML, too
+        raise GtzanKerasError(f"{path}: {name} {error!r}; expected tables of a Recipe's fields") from error
+    return found
 
 
 def _plain(value: Any) -> Any:

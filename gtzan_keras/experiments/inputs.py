@@ -37,8 +37,8 @@ class Inputs:
     ``known`` are the tracks with their facts, if a table was made from a folder or a store.
     """
 
-    store: Any = None  # a Store, or None
-    table: Any = None  # a DataFrame, or None
+    store: Store | None = None
+    table: pd.DataFrame | None = None
     name: str = ""
     spec: Any = None
     known: pd.DataFrame | None = None
@@ -48,6 +48,7 @@ class Inputs:
         """One row per track, as `gtzan_keras.load_tracks` returns them."""
         if self.store is not None:
             return self.store.tracks
+        assert self.table is not None
         found = tracks_of(self.table)
         if self.known is None:
             return found
@@ -208,6 +209,7 @@ def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]
     found, spec = [], inputs.spec
     for kind in recipe.kinds:
         if kind in FEATURES:
+            assert inputs.table is not None
             wanted = FEATURES[kind] or 30
             rows = inputs.table.get("length", pd.Series([wanted * 22050])).median() / 22050
             if abs(rows - wanted) > 1:

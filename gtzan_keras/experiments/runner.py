@@ -280,9 +280,11 @@ def _splits(one: Experiment, seed: int) -> list[Split]:
     if name == "random":
         name = "5 folds" if recipe.split == "random rows" else "70/15/15" if stops_early else "80/20"
     if name in SEGMENT_SPLITS:
+        assert inputs.store is not None
         shares, count = SEGMENT_SPLITS[name]
         return [random_segments(inputs.store, shares, seed, count, recipe.without)]
     if name == "random rows":
+        assert inputs.table is not None
         return row_folds(inputs.table, FOLDS, seed)
     if name in PRESETS:
         found = [splits.stratified(tracks, name, seed)]
@@ -327,6 +329,7 @@ def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: i
     import keras
 
     recipe, store, settings = one.recipe, one.inputs.store, one.settings(seed)
+    assert store is not None
     store = store.without(recipe.without) if recipe.without else store
     arguments, seconds = dict(recipe.arguments), 0.0
 
@@ -419,6 +422,7 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
 
     recipe, facts, parts = one.recipe, one.inputs.tracks, _splits(one, seed)
     table, store = one.inputs.table, one.inputs.store
+    assert table is not None
     columns, threshold = INPUTS.get(recipe.inputs, ((), None))
     columns = columns or tuple(str(name) for name in table.columns.difference(["filename", "label"]))
     genres = table["label"].nunique() - len(recipe.without)

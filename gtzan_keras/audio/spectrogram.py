@@ -60,6 +60,10 @@ class Spec:
             if type(value) is not int or value < 1:
                 self._refuse(field, "a whole number above 0")
 
+    def _check_size(self, field: str, other: str) -> None:
+        if getattr(self, field) * getattr(self, other) > LARGEST:
+            self._refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
+
     def _refuse(self, field: str, expected: str) -> NoReturn:
         raise GtzanKerasError(f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}")
 
@@ -139,19 +143,16 @@ class SpectrogramSpec(Spec):
         self._check_whole_numbers(
             "sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"
         )
-        for field, other in (("n_fft", "n_mels"), ("height", "width")):
-            if getattr(self, field) * getattr(self, other) > LARGEST:
-                refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
+        self._check_size("n_fft", "n_mels")
+        self._check_size("height", "width")
         for field in ("db_range", "clip_seconds", "segment_seconds", "segment_hop_seconds"):
             value = getattr(self, field)
             if value is None and field != "db_range":
                 continue
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 refuse(field, "a number above 0")
-            if field != "db_range" and value * self.sample_rate < 1:
-                refuse(field, f"at least one sample (1/{self.sample_rate} s)")
-            if field != "db_range" and value * self.sample_rate > LARGEST:
-                refuse(field, f"at most {LARGEST} samples")
+            if field != "db_range" and not 1 <= value * self.sample_rate <= LARGEST:
+                refuse(field, f"1 to {LARGEST} samples of 1/{self.sample_rate} s")
         if self.window_length > self.n_fft:
             refuse("window_length", f"at most n_fft ({self.n_fft})")
         if self.fit not in ("resize", "sample", "average", "pad"):

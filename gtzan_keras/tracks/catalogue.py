@@ -90,7 +90,8 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
-    check_file_columns(path, table, "facts", FACT_COLUMNS)
+    columns = f"a table of facts has the columns {', '.join(FACT_COLUMNS)}"
+    check_columns(table, FACT_COLUMNS, str(path), columns)
     ids, parts = table["track_id"], table["fault_filtered"]
     if twice := ids[ids.duplicated()].tolist():
         raise GtzanKerasError(f"{path}: track_id {twice[0]!r} is duplicated; keep one row")
@@ -557,20 +558,12 @@ def data_name(tracks: pd.DataFrame) -> str:
     return "GTZAN" if known >= 990 else f"{known} of GTZAN's 1000 tracks"
 
 
-def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a table that lacks one of `columns`."""
-    if missing := [column for column in columns if column not in tracks]:
-        raise GtzanKerasError(
-            f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
-        )
-
-
-def check_file_columns(
-    path: str | os.PathLike[str], table: pd.DataFrame, kind: str, columns: Sequence[str]
+def check_columns(
+    table: pd.DataFrame,
+    columns: Iterable[str],
+    what: str = "the table of tracks",
+    advice: str = "make it with load_tracks()",
 ) -> None:
-    """Refuse a CSV file, read as a table, that lacks one of these columns."""
+    """Refuse a table that lacks one of `columns`."""
     if missing := [column for column in columns if column not in table]:
-        raise GtzanKerasError(
-            f"{path}: column(s) {', '.join(missing)} missing; a table of {kind} has the columns "
-            f"{', '.join(columns)}"
-        )
+        raise GtzanKerasError(f"{what} has no column {', '.join(missing)}; {advice}")

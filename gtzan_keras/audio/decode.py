@@ -185,9 +185,7 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     return _stream(_decode(path, magic, _STREAM_SECONDS), sample_rate, path)
 
 
-def stream_array(
-    samples: npt.NDArray[np.floating], native_rate: int, sample_rate: int, name: str = "array"
-) -> Iterator[Audio]:
+def stream_array(samples: npt.NDArray[np.floating], native_rate: int, sample_rate: int) -> Iterator[Audio]:
     """Yield what `stream_audio` would yield for a file of these samples.
 
     Parameters
@@ -198,8 +196,6 @@ def stream_array(
         Their rate.
     sample_rate : int > 0 [Hz]
         Sample rate of the result.
-    name : str
-        Name of the array in errors.
 
     Yields
     ------
@@ -224,13 +220,13 @@ def stream_array(
     channels_last = samples.ndim == 2 and samples.shape[1] <= max(samples.shape[0], 1)
     if not (samples.ndim == 1 or channels_last) or not np.issubdtype(samples.dtype, np.floating):
         raise GtzanKerasError(
-            f"{name}: samples are {samples.dtype} of shape {samples.shape}; expected floating-point numbers "
+            f"array: samples are {samples.dtype} of shape {samples.shape}; expected floating-point numbers "
             "within -1..1 of shape (n,) or (n, channels): transpose it, or divide 16-bit integers by 32768"
         )
     step = round(_STREAM_SECONDS * native_rate)
     starts = range(0, max(1, len(samples)), step)
     blocks = ((native_rate, _mono(samples[start : start + step].astype(np.float32))) for start in starts)
-    return _stream(blocks, sample_rate, Path(name))
+    return _stream(blocks, sample_rate, Path("array"))
 
 
 def _check_rate(function: str, sample_rate: int) -> None:

@@ -150,7 +150,7 @@ def test_a_bad_cell_is_named(tmp_path: Path, column: str, value: Any, message: s
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     table_like_kaggle().drop(columns=["tempo", "label"]).to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(GtzanKerasError, match=r"table.csv has no column tempo, label"):
+    with pytest.raises(GtzanKerasError, match=r"table.csv: the table has no column tempo, label"):
         load_feature_table(tmp_path / "table.csv")
 
 

@@ -206,8 +206,8 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
     except (ValueError, pd.errors.ParserWarning) as error:
         raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    columns = f"a table of features has the columns {', '.join(TABLE_COLUMNS)}"
-    check_columns(table, TABLE_COLUMNS, str(path), columns)
+    expected = f"a table of features has {', '.join(TABLE_COLUMNS)}"
+    check_columns(table, TABLE_COLUMNS, f"{path}: the table", expected)
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
     table = table[list(TABLE_COLUMNS)]

@@ -76,8 +76,8 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
-    columns = f"a table of facts has the columns {', '.join(FACT_COLUMNS)}"
-    check_columns(table, FACT_COLUMNS, str(path), columns)
+    expected = f"a table of facts has {', '.join(FACT_COLUMNS)}"
+    check_columns(table, FACT_COLUMNS, f"{path}: the table", expected)
     ids, parts = table["track_id"], table["fault_filtered"]
     if twice := ids[ids.duplicated()].tolist():
         raise GtzanKerasError(f"{path}: track_id {twice[0]!r} is duplicated; keep one row")

@@ -157,9 +157,9 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file"),
-        ("a,b\n1,2\n3,4,5\n", "not a CSV table"),
-        (b"\xff\xfe\x00\x01", "not a CSV table"),
+        (None, "cannot be read .*No such file"),
+        ("a,b\n1,2\n3,4,5\n", "cannot be read as a table of features in CSV"),
+        (b"\xff\xfe\x00\x01", "cannot be read as a table of features in CSV"),
         (",".join(TABLE_COLUMNS), "holds no rows"),
     ],
 )

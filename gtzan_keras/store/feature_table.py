@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import tempfile
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLU
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
-from gtzan_keras.tracks.catalogue import check_columns, load_track, row_name
+from gtzan_keras.tracks.catalogue import load_track, read_table, row_name
 
 __all__ = ["feature_table", "kept_feature_table", "load_feature_table"]
 
@@ -191,26 +190,10 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     >>> load_feature_table(path).shape
     (1, 60)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise GtzanKerasError(f"{path}: no such file; expected a table of features (CSV)")
-    try:
-        # A warning says that rows are longer than the header.
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            table = pd.read_csv(
-                path,
-                index_col=False,
-                dtype={"filename": str, "label": str},
-                keep_default_na=False,  # a cell that says "NA" is shown as it is
-                na_values=[""],
-            )
-    except (ValueError, pd.errors.ParserWarning) as error:
-        raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    expected = f"a table of features has {', '.join(TABLE_COLUMNS)}"
-    check_columns(table, TABLE_COLUMNS, f"{path}: the table", expected)
+    text = {"filename": str, "label": str}
+    table = read_table(path, "features", TABLE_COLUMNS, dtype=text, na_values=[""])
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
-    table = table[list(TABLE_COLUMNS)]
     numbers = table[["length", *FEATURE_COLUMNS]].apply(pd.to_numeric, errors="coerce")
     good = table.notna()
     good["filename"] &= ~table["filename"].duplicated()

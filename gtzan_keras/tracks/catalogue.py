@@ -12,9 +12,10 @@ import hashlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -71,13 +72,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """
     if path is None:
         return _packaged_facts().copy()
-    try:
-        # Spreadsheets put a byte order mark before the first column's name.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
-    expected = f"a table of facts has {', '.join(FACT_COLUMNS)}"
-    check_columns(table, FACT_COLUMNS, f"{path}: the table", expected)
+    table = read_table(path, "facts", FACT_COLUMNS, dtype=str)
     ids, parts = table["track_id"], table["fault_filtered"]
     if twice := ids[ids.duplicated()].tolist():
         raise GtzanKerasError(f"{path}: track_id {twice[0]!r} is duplicated; keep one row")
@@ -85,7 +80,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         raise GtzanKerasError(
             f"{path}: fault_filtered is {strange[0]!r}; expected train, valid, test, excluded or nothing"
         )
-    return table[FACT_COLUMNS].set_index("track_id")
+    return table.set_index("track_id")
 
 
 @functools.cache
@@ -553,3 +548,19 @@ def check_columns(
     """Refuse a table that lacks one of `columns`."""
     if missing := [column for column in columns if column not in table]:
         raise GtzanKerasError(f"{what} has no column {', '.join(missing)}; {advice}")
+
+
+def read_table(
+    path: str | os.PathLike[str], kind: str, columns: Sequence[str], **options: Any
+) -> pd.DataFrame:
+    """Return these columns of a CSV file; a cell that says "NA" is text. `options` are pandas'."""
+    try:
+        # A warning says that rows are longer than the header.
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            # Spreadsheets put a byte order mark before the first column's name.
+            table = pd.read_csv(path, index_col=False, keep_default_na=False, encoding="utf-8-sig", **options)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        reason = str(error).strip()
+        raise GtzanKerasError(f"{path}: cannot be read as a table of {kind} in CSV ({reason})") from error
+    check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {', '.join(columns)}")
+    return table[list(columns)]

@@ -138,12 +138,9 @@ def load_audio(
     path, magic = _file(path)
     blocks = _beginning(_decode(path, magic, min(seconds, _WHOLE_SECONDS)), seconds)
     rates, pieces = zip(*_checked(blocks, path, min(seconds, MINIMUM_SECONDS)), strict=True)
-    native_rate, samples = rates[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    if native_rate != sample_rate:
-        import soxr  # at once: the same numbers as in a stream, in less time
-
-        samples = soxr.resample(samples, native_rate, sample_rate, quality="HQ")
-    return np.ascontiguousarray(samples)
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    # At once: the same numbers as in a stream, in less time.
+    return np.ascontiguousarray(resampled(samples, rates[0], sample_rate))
 
 
 def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Audio]:
@@ -227,6 +224,17 @@ def stream_array(samples: npt.NDArray[np.floating], native_rate: int, sample_rat
     starts = range(0, max(1, len(samples)), step)
     blocks = ((native_rate, _mono(samples[start : start + step].astype(np.float32))) for start in starts)
     return _stream(blocks, sample_rate, Path("array"))
+
+
+def resampled(audio: npt.NDArray[Any], native_rate: int, sample_rate: int) -> npt.NDArray[Any]:
+    """Return mono samples at another rate; refuse an array that is not one-dimensional."""
+    if audio.ndim != 1:
+        raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
+    if native_rate == sample_rate:
+        return audio
+    import soxr
+
+    return soxr.resample(audio, native_rate, sample_rate, quality="HQ")
 
 
 def _check_rate(function: str, sample_rate: int) -> None:

@@ -83,6 +83,11 @@ class AudioError(GtzanKerasError):
         return f"{self.path}: {self.reason}"
 
 
+def is_sound(name: str) -> bool:
+    """Return whether a file has the name of a sound; hidden files, as the ``._`` files of a Mac, have not."""
+    return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+
+
 def load_audio(
     path: str | os.PathLike[str], sample_rate: int, duration: float | None = None
 ) -> npt.NDArray[np.float32]:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, load_audio
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, is_sound, load_audio
 from gtzan_keras.errors import GtzanKerasError
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{root}/genres/blues/blues.00000.wav ({', '.join(AUDIO_SUFFIXES)})"
             )
         files = list(_sound_files(base))
-        loose = [path for path in base.iterdir() if _is_sound(path.name) and not path.is_dir()]
+        loose = [path for path in base.iterdir() if is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     strange = {file for file in files if _readable(file) != str(file)}
@@ -416,16 +416,11 @@ def _sound_files(base: Path, depth: int | None = None) -> Iterator[Path]:
             level = len(folder.relative_to(base).parts)
             folders[:] = [name for name in folders if not name.startswith((".", "__")) and level != depth]
             if depth in (None, level):
-                yield from (folder / name for name in names if _is_sound(name))
+                yield from (folder / name for name in names if is_sound(name))
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error
-
-
-def _is_sound(name: str) -> bool:
-    """By its suffix; hidden files, such as the ``._`` files of a Mac, do not count."""
-    return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
 
 
 def _readable(path: Path) -> str:

@@ -13,16 +13,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Context, Exit, Option
 
+import gtzan_keras as gk  # names resolve on first use
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import on_cluster
-
-if TYPE_CHECKING:
-    from gtzan_keras.experiments import Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -51,9 +49,7 @@ Cluster = Annotated[
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from gtzan_keras import __version__
-
-        print(f"gtzan-keras {__version__}")
+        print(f"gtzan-keras {gk.__version__}")
         raise Exit
 
 
@@ -93,11 +89,10 @@ def tracks(
 ) -> None:
     """List the tracks in a folder by genre, and with --verify their faults."""
     from gtzan_keras.tracks import catalogue
-    from gtzan_keras.tracks.verify import verify as verify_tracks
 
-    found = catalogue.load_tracks(folder)
+    found = gk.load_tracks(folder)
     if verify:
-        found = verify_tracks(found, jobs=jobs)
+        found = gk.verify(found, jobs=jobs)
     columns = ("tracks", "artists", "train", "valid", "test", "faults")
     table = _table("genre", *columns, title=f"{folder}: {catalogue.data_name(found)}", numbers=columns)
     faulty = ~found["status"].isin(["", "ok"])
@@ -134,9 +129,7 @@ def download(
     mirror: Annotated[str | None, Option(help="Archive to use instead: a URL or a file.")] = None,
 ) -> None:
     """Download GTZAN from its public mirrors and check it."""
-    from gtzan_keras.tracks.download import download as fetch
-
-    print(fetch(folder, mini=mini, mirror=mirror))
+    print(gk.download(folder, mini=mini, mirror=mirror))
 
 
 @app.command()
@@ -148,9 +141,7 @@ def demo(
     jobs: Jobs = -1,
 ) -> None:
     """Synthesise the demo set: ten genre-like kinds of sound with planted faults. It is not GTZAN."""
-    from gtzan_keras.tracks.demo import make
-
-    made = make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs)
+    made = gk.demo.make(folder, tracks_per_genre=tracks_per_genre, seconds=seconds, seed=seed, jobs=jobs)
     print(f"{made}: the demo set, synthesised, not GTZAN; its README.txt lists the planted faults")
 
 
@@ -163,10 +154,7 @@ def preprocess(
     cluster: Cluster = None,
 ) -> None:
     """Turn the tracks of a folder into a store of spectrograms."""
-    from gtzan_keras.store.preprocess import preprocess as run
-    from gtzan_keras.tracks.catalogue import load_tracks
-
-    report = run(load_tracks(folder), store, spec, jobs=jobs)
+    report = gk.preprocess(gk.load_tracks(folder), store, spec, jobs=jobs)
     print(
         f"{report.path}: {report.samples} spectrograms of {report.written} tracks"
         f" ({report.resumed} already done), {len(report.refused)} left out, {report.seconds:.1f} s"
@@ -194,12 +182,8 @@ def embed(
 ) -> None:
     """Turn the tracks of a folder into a store of embeddings, of VGGish or musicnn."""
     _import_tensorflow()
-    from gtzan_keras.inference.embed import embed as run
-    from gtzan_keras.models.vggish_network import vggish
-    from gtzan_keras.tracks.catalogue import load_tracks
-
-    network = vggish(source) if Path(source).is_file() else source
-    report = run(load_tracks(folder), store, network, trim=trim, precision=precision, jobs=jobs)
+    network = gk.models.vggish(source) if Path(source).is_file() else source
+    report = gk.embed(gk.load_tracks(folder), store, network, trim=trim, precision=precision, jobs=jobs)
     print(
         f"{report.path}: embeddings of {report.written} tracks, {len(report.refused)} left out, "
         f"{report.seconds:.1f} s"
@@ -231,9 +215,8 @@ def resize(
 ) -> None:
     """Make a store of another store's spectrograms in another size."""
     from gtzan_keras.store.import_images import resize as run
-    from gtzan_keras.store.open import open_store
 
-    made = run(open_store(store), out, height, width, colour_map)
+    made = run(gk.open_store(store), out, height, width, colour_map)
     print(f"{made.path}: {len(made)} spectrograms, spec {made.spec.name!r}")
 
 
@@ -247,9 +230,8 @@ def features(
 ) -> None:
     """Compute hand-crafted features of every track, in the columns of Kaggle's table."""
     from gtzan_keras.store.feature_table import feature_table
-    from gtzan_keras.tracks.catalogue import load_tracks
 
-    table = feature_table(load_tracks(folder), segment=segment, jobs=jobs, path=out)
+    table = feature_table(gk.load_tracks(folder), segment=segment, jobs=jobs, path=out)
     print(f"{out}: {len(table)} rows, {len(table.attrs['refused'])} tracks left out")
 
 
@@ -266,28 +248,25 @@ def cross_validate(
     """Cross-validate a model of hand-crafted features and print its scores; `run` keeps results."""
     if model == "feature-cnn":
         _import_tensorflow()
-    from gtzan_keras.models.feature_networks import feature_cnn
     from gtzan_keras.store.feature_table import load_feature_table
-    from gtzan_keras.tracks import splits
     from gtzan_keras.training.classical import classical
     from gtzan_keras.training.cross_validate import INPUTS, REPORT_SETTINGS, row_folds, tracks_of
-    from gtzan_keras.training.cross_validate import cross_validate as validate
 
     features = load_feature_table(table)
     tracks, left_out = tracks_of(features), _genres(without)
     folds = {
         "rows": lambda: row_folds(features, seed=seed),
-        "stratified": lambda: splits.folds(tracks, seed=seed),
-        "artist": lambda: splits.folds(tracks, group="artist", seed=seed),
-        "fault-filtered": lambda: [splits.fault_filtered(tracks)],
+        "stratified": lambda: gk.splits.folds(tracks, seed=seed),
+        "artist": lambda: gk.splits.folds(tracks, group="artist", seed=seed),
+        "fault-filtered": lambda: [gk.splits.fault_filtered(tracks)],
     }
     for option, value, known in (("inputs", inputs, INPUTS), ("split", split, folds)):
         if value not in known:
             raise GtzanKerasError(f"--{option} {value}: expected one of {', '.join(known)}")
     columns, threshold = INPUTS[inputs]
     is_keras, genres = model == "feature-cnn", features["label"].nunique() - len(left_out)
-    found = validate(
-        (lambda count: feature_cnn((count,), genres))
+    found = gk.cross_validate(
+        (lambda count: gk.models.feature_cnn((count,), genres))
         if is_keras
         else (lambda: classical(model, threshold=threshold)),
         features,
@@ -334,27 +313,22 @@ def train(
 ) -> None:
     """Train a model, score it, and write the report page of the run."""
     from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
-    from gtzan_keras.training.settings import TrainingSettings
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    chosen = TrainingSettings.from_dict({**given, **_json("--settings", settings)})
+    chosen = gk.TrainingSettings.from_dict({**given, **_json("--settings", settings)})
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise GtzanKerasError("--tensorboard needs TensorBoard; pip install 'gtzan-keras[tensorboard]'")
     _import_tensorflow()
     import keras
 
     from gtzan_keras.report.page import report_run
-    from gtzan_keras.store.open import open_store
-    from gtzan_keras.tracks import splits
     from gtzan_keras.tracks.catalogue import data_name
-    from gtzan_keras.training.evaluate import evaluate
-    from gtzan_keras.training.fit import train as fit
 
-    opened = open_store(store)
+    opened = gk.open_store(store)
     parts = (
-        splits.fault_filtered(opened.tracks)
+        gk.splits.fault_filtered(opened.tracks)
         if split == "fault-filtered"
-        else splits.stratified(opened.tracks, split, seed)
+        else gk.splits.stratified(opened.tracks, split, seed)
     )
     if left_out := _genres(without):
         parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
@@ -366,19 +340,17 @@ def train(
     facts = {"data": data_name(opened.tracks), "builder": built.name, "arguments": keywords}
     facts["command"] = _command()
     callbacks = [keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else []
-    run = fit(built, opened, parts, chosen, out=out, resume=resume, callbacks=callbacks, facts=facts)
-    evaluate(run)
+    run = gk.train(built, opened, parts, chosen, out=out, resume=resume, callbacks=callbacks, facts=facts)
+    gk.evaluate(run)
     print(report_run(run))
 
 
 @app.command()
 def recipes(name: Annotated[str | None, Argument(help="Show this recipe in full.")] = None) -> None:
     """List the published experiments that can be run, or show one."""
-    from gtzan_keras.experiments import RECIPES, find
-
     console = _console()
     if name is not None:
-        recipe = find(name)
+        recipe = gk.experiments.find(name)
         console.print(f"{recipe.name}: {recipe.title}", style="bold")
         table = _table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
         for key, value in _recipe_facts(recipe):
@@ -386,17 +358,16 @@ def recipes(name: Annotated[str | None, Argument(help="Show this recipe in full.
         console.print(table)
         return
     metrics = {"accuracy": "", "macro_precision": " mP", "loss": " loss"}
-    width, terminal = max(map(len, RECIPES)), console.is_terminal
-    for recipe in RECIPES.values():
+    width, terminal = max(map(len, gk.experiments.RECIPES)), console.is_terminal
+    for recipe in gk.experiments.RECIPES.values():
         figures = [f"{100 * figure.value:.1f} %{metrics[figure.metric]}" for figure in recipe.published[:1]]
         line = f"{recipe.name:<{width}}  {''.join(figures):<9}  {recipe.title}"
         console.print(line, no_wrap=True, crop=terminal, overflow="ellipsis" if terminal else "ignore")
     print("Published accuracy, or macro precision (mP). More: gtzan-keras recipes NAME")
 
 
-def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
+def _recipe_facts(recipe: gk.experiments.Recipe) -> list[tuple[str, str]]:
     """Return what `recipes NAME` shows of each field that is not empty."""
-    from gtzan_keras.experiments import changes
     from gtzan_keras.experiments.catalogue import in_words
 
     rows: list[tuple[str, str]] = []
@@ -409,7 +380,7 @@ def _recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += [(key, ""), *((f"  {name}", in_words(inner)) for name, inner in value.items())]
         elif key == "base":
-            rows += [(f"from {value}", change) for change in changes(recipe)]
+            rows += [(f"from {value}", change) for change in gk.experiments.changes(recipe)]
         else:
             each = value if key in ("published", "ours", "members") else [value]
             rows += [(key, in_words(one)) for one in each]
@@ -446,13 +417,11 @@ def run(
 ) -> None:
     """Run a published experiment, and show its figures with the published ones."""
     _import_tensorflow()
-    from gtzan_keras.experiments import find
-    from gtzan_keras.experiments import run as run_recipe
     from gtzan_keras.report.leaderboard import check_folder, report_all, results_table
 
-    recipe = find(name)
+    recipe = gk.experiments.find(name)
     check_folder(out)  # before hours of training
-    run_recipe(
+    gk.experiments.run(
         name,
         data or (),
         protocol=split,
@@ -487,7 +456,6 @@ def quickstart(
     _import_tensorflow()
     import joblib
 
-    from gtzan_keras.experiments import run as run_recipe
     from gtzan_keras.models.device import count_gpus
     from gtzan_keras.report.leaderboard import report_all
     from gtzan_keras.report.two_splits import two_splits
@@ -500,7 +468,7 @@ def quickstart(
         for name in names:
             for split in ("random", "fault-filtered"):
                 print(f"{name}, {split}, {seeds} seed(s) ...", flush=True)
-                run_recipe(
+                gk.experiments.run(
                     name,
                     protocol=split,
                     seeds=seeds,
@@ -590,7 +558,6 @@ def predict(
     _import_tensorflow(sys.stderr.isatty())
     from tqdm import tqdm
 
-    from gtzan_keras.audio.decode import AudioError
     from gtzan_keras.inference.predict import gtzan_track, predict_all
     from gtzan_keras.report.timeline import figure_paths, taggram, timeline
     from gtzan_keras.tracks.catalogue import facts
@@ -599,7 +566,7 @@ def predict(
     content, bad = [], 0
     results = predict_all(paths, model, hop, window=window)
     for path, figure, result in zip(paths, figures, results, strict=True):
-        if isinstance(result, AudioError):
+        if isinstance(result, gk.AudioError):
             bad += 1
             tqdm.write(f"error: {result}", file=sys.stderr)
             continue
@@ -636,10 +603,9 @@ def explain(
     """Show which parts of a song speak for and against a genre, and the nearest training tracks."""
     _songs([song])
     _import_tensorflow(sys.stderr.isatty())
-    from gtzan_keras.inference.explain import explain as run
     from gtzan_keras.report.timeline import clock, explanation_figure
 
-    found = run(song, _with_run(model), method, genre)
+    found = gk.explain(song, _with_run(model), method, genre)
     print(f"{song}: {found.genre} {found.probabilities[found.genre]:.0%}, by {method}")
     parts = found.parts()
     for start, end, lowest, highest, score in parts.to_numpy():
@@ -668,9 +634,7 @@ def export(
 ) -> None:
     """Write a model with its spectrogram as one graph for another runtime: sound in, genres out."""
     _import_tensorflow()
-    from gtzan_keras.inference.export import export as write
-
-    write(model, path, format, window=window)  # type: ignore[arg-type]  # checked there
+    gk.export(model, path, format, window=window)  # type: ignore[arg-type]  # checked there
     print(f"{path}, described in {path.with_name(f'{path.stem}.json')}")
 
 
@@ -699,11 +663,9 @@ def _songs(songs: Sequence[str | Path]) -> list[Path]:
 
 def _with_run(model: str | None) -> Any:
     """Return the run of a model file, which knows the training tracks, or the model as given."""
-    from gtzan_keras.training.run import load_run
-
     if model and (Path(model).parent / "run.json").is_file():
         try:
-            return load_run(Path(model).parent)
+            return gk.load_run(Path(model).parent)
         except GtzanKerasError as error:
             print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
     return model
@@ -783,17 +745,16 @@ def _build(
     """A model by its name on the command line, and the builder's keyword arguments."""
     import keras
 
-    from gtzan_keras import models
-
     keywords = _json("--arguments", arguments)
+    cnn = gk.models.cnn
     builders: dict[str, Any] = {
-        "cnn": models.cnn,
-        **{f"cnn-{source}": partial(models.cnn, **given) for source, given in models.CNN_ARGUMENTS.items()},
-        "dense": models.dense,
-        **{base: partial(models.image_base, base) for base in models.IMAGE_BASES},
-        "yolov4": models.yolov4,
-        "yolov8": models.yolov8,
-        "vggish-classifier": models.vggish_classifier,
+        "cnn": cnn,
+        **{f"cnn-{source}": partial(cnn, **given) for source, given in gk.models.CNN_ARGUMENTS.items()},
+        "dense": gk.models.dense,
+        **{base: partial(gk.models.image_base, base) for base in gk.models.IMAGE_BASES},
+        "yolov4": gk.models.yolov4,
+        "yolov8": gk.models.yolov8,
+        "vggish-classifier": gk.models.vggish_classifier,
     }
     if name not in builders:
         raise GtzanKerasError(f"--model is {name!r}; expected one of {', '.join(builders)}")

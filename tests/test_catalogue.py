@@ -69,7 +69,7 @@ def test_facts_saved_by_a_spreadsheet_are_text_also_where_they_say_na(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"track_id,genre\na/x,a\n", r"column\(s\) artist, title, wav_md5"),
+        (b"track_id,genre\na/x,a\n", "the table has no column artist, title, wav_md5"),
         (HEADER.encode() + b"a/x,a,,,,,\na/x,a,,,,,\n", "track_id 'a/x' is duplicated"),
         (
             HEADER.encode() + b"a/x,a,,,,validation,\n",

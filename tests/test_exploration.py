@@ -272,7 +272,7 @@ def test_folds_show_every_score_with_mean_and_deviation() -> None:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: plots.feature_kde(features().drop(columns="label"), "tempo"), "no column 'label'"),
+        (lambda: plots.feature_kde(features().drop(columns="label"), "tempo"), "no column label"),
         (lambda: plots.pca_scatter(features().assign(tempo=np.inf)), "column 'tempo' holds something other"),
         (lambda: plots.correlation_heatmap(features(), ["tempo", "label"]), "column 'label' holds"),
         (lambda: plots.correlation_heatmap(features(), threshold=0), "threshold=0"),

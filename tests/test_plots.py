@@ -304,7 +304,7 @@ def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interv
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: plots.history(full_history().drop(columns="accuracy")), "no column 'accuracy'"),
+        (lambda: plots.history(full_history().drop(columns="accuracy")), "no column accuracy"),
         (lambda: plots.history(full_history().head(0)), "no rows"),
         (lambda: plots.confusion_matrix(np.zeros((2, 3), int), ["a", "b"]), r"expected \(2, 2\)"),
         (lambda: plots.per_class(some_report().assign(recall=80)), r"outside 0\.\.1"),

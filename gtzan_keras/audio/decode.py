@@ -18,16 +18,6 @@ from gtzan_keras.errors import GtzanKerasError
 if TYPE_CHECKING:
     import av
 
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "MINIMUM_SECONDS",
-    "SILENCE",
-    "AudioError",
-    "load_audio",
-    "stream_array",
-    "stream_audio",
-]
-
 AUDIO_SUFFIXES = (
     ".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".oga",
     ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".wv", ".mp2",
@@ -93,6 +83,11 @@ class AudioError(GtzanKerasError):
         return f"{self.path}: {self.reason}"
 
 
+def is_sound(name: str) -> bool:
+    """Return whether a file has the name of a sound; hidden files, as the ``._`` files of a Mac, have not."""
+    return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+
+
 def load_audio(
     path: str | os.PathLike[str], sample_rate: int, duration: float | None = None
 ) -> npt.NDArray[np.float32]:
@@ -148,12 +143,9 @@ def load_audio(
     path, magic = _file(path)
     blocks = _beginning(_decode(path, magic, min(seconds, _WHOLE_SECONDS)), seconds)
     rates, pieces = zip(*_checked(blocks, path, min(seconds, MINIMUM_SECONDS)), strict=True)
-    native_rate, samples = rates[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    if native_rate != sample_rate:
-        import soxr  # at once: the same numbers as in a stream, in less time
-
-        samples = soxr.resample(samples, native_rate, sample_rate, quality="HQ")
-    return np.ascontiguousarray(samples)
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    # At once: the same numbers as in a stream, in less time.
+    return np.ascontiguousarray(resampled(samples, rates[0], sample_rate))
 
 
 def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Audio]:
@@ -195,9 +187,7 @@ def stream_audio(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Aud
     return _stream(_decode(path, magic, _STREAM_SECONDS), sample_rate, path)
 
 
-def stream_array(
-    samples: npt.NDArray[np.floating], native_rate: int, sample_rate: int, name: str = "array"
-) -> Iterator[Audio]:
+def stream_array(samples: npt.NDArray[np.floating], native_rate: int, sample_rate: int) -> Iterator[Audio]:
     """Yield what `stream_audio` would yield for a file of these samples.
 
     Parameters
@@ -208,8 +198,6 @@ def stream_array(
         Their rate.
     sample_rate : int > 0 [Hz]
         Sample rate of the result.
-    name : str
-        Name of the array in errors.
 
     Yields
     ------
@@ -234,13 +222,24 @@ def stream_array(
     channels_last = samples.ndim == 2 and samples.shape[1] <= max(samples.shape[0], 1)
     if not (samples.ndim == 1 or channels_last) or not np.issubdtype(samples.dtype, np.floating):
         raise GtzanKerasError(
-            f"{name}: samples are {samples.dtype} of shape {samples.shape}; expected floating-point numbers "
+            f"array: samples are {samples.dtype} of shape {samples.shape}; expected floating-point numbers "
             "within -1..1 of shape (n,) or (n, channels): transpose it, or divide 16-bit integers by 32768"
         )
     step = round(_STREAM_SECONDS * native_rate)
     starts = range(0, max(1, len(samples)), step)
     blocks = ((native_rate, _mono(samples[start : start + step].astype(np.float32))) for start in starts)
-    return _stream(blocks, sample_rate, Path(name))
+    return _stream(blocks, sample_rate, Path("array"))
+
+
+def resampled(audio: npt.NDArray[Any], native_rate: int, sample_rate: int) -> npt.NDArray[Any]:
+    """Return mono samples at another rate; refuse an array that is not one-dimensional."""
+    if audio.ndim != 1:
+        raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
+    if native_rate == sample_rate:
+        return audio
+    import soxr
+
+    return soxr.resample(audio, native_rate, sample_rate, quality="HQ")
 
 
 def _check_rate(function: str, sample_rate: int) -> None:

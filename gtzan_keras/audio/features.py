@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gtzan_keras.audio.decode import resampled
 from gtzan_keras.errors import GtzanKerasError
 
 __all__ = [
@@ -168,15 +169,9 @@ def correlation_filter(table: pd.DataFrame, threshold: float = 0.8) -> tuple[lis
 
 def _checked(audio: npt.NDArray[np.floating], sample_rate: int) -> Audio:
     """Return valid samples at `FEATURE_RATE`."""
-    if audio.ndim != 1:
-        raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
-    samples = audio.astype(np.float32, copy=False)
+    samples = resampled(audio.astype(np.float32, copy=False), sample_rate, FEATURE_RATE)
     if not np.isfinite(samples).all():
         raise GtzanKerasError("audio holds NaN or infinite samples")
-    if sample_rate != FEATURE_RATE:
-        import soxr
-
-        samples = soxr.resample(samples, sample_rate, FEATURE_RATE, quality="HQ")
     if len(samples) < _FRAME:
         raise GtzanKerasError(
             f"audio of {len(samples)} samples at {FEATURE_RATE} Hz is too short; "

@@ -9,21 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gtzan_keras.audio.decode import resampled
 from gtzan_keras.errors import GtzanKerasError
-
-__all__ = [
-    "BANDS",
-    "FRAMES",
-    "MUSICNN",
-    "MUSICNN_BANDS",
-    "MUSICNN_FRAMES",
-    "SAMPLE_RATE",
-    "VGGISH",
-    "FrontEnd",
-    "musicnn_patches",
-    "patch_samples",
-    "vggish_patches",
-]
 
 SAMPLE_RATE = 16000
 """Sample rate of both networks [Hz]."""
@@ -158,13 +145,7 @@ def musicnn_patches(
     """
     from librosa.feature import melspectrogram
 
-    if audio.ndim != 1:
-        raise GtzanKerasError(f"audio of shape {audio.shape}: expected mono samples, shape (n,)")
-    if sample_rate != SAMPLE_RATE:
-        import soxr
-
-        audio = soxr.resample(audio, sample_rate, SAMPLE_RATE, quality="HQ")
-    samples = np.ascontiguousarray(audio, dtype=np.float32)
+    samples = np.ascontiguousarray(resampled(audio, sample_rate, SAMPLE_RATE), dtype=np.float32)
     mel = melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=_N_FFT, hop_length=256, n_mels=MUSICNN_BANDS)
     frames = np.log10(np.float32(10000) * mel.T.astype(np.float32) + np.float32(1))
     count = len(frames) // MUSICNN_FRAMES

@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, is_sound
 from gtzan_keras.errors import GtzanKerasError
-
-__all__ = ["find_songs"]
 
 
 def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -61,8 +59,4 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _songs_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    return sorted(path for path in folder.rglob("*") if is_sound(path.name) and path.is_file())

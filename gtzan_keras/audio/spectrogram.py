@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["SPECTROGRAM_SPECS", "SpectrogramSpec", "log_mel", "mel_image", "segments"]
-
 Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
@@ -59,6 +57,10 @@ class Spec:
             value = getattr(self, field)
             if type(value) is not int or value < 1:
                 self._refuse(field, "a whole number above 0")
+
+    def _check_size(self, field: str, other: str) -> None:
+        if getattr(self, field) * getattr(self, other) > LARGEST:
+            self._refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
 
     def _refuse(self, field: str, expected: str) -> NoReturn:
         raise GtzanKerasError(f"spec {self.name!r}: {field} is {getattr(self, field)!r}; expected {expected}")
@@ -139,19 +141,16 @@ class SpectrogramSpec(Spec):
         self._check_whole_numbers(
             "sample_rate", "n_fft", "window_length", "hop_length", "n_mels", "height", "width"
         )
-        for field, other in (("n_fft", "n_mels"), ("height", "width")):
-            if getattr(self, field) * getattr(self, other) > LARGEST:
-                refuse(field, f"at most {LARGEST} / {other}, which is {getattr(self, other)}")
+        self._check_size("n_fft", "n_mels")
+        self._check_size("height", "width")
         for field in ("db_range", "clip_seconds", "segment_seconds", "segment_hop_seconds"):
             value = getattr(self, field)
             if value is None and field != "db_range":
                 continue
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 refuse(field, "a number above 0")
-            if field != "db_range" and value * self.sample_rate < 1:
-                refuse(field, f"at least one sample (1/{self.sample_rate} s)")
-            if field != "db_range" and value * self.sample_rate > LARGEST:
-                refuse(field, f"at most {LARGEST} samples")
+            if field != "db_range" and not 1 <= value * self.sample_rate <= LARGEST:
+                refuse(field, f"1 to {LARGEST} samples of 1/{self.sample_rate} s")
         if self.window_length > self.n_fft:
             refuse("window_length", f"at most n_fft ({self.n_fft})")
         if self.fit not in ("resize", "sample", "average", "pad"):
@@ -409,6 +408,7 @@ def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
 
 
 def fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
+    """Return levels (bands, frames) at the size of the spec's image; "average" has its frames chosen only."""
     bands, frames = levels.shape
     if spec.fit == "pad":
         return np.pad(levels, ((0, 0), (0, max(0, spec.width - frames))))[:, : spec.width]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.tracks.catalogue import check_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,9 +110,7 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 def need_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     """Refuse a table that lacks a column or has no rows."""
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise GtzanKerasError(f"{what}: no column {missing[0]!r} among {list(table.columns)}")
+    check_columns(table, columns, f"{what}: the table", f"it has {', '.join(map(str, table))}")
     if table.empty:
         raise GtzanKerasError(f"{what}: the table has no rows, expected at least one")
 

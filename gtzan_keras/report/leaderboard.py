@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -15,7 +15,6 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
 from gtzan_keras.report import page
-from gtzan_keras.report.chart import fault_filtered, published_and_ours
 from gtzan_keras.report.ladder import ladder, measured
 from gtzan_keras.report.page import Group
 from gtzan_keras.report.plots import METRICS
@@ -52,9 +51,6 @@ class Figure:
     @property
     def score(self) -> Mapping[str, Any]:
         """`value`, `artists` and `tracks`; of segments if the source counts them."""
-        if self.metric == "segments":
-            part = self.group.scores["segments"]
-            return {"value": part["value"], "artists": None, "tracks": part}
         return self.group.score(self.metric)
 
     @property
@@ -105,6 +101,37 @@ class Row:
         if column == "same split" and self.recipe.split == "fault-filtered":
             return "not published"
         return f"not run: needs {NAMES[self.recipe.pretrained]}" if self.recipe.pretrained else "not run"
+
+
+class Mark(NamedTuple):
+    """One mark of the chart.
+
+    Parameters
+    ----------
+    kind : str
+        CSS classes: ``published`` (hollow), ``same`` (same split, ours), ``fault`` (fault-filtered).
+    what : str
+        Description in words.
+    value : float
+        An accuracy [0..1].
+    span : mapping, optional
+        ``low`` and ``high`` of its interval.
+    """
+
+    kind: str
+    what: str
+    value: float
+    span: Mapping[str, float] | None = None
+
+
+class Line(NamedTuple):
+    """One line of the chart: a recipe or a published system."""
+
+    name: str
+    source: str
+    marks: Sequence[Mark]
+    group: Group | None = None
+    link: str = ""
 
 
 def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None = None) -> tuple[Path, Path]:
@@ -158,8 +185,8 @@ def leaderboard(folder: str | os.PathLike[str], groups: Sequence[Group] | None =
         "sources": SOURCES,
         "system_sources": SYSTEM_SOURCES,
         "ladder": ladder(folder, groups),
-        "ranked": fault_filtered(rows),
-        "reproduced": published_and_ours(rows),
+        "ranked": _ranked(rows),
+        "reproduced": _reproduced(rows),
         "notes": notes,
         "marks": lambda group: sorted((notes[text], text) for text in group.departures),
         "usual": USUAL_DATA,
@@ -308,3 +335,40 @@ def _in_full(figure: Figure) -> str:
     """Return a figure with what departs from the recipe in words."""
     departures = "; ".join(figure.group.departures)
     return figure.text + (f" [{departures}]" if departures else "")
+
+
+def _ranked(rows: Sequence[Row]) -> list[Line]:
+    """Return our recipes and the published systems by their accuracy on the fault-filtered split."""
+    lines = [
+        Line(row.recipe.name, row.prefix, [_ours("fault", "ours", figure)], figure.group)
+        for row in rows
+        if not row.badges
+        for figure in row.cells["fault-filtered"]
+    ]
+    for what, value, where in ON_FAULT_FILTERED:
+        mark = Mark("fault published", "published", value)
+        lines.append(Line(what, "systems", [mark], link=SYSTEM_SOURCES.get(where, "")))
+    return sorted(lines, key=lambda line: -line.marks[0].value)
+
+
+def _reproduced(rows: Sequence[Row]) -> list[Line]:
+    """Return the recipes with a published accuracy: that, ours on the same split, ours fault-filtered."""
+    lines = []
+    for row in rows:
+        if row.badges or not row.recipe.published:
+            continue
+        ours = [
+            (kind, column, figure)
+            for kind, column in (("same", "same split"), ("fault", "fault-filtered"))
+            for figure in row.cells[column][:1]
+        ]
+        marks = [_ours(kind, f"ours, {column}", figure) for kind, column, figure in ours]
+        group = ours[0][2].group if ours else None
+        published = Mark("published", "published", row.recipe.published[0].value)
+        lines.append(Line(row.recipe.name, row.prefix, [published, *marks], group))
+    return lines
+
+
+def _ours(kind: str, what: str, figure: Figure) -> Mark:
+    score = figure.score
+    return Mark(kind, what, score["value"], score["artists"] or score["tracks"])

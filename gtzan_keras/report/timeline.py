@@ -23,10 +23,8 @@ __all__ = ["clock", "explanation_figure", "figure_paths", "taggram", "timeline"]
 
 _WIDTH, _HEIGHT, _TAG = 9.0, 4.6, 0.14  # inches: of a figure, and of a row of tags
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-_FOR, _AGAINST = (
-    style.TRAINING,
-    style.VALIDATION,
-)  # a blue and an orange that differ in every form of colour vision
+# A blue and an orange that differ in every form of colour vision.
+_FOR, _AGAINST = style.TRAINING, style.VALIDATION
 _TICK_HERTZ = (100, 500, 1000, 2000, 5000, 10000, 20000)
 
 

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.spectrogram import LARGEST, Spec
+from gtzan_keras.audio.spectrogram import Spec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack
-
-__all__ = ["HUB_HANDLE", "EmbeddingSpec", "EmbeddingsStore"]
 
 HUB_HANDLE = "https://tfhub.dev/google/vggish/1"
 """VGGish at TensorFlow Hub: a waveform at 16 kHz in, (patches, 128) out."""
@@ -59,11 +57,7 @@ class EmbeddingSpec(Spec):
 
     def __post_init__(self) -> None:
         self._check_whole_numbers("patches", "size")
-        if self.patches * self.size > LARGEST:
-            raise GtzanKerasError(
-                f"spec {self.name!r}: {self.patches} patches of {self.size} numbers; expected at most "
-                f"{LARGEST} numbers"
-            )
+        self._check_size("patches", "size")
 
     @property
     def shape(self) -> tuple[int, int]:

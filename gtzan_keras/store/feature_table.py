@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import os
-import warnings
+import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, FEATURE_RATE, TABLE_COLU
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.files import replacing, write_json
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
-from gtzan_keras.tracks.catalogue import check_file_columns, load_track, row_name
+from gtzan_keras.tracks.catalogue import load_track, read_table, row_name
 
 __all__ = ["feature_table", "kept_feature_table", "load_feature_table"]
 
@@ -99,28 +99,26 @@ def feature_table(
     if path is not None and Path(path).is_dir():
         raise GtzanKerasError(f"{path} is a folder; name the CSV file to write")
     rows_of = functools.partial(_extract_file, segment=segment)
-    with tqdm(total=len(tasks), desc="features", unit="track", disable=None if progress else True) as bar:
+    results: _Results = {}
+    with (
+        tempfile.TemporaryDirectory() as unnamed,
+        Parts(Path(path or os.path.join(unnamed, "features.csv"))) as parts,
+        tqdm(total=len(tasks), desc="features", unit="track", disable=None if progress else True) as bar,
+    ):
 
-        def compute(some: list[Task]) -> _Results:
-            results = {}
+        def write(part: Path, some: list[Task]) -> None:
+            found = {}
             for task, result in zip(some, by_track(rows_of, some, jobs), strict=True):
-                results[task.track_id] = result
+                found[task.track_id] = result
                 bar.update()
-            return results
+            write_json(part, found)
 
-        if path is None:
-            table = _assemble(tracks, segment, compute(hashed(tasks, jobs)))
-        else:
-            with Parts(Path(path)) as parts:
-                results: _Results = {}
-                for part, _ in parts.make(
-                    ["features", segment], tasks, jobs, lambda part, some: write_json(part, compute(some))
-                ):
-                    results |= json.loads(part.read_text("utf-8"))
-                table = _assemble(tracks, segment, results)
-                if len(table):
-                    with replacing(parts.whole) as temporary:
-                        table.to_csv(temporary, index=False)
+        for part, _ in parts.make(["features", segment], tasks, jobs, write):
+            results |= json.loads(part.read_text("utf-8"))
+        table = _assemble(tracks, segment, results)
+        if len(table):
+            with replacing(parts.whole) as temporary:
+                table.to_csv(temporary, index=False)
     if table.empty:
         raise none_read(len(tracks), table.attrs["refused"])
     return table
@@ -192,25 +190,10 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     >>> load_feature_table(path).shape
     (1, 60)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise GtzanKerasError(f"{path}: no such file; expected a table of features (CSV)")
-    try:
-        # A warning says that rows are longer than the header.
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            table = pd.read_csv(
-                path,
-                index_col=False,
-                dtype={"filename": str, "label": str},
-                keep_default_na=False,  # a cell that says "NA" is shown as it is
-                na_values=[""],
-            )
-    except (ValueError, pd.errors.ParserWarning) as error:
-        raise GtzanKerasError(f"{path}: not a CSV table ({str(error).strip()})") from error
-    check_file_columns(path, table, "features", TABLE_COLUMNS)
+    text = {"filename": str, "label": str}
+    table = read_table(path, "features", TABLE_COLUMNS, dtype=text, na_values=[""])
     if table.empty:
         raise GtzanKerasError(f"{path}: holds no rows")
-    table = table[list(TABLE_COLUMNS)]
     numbers = table[["length", *FEATURE_COLUMNS]].apply(pd.to_numeric, errors="coerce")
     good = table.notna()
     good["filename"] &= ~table["filename"].duplicated()

@@ -157,18 +157,15 @@ def resize(
     )
 
     def sized(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        bands = [
-            np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
-            for channel in np.moveaxis(image, -1, 0)
-        ]
-        return np.stack(bands, axis=-1) if colour_map is None else coloured(bands[0], colour_map)
+        flat = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        resized = np.asarray(flat.resize((width, height), Image.Resampling.BILINEAR))
+        return resized.reshape(spec.shape) if colour_map is None else coloured(resized, colour_map)
 
     ids = [*dict.fromkeys(store.track_id), *store.refused]
     with write_store(path, spec, store.tracks) as writer:
         for track_id in tqdm(ids, desc=spec.name, unit="track", disable=None):
             chunks = pack(map(sized, store.read(store.rows([track_id]))))
-            md5, refused = store.source_md5.get(track_id, ""), store.refused.get(track_id, "")
-            writer.append(Sample(track_id, chunks, md5, refused))
+            writer.append(replace(store.sample(track_id), chunks=chunks))
     return SpectrogramStore(path)
 
 

@@ -12,30 +12,17 @@ import hashlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, load_audio
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, is_sound, load_audio
 from gtzan_keras.errors import GtzanKerasError
-
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "GENRES",
-    "describe",
-    "facts",
-    "genre_names",
-    "known_near_duplicates",
-    "load_track",
-    "load_tracks",
-    "segment_id",
-    "track_id_of",
-    "track_of",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +72,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """
     if path is None:
         return _packaged_facts().copy()
-    try:
-        # Spreadsheets put a byte order mark before the first column's name.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise GtzanKerasError(f"{path}: cannot be read as a table of facts in CSV ({error})") from error
-    check_file_columns(path, table, "facts", FACT_COLUMNS)
+    table = read_table(path, "facts", FACT_COLUMNS, dtype=str)
     ids, parts = table["track_id"], table["fault_filtered"]
     if twice := ids[ids.duplicated()].tolist():
         raise GtzanKerasError(f"{path}: track_id {twice[0]!r} is duplicated; keep one row")
@@ -98,7 +80,7 @@ def facts(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         raise GtzanKerasError(
             f"{path}: fault_filtered is {strange[0]!r}; expected train, valid, test, excluded or nothing"
         )
-    return table[FACT_COLUMNS].set_index("track_id")
+    return table.set_index("track_id")
 
 
 @functools.cache
@@ -178,7 +160,7 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{root}/genres/blues/blues.00000.wav ({', '.join(AUDIO_SUFFIXES)})"
             )
         files = list(_sound_files(base))
-        loose = [path for path in base.iterdir() if _is_sound(path.name) and not path.is_dir()]
+        loose = [path for path in base.iterdir() if is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     strange = {file for file in files if _readable(file) != str(file)}
@@ -434,16 +416,11 @@ def _sound_files(base: Path, depth: int | None = None) -> Iterator[Path]:
             level = len(folder.relative_to(base).parts)
             folders[:] = [name for name in folders if not name.startswith((".", "__")) and level != depth]
             if depth in (None, level):
-                yield from (folder / name for name in names if _is_sound(name))
+                yield from (folder / name for name in names if is_sound(name))
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error
-
-
-def _is_sound(name: str) -> bool:
-    """By its suffix; hidden files, such as the ``._`` files of a Mac, do not count."""
-    return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
 
 
 def _readable(path: Path) -> str:
@@ -557,20 +534,28 @@ def data_name(tracks: pd.DataFrame) -> str:
     return "GTZAN" if known >= 990 else f"{known} of GTZAN's 1000 tracks"
 
 
-def check_columns(tracks: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a table that lacks one of `columns`."""
-    if missing := [column for column in columns if column not in tracks]:
-        raise GtzanKerasError(
-            f"the table of tracks has no column {', '.join(missing)}; make it with load_tracks()"
-        )
-
-
-def check_file_columns(
-    path: str | os.PathLike[str], table: pd.DataFrame, kind: str, columns: Sequence[str]
+def check_columns(
+    table: pd.DataFrame,
+    columns: Iterable[str],
+    what: str = "the table of tracks",
+    advice: str = "make it with load_tracks()",
 ) -> None:
-    """Refuse a CSV file, read as a table, that lacks one of these columns."""
+    """Refuse a table that lacks one of `columns`."""
     if missing := [column for column in columns if column not in table]:
-        raise GtzanKerasError(
-            f"{path}: column(s) {', '.join(missing)} missing; a table of {kind} has the columns "
-            f"{', '.join(columns)}"
-        )
+        raise GtzanKerasError(f"{what} has no column {', '.join(missing)}; {advice}")
+
+
+def read_table(
+    path: str | os.PathLike[str], kind: str, columns: Sequence[str], **options: Any
+) -> pd.DataFrame:
+    """Return these columns of a CSV file; a cell that says "NA" is text. `options` are pandas'."""
+    try:
+        # A warning says that rows are longer than the header.
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            # Spreadsheets put a byte order mark before the first column's name.
+            table = pd.read_csv(path, index_col=False, keep_default_na=False, encoding="utf-8-sig", **options)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        reason = str(error).strip()
+        raise GtzanKerasError(f"{path}: cannot be read as a table of {kind} in CSV ({reason})") from error
+    check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {', '.join(columns)}")
+    return table[list(columns)]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gtzan_keras.models.saving import SavedModel
     from gtzan_keras.training.run import Run
 
+__all__ = ["serve"]
+
 MEGABYTES, MINUTES = 100, 20
 """The most that the page accepts."""
 

@@ -18,6 +18,16 @@ from gtzan_keras.errors import GtzanKerasError
 if TYPE_CHECKING:
     import av
 
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "MINIMUM_SECONDS",
+    "SILENCE",
+    "AudioError",
+    "load_audio",
+    "stream_array",
+    "stream_audio",
+]
+
 AUDIO_SUFFIXES = (
     ".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".aifc", ".snd", ".w64", ".caf", ".oga",
     ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".wv", ".mp2",

@@ -12,6 +12,20 @@ import numpy.typing as npt
 from gtzan_keras.audio.decode import resampled
 from gtzan_keras.errors import GtzanKerasError
 
+__all__ = [
+    "BANDS",
+    "FRAMES",
+    "MUSICNN",
+    "MUSICNN_BANDS",
+    "MUSICNN_FRAMES",
+    "SAMPLE_RATE",
+    "VGGISH",
+    "FrontEnd",
+    "musicnn_patches",
+    "patch_samples",
+    "vggish_patches",
+]
+
 SAMPLE_RATE = 16000
 """Sample rate of both networks [Hz]."""
 FRAMES = 96

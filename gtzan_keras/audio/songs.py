@@ -10,6 +10,8 @@ from pathlib import Path
 from gtzan_keras.audio.decode import AUDIO_SUFFIXES, is_sound
 from gtzan_keras.errors import GtzanKerasError
 
+__all__ = ["find_songs"]
+
 
 def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """List the files that paths, folders and patterns stand for.

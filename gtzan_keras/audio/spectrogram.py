@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from gtzan_keras.errors import GtzanKerasError
 
+__all__ = ["SPECTROGRAM_SPECS", "SpectrogramSpec", "log_mel", "mel_image", "segments"]
+
 Audio = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
@@ -408,7 +410,6 @@ def _pad_or_cut(audio: Audio, seconds: float | None, sample_rate: int) -> Audio:
 
 
 def fit_frames(levels: npt.NDArray[np.float32], spec: SpectrogramSpec) -> npt.NDArray[np.float32]:
-    """Return levels (bands, frames) at the size of the spec's image; "average" has its frames chosen only."""
     bands, frames = levels.shape
     if spec.fit == "pad":
         return np.pad(levels, ((0, 0), (0, max(0, spec.width - frames))))[:, : spec.width]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from gtzan_keras.training.run import Run
 
+__all__ = ["Group", "find_groups", "report_run", "write_page", "write_pages"]
+
 MARKER = "Written by gtzan-keras report, which overwrites changes."
 """Part of every page that we write; a file without it is never replaced."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+__all__ = ["ON_FAULT_FILTERED", "SOURCES", "SYSTEM_SOURCES", "Source"]
+
 
 @dataclass(frozen=True)
 class Source:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from gtzan_keras.store.batches import Batches
     from gtzan_keras.store.embeddings import EmbeddingSpec
 
+__all__ = ["Sample", "Store", "StoreWriter", "pack", "write_store"]
+
 _FORMAT = 1
 _DEFLATE_LEVEL = 1  # level 4 takes half as long again for under 1 % less
 _LARGEST_CHUNK = 2**28  # bytes; a file that claims more is damaged

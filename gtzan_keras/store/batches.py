@@ -15,6 +15,8 @@ from gtzan_keras.store.augmentation import Augmentation
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
 
+__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches"]
+
 IN_MEMORY_BYTES = 2**30
 """Samples up to this size (unpacked) are held in memory by `Store.batches`."""
 

@@ -15,6 +15,8 @@ from gtzan_keras.audio.spectrogram import Spec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack
 
+__all__ = ["HUB_HANDLE", "EmbeddingSpec", "EmbeddingsStore"]
+
 HUB_HANDLE = "https://tfhub.dev/google/vggish/1"
 """VGGish at TensorFlow Hub: a waveform at 16 kHz in, (patches, 128) out."""
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from gtzan_keras.errors import GtzanKerasError
 
+__all__ = ["replace", "replacing", "write_json"]
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:

@@ -10,6 +10,8 @@ from gtzan_keras.store.base import Store, has, open_hdf5
 from gtzan_keras.store.embeddings import EmbeddingsStore
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
+__all__ = ["open_store"]
+
 
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store of either kind for reading.

@@ -21,6 +21,8 @@ from gtzan_keras.parallel import check_jobs, cluster, count_workers, in_parallel
 from gtzan_keras.store.files import replace
 from gtzan_keras.tracks.catalogue import check_columns, file_md5, files_of
 
+__all__ = ["Parts", "Task", "by_track", "check_here", "hashed", "none_read", "tasks_of"]
+
 _TRACKS = 128
 _TRACKS_A_WORKER = 32  # all wait for the last track of a part, which costs under 2 %
 

@@ -24,6 +24,8 @@ from gtzan_keras.store.open import open_store
 from gtzan_keras.store.parts import Parts, Task, by_track, hashed, none_read, tasks_of
 from gtzan_keras.tracks.catalogue import COLUMNS, load_track
 
+__all__ = ["PreprocessReport", "make_store", "preprocess"]
+
 logger = logging.getLogger(__name__)
 
 

@@ -11,6 +11,8 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack
 
+__all__ = ["SpectrogramStore"]
+
 
 class SpectrogramStore(Store):
     """A complete store of spectrograms, open for reading. Make one with `preprocess` or `from_arrays`.

@@ -24,6 +24,20 @@ import pandas as pd
 from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, is_sound, load_audio
 from gtzan_keras.errors import GtzanKerasError
 
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "GENRES",
+    "describe",
+    "facts",
+    "genre_names",
+    "known_near_duplicates",
+    "load_track",
+    "load_tracks",
+    "segment_id",
+    "track_id_of",
+    "track_of",
+]
+
 logger = logging.getLogger(__name__)
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")

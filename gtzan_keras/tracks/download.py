@@ -23,6 +23,8 @@ from tqdm import tqdm
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import facts, file_md5, load_tracks, track_id_of
 
+__all__ = ["FULL_MIRRORS", "MINI_MIRRORS", "Mirror", "download"]
+
 
 @dataclass(frozen=True)
 class Mirror:

@@ -14,6 +14,8 @@ from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, load_track
 from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 
+__all__ = ["verify"]
+
 
 def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     """Open every track and report what is wrong with it.

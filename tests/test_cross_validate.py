@@ -17,7 +17,6 @@ from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.two_branch_network import two_branch
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import facts
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.classical import classical
 from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
@@ -194,13 +193,6 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, fo
     first, same, other = (validate(small_network, table, folds[:1], epochs=1, seed=n) for n in (3, 3, 4))
     pd.testing.assert_frame_equal(first.rows, same.rows)
     assert not np.allclose(first.rows[GENRES], other.rows[GENRES], atol=1e-4)
-
-
-def test_a_single_split_is_one_fold(table):
-    result = validate(lambda: classical("knn"), table, [splits.fault_filtered(tracks_of(table))])
-    parts = facts()["fault_filtered"].reindex(tracks_of(table)["track_id"])
-    assert result.folds[["train", "test"]].iloc[0].tolist() == [sum(parts == "train"), sum(parts == "test")]
-    assert np.isnan(result.summary().at["accuracy", "std"])
 
 
 def test_copies_on_two_sides_are_refused_unless_marked_leaky():

@@ -139,20 +139,16 @@ def small():
 
 def a_table(rows_a_track=1):
     """Features of 20 tracks of each of three genres, half told apart."""
-    names = [
-        f"{genre}.{number:05}{f'.{row}' if rows_a_track > 1 else ''}.wav"
-        for genre in ("jazz", "pop", "rock")
-        for number in range(20)
-        for row in range(rows_a_track)
-    ]
-    count = len(names)
-    values = np.random.default_rng(0).normal(size=(count, len(FEATURE_COLUMNS)))
-    values += np.repeat([0, 0.4, 0.8], count // 3)[:, None]
-    table = pd.DataFrame(values, columns=list(FEATURE_COLUMNS))
-    table.insert(0, "filename", names)
-    table.insert(1, "length", 661794 // rows_a_track)
-    table["label"] = [name.split(".")[0] for name in names]
-    return table
+    names = [f"{genre}.{number:05}" for genre in ("jazz", "pop", "rock") for number in range(20)]
+    if rows_a_track > 1:
+        names = [f"{name}.{row}" for name in names for row in range(rows_a_track)]
+    values = np.random.default_rng(0).normal(size=(len(names), len(FEATURE_COLUMNS)))
+    values += np.repeat([0, 0.4, 0.8], len(names) // 3)[:, None]
+    return pd.DataFrame(values, columns=[*FEATURE_COLUMNS]).assign(
+        filename=[f"{name}.wav" for name in names],
+        length=661794 // rows_a_track,
+        label=[name.split(".")[0] for name in names],
+    )
 
 
 FINISHED = {"max_epochs": 1, "precision": "bfloat16", "verbose": 0}

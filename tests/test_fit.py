@@ -79,13 +79,7 @@ def run(separable, tmp_path_factory):
     )
 
 
-# ---- learning
-
-
-def test_what_a_glance_tells_apart_is_learnt_without_a_mistake(run):
-    for ids in (run.split.train, run.split.validation, run.split.test):
-        probabilities, truth = predict(run, ids)
-        np.testing.assert_array_equal(probabilities.argmax(axis=1), truth)
+# ---- the best weights
 
 
 def test_validation_scores_of_the_history_are_those_of_the_kept_weights(run):
@@ -93,9 +87,6 @@ def test_validation_scores_of_the_history_are_those_of_the_kept_weights(run):
     kept = run.history.set_index("epoch").loc[run.outcome.best_epoch]
     assert kept["val_loss"] == pytest.approx(cross_entropy(probabilities, truth).mean(), rel=1e-3)
     assert kept["val_accuracy"] == (probabilities.argmax(axis=1) == truth).mean()
-
-
-# ---- the best weights
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,7 @@ import tensorflow as tf
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.layers import DropBlock2D, FusedBatchNormalization, all_layers, clone, mish
-from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training import fit
-from gtzan_keras.training.settings import TrainingSettings
 
 # height, width, block side: square, both kinds of not square, single values, a block longer than one side
 # or than both, the block the whole map.
@@ -297,20 +295,3 @@ def test_fused_kernels_are_for_tensorflow_on_a_processor(monkeypatch, backend, g
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     monkeypatch.setattr(fit, "count_gpus", lambda: gpus)
     assert fit._has_fused_kernels() is expected
-
-
-def test_training_with_fused_kernels_is_training_without(separable, tmp_path, monkeypatch):
-    ids = separable.track_id.tolist()
-    split = Split("by hand", tuple(ids[::2]), tuple(ids[1::4]), ())
-    settings = TrainingSettings(epochs=2, learning_rate=0.01, precision="float32")
-    histories = []
-    for use in (False, True):
-        monkeypatch.setattr(fit, "_has_fused_kernels", lambda use=use: use)
-        keras.utils.set_random_seed(0)
-        inputs = keras.Input(separable.spec.shape)
-        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, use_bias=False)(inputs))
-        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("mish")(x))
-        model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
-        run = fit.train(model, separable, split, settings, out=tmp_path / str(use), verbose=0)
-        histories.append(run.history[["loss", "val_loss"]].to_numpy())
-    np.testing.assert_allclose(*histories, rtol=1e-4)

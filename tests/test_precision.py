@@ -104,35 +104,27 @@ def test_the_last_layer_of_a_nested_model_stays_in_float32():
 # ---- training
 
 
-def fit(store, out, **arguments):
+def fit(store, out):
     keras.utils.set_random_seed(1)
     model = models.cnn(store.spec.shape, 3, filters=(4,), dense_units=(8,), normalization="batch")
-    parts = [tuple(i for i in store.track_id if int(i[-2:]) in part) for part in (range(8), range(8, 12))]
-    settings = TrainingSettings(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.03, **arguments})
-    return train(model, store, Split("by hand", *parts, ()), settings, out=out, verbose=0)
-
-
-@pytest.fixture(scope="module")
-def as_built(separable, tmp_path_factory):
-    """A model that was built in the policy, on a machine that would choose float32."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_has_bfloat16", lambda: False)
-            return fit(separable, tmp_path_factory.mktemp("built") / "run")
-    finally:
-        keras.config.set_dtype_policy("float32")
+    ids = tuple(store.track_id)
+    settings = TrainingSettings(epochs=2, batch_size=8, learning_rate=0.03)
+    return train(model, store, Split("by hand", ids[::2], ids[1::4], ()), settings, out=out, verbose=0)
 
 
 def test_a_float32_model_trains_as_if_it_had_been_built_in_the_policy(
-    as_built, tmp_path, monkeypatch, caplog
+    separable, tmp_path, monkeypatch, caplog
 ):
+    monkeypatch.setattr(module, "_has_bfloat16", lambda: False)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    built = fit(separable, tmp_path / "built")
     monkeypatch.setattr(module, "_has_bfloat16", lambda: True)
+    keras.config.set_dtype_policy("float32")
     with caplog.at_level(logging.INFO, "gtzan_keras"):
-        run = fit(as_built.store, tmp_path)
+        run = fit(separable, tmp_path / "run")
     assert "precision mixed_bfloat16 (this machine computes in it), fused kernels " in caplog.text
-    pd.testing.assert_frame_equal(run.history, as_built.history, check_exact=True)
-    for one, other in zip(run.model.get_weights(), as_built.model.get_weights(), strict=True):
+    pd.testing.assert_frame_equal(run.history, built.history, check_exact=True)
+    for one, other in zip(run.model.get_weights(), built.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert run.outcome.precision == "mixed_bfloat16"
     assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}

@@ -1,7 +1,5 @@
 """Classical models by name."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +13,12 @@ from gtzan_keras.training.classical import CLASSICAL, classical
 
 
 @pytest.fixture(scope="module")
-def flowers() -> tuple[np.ndarray, np.ndarray]:
+def flowers():
     return load_iris(return_X_y=True)
 
 
 @pytest.fixture
-def table() -> pd.DataFrame:
+def table():
     """``rms_mean`` follows ``tempo`` in the first 20 rows, and nothing in the others."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(40, 3)), columns=["tempo", "rms_mean", "mfcc1_mean"])

@@ -1,14 +1,9 @@
 """Results side by side: against scikit-learn, SciPy and the formulas."""
 
-from __future__ import annotations
-
 import functools
 import json
 import math
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +17,9 @@ from gtzan_keras.training.evaluate import score_tracks
 from gtzan_keras.training.results import write_result
 
 GENRES = ["blues", "jazz", "rock"]
-Result = tuple[dict[str, Any], pd.DataFrame]
 
 
-def a_result(name: str, seed: int, share: float, tracks: Sequence[int] = range(60), **split: Any) -> Result:
+def a_result(name, seed, share, tracks=range(60), **split):
     """Every third track of one genre, about this share of them right, an artist for every four."""
     random = np.random.default_rng(seed)
     rows = []
@@ -52,21 +46,21 @@ def a_result(name: str, seed: int, share: float, tracks: Sequence[int] = range(6
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Result, Result]:
+def pair():
     return a_result("first", 1, 0.8), a_result("second", 2, 0.4)
 
 
-def answers_of(result: Result) -> tuple[np.ndarray, np.ndarray]:
+def answers_of(result):
     return tuple(np.array([GENRES.index(name) for name in result[1][f]]) for f in ("genre", "predicted"))
 
 
-def changed(result: Result, row: int, **values: str) -> Result:
+def changed(result, row, **values):
     table = result[1].copy()
     table.loc[row, list(values)] = list(values.values())
     return result[0], table
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
+def mcnemar(only_first, only_second):
     """The exact test by its formula: twice the smaller tail of fair coin tosses, at most 1."""
     tosses = only_first + only_second
     tail = sum(math.comb(tosses, k) for k in range(min(only_first, only_second) + 1)) / 2**tosses
@@ -76,7 +70,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 # ---- two runs
 
 
-def test_the_p_value_is_that_of_mcnemars_formula(pair: tuple) -> None:
+def test_the_p_value_is_that_of_mcnemars_formula(pair):
     found = compare(*pair)
     (truth, first), (_, second) = map(answers_of, pair)
     one, other = first == truth, second == truth
@@ -87,14 +81,14 @@ def test_the_p_value_is_that_of_mcnemars_formula(pair: tuple) -> None:
     assert compare(*pair[::-1])["p_value"] == pytest.approx(expected)
 
 
-def test_a_run_does_not_differ_from_itself(pair: tuple) -> None:
+def test_a_run_does_not_differ_from_itself(pair):
     found = compare(pair[0], pair[0])
     assert found["p_value"] == 1
     assert found["scores"]["accuracy"]["difference"] == {"value": 0, "low": 0, "high": 0}
     assert found["disagreements"] == []
 
 
-def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple) -> None:
+def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair):
     truth, first = answers_of(pair[0])
     _, second = answers_of(pair[1])
     score = functools.partial(precision_score, average="macro", zero_division=0)
@@ -115,7 +109,7 @@ def test_differences_are_scikit_learns_with_scipys_paired_bootstrap(pair: tuple)
     assert (ours["low"], ours["high"]) == pytest.approx((theirs.low, theirs.high), abs=0.03)
 
 
-def test_differences_over_artists_draw_whole_artists() -> None:
+def test_differences_over_artists_draw_whole_artists():
     # 15 artists of four tracks; the first run has all of ten artists right, the second none at all.
     first, second = a_result("first", 1, 1.0), a_result("second", 1, 1.0)
     for number in range(40):
@@ -128,30 +122,26 @@ def test_differences_over_artists_draw_whole_artists() -> None:
     assert found["accuracy"]["high"] == pytest.approx(high, abs=0.07)
 
 
-def test_disagreements_name_artist_title_and_both_answers(pair: tuple) -> None:
+def test_disagreements_name_artist_title_and_both_answers(pair):
     (_, first), (_, second) = map(answers_of, pair)
+    differ = np.flatnonzero(first != second)
     listed = compare(*pair)["disagreements"]
-    assert [row["track_id"] for row in listed] == [f"t{n:03d}" for n in np.flatnonzero(first != second)]
-    row, number = listed[0], int(np.flatnonzero(first != second)[0])
-    assert (row["artist"], row["title"]) == (f"Artist {number // 4}", f"Title {number}")
-    assert (row["genre"], row["first"], row["second"]) == (
-        GENRES[number % 3],
-        GENRES[first[number]],
-        GENRES[second[number]],
-    )
+    assert [row["track_id"] for row in listed] == [f"t{n:03d}" for n in differ]
+    number = differ[0]
+    facts = (f"Artist {number // 4}", f"Title {number}")
+    answers = (GENRES[number % 3], GENRES[first[number]], GENRES[second[number]])
+    assert tuple(listed[0].values()) == (f"t{number:03d}", *facts, *answers)
 
 
-def test_runs_are_read_from_their_folders(pair: tuple, tmp_path: Path) -> None:
+def test_runs_are_read_from_their_folders_and_a_comparison_can_be_written_as_json(pair, tmp_path):
     write_result(tmp_path, *pair[0])
-    assert compare(tmp_path, pair[1]) == compare(*pair)
-
-
-def test_a_comparison_can_be_written_as_json(pair: tuple) -> None:
-    for found in (compare(*pair), across_seeds(pair)):
+    for function in (compare, lambda *both: across_seeds(both)):
+        found = function(*pair)
+        assert function(tmp_path, pair[1]) == found
         assert json.loads(json.dumps(found)) == found
 
 
-def test_results_that_are_not_about_the_same_tracks_are_refused(pair: tuple) -> None:
+def test_results_that_are_not_about_the_same_tracks_are_refused(pair):
     first, (result, table) = pair
     for other, message in (
         (a_result("other", 1, 0.5, range(2, 61)), "not tested on the same tracks: 3 are .* t000, t001, t060"),
@@ -168,7 +158,7 @@ def test_results_that_are_not_about_the_same_tracks_are_refused(pair: tuple) -> 
 # ---- in words
 
 
-def test_a_clear_difference_is_called_so() -> None:
+def test_a_clear_difference_is_called_so():
     good, bad = a_result("good", 1, 0.9), a_result("bad", 2, 0.2, leaky=True)
     found = compare(good, bad)
     assert found["p_value"] < 0.05
@@ -182,11 +172,11 @@ def test_a_clear_difference_is_called_so() -> None:
 
 
 @pytest.fixture(scope="module")
-def seeds() -> list[Result]:
+def seeds():
     return [a_result(f"seed{seed}", seed, 0.6) for seed in range(3)]
 
 
-def test_seeds_have_mean_and_spread(seeds: list[Result]) -> None:
+def test_seeds_have_mean_and_spread(seeds):
     found = across_seeds(seeds)
     each = [accuracy_score(*answers_of(result)) for result in seeds]
     accuracy = found["accuracy"]
@@ -202,7 +192,7 @@ def test_seeds_have_mean_and_spread(seeds: list[Result]) -> None:
     assert found["loss"]["by_seed"] == pytest.approx(losses, rel=1e-3)
 
 
-def test_the_interval_is_of_the_mean_over_seeds(seeds: list[Result]) -> None:
+def test_the_interval_is_of_the_mean_over_seeds(seeds):
     found = across_seeds(seeds)
     # A track counts by the share of seeds that had it right.
     share = np.mean([np.equal(*answers_of(result)) for result in seeds], axis=0)
@@ -213,19 +203,7 @@ def test_the_interval_is_of_the_mean_over_seeds(seeds: list[Result]) -> None:
     assert found["accuracy"]["high"] == pytest.approx(theirs.high, abs=0.012)
 
 
-def test_segments_are_averaged_over_seeds(seeds: list[Result]) -> None:
-    cut = [
-        (result, table.assign(segments=2, segments_right=2 * (table["genre"] == table["predicted"])))
-        for result, table in seeds
-    ]
-    found = across_seeds(cut)
-    assert found["segments"]["count"] == 120
-    for key in ("value", "low", "high"):
-        assert found["segments"][key] == pytest.approx(found["accuracy"][key], abs=0.015)
-    assert across_seeds(seeds)["segments"] is None
-
-
-def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
+def test_seeds_may_each_have_a_test_part_of_their_own():
     results = [a_result("a", 0, 0.6, range(0, 40)), a_result("b", 1, 0.6, range(20, 90))]
     found = across_seeds(results)
     assert found["accuracy"]["by_seed"] == pytest.approx([accuracy_score(*answers_of(r)) for r in results])
@@ -234,22 +212,28 @@ def test_seeds_may_each_have_a_test_part_of_their_own() -> None:
     assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
 
 
-def test_a_single_seed_has_no_spread(seeds: list[Result]) -> None:
+def test_a_single_seed_has_no_spread(seeds):
     accuracy = across_seeds(seeds[:1])["accuracy"]
     assert accuracy["sd"] is None
     assert accuracy["value"] == accuracy["min"] == accuracy["max"]
 
 
-def test_only_a_single_seed_keeps_a_figure_of_segments_that_its_table_does_not_have() -> None:
+def test_segments_are_averaged_or_of_a_single_seed_without_counts_its_own_figure(seeds):
+    cut = [
+        (result, table.assign(segments=2, segments_right=2 * (table["genre"] == table["predicted"])))
+        for result, table in seeds
+    ]
+    found = across_seeds(cut)
+    assert found["segments"]["count"] == 120
+    assert found["segments"]["value"] == pytest.approx(found["accuracy"]["value"])
     known = {"count": 9, "value": 0.5}
-    results = [a_result("a", seed, 0.7) for seed in (1, 2)]
-    for result, _ in results:
-        result["scores"]["test"] = {**result["scores"]["test"], "segments": known}
-    assert across_seeds(results[:1])["segments"] == known
-    assert across_seeds(results)["segments"] is None
+    result, table = a_result("a", 1, 0.7)
+    result["scores"]["test"]["segments"] = known
+    assert across_seeds([(result, table)])["segments"] == known
+    assert across_seeds([(result, table)] * 2)["segments"] is None
 
 
-def test_no_seeds_are_refused() -> None:
+def test_no_seeds_are_refused():
     with pytest.raises(GtzanKerasError, match="at least one"):
         across_seeds([])
     with pytest.raises(GtzanKerasError, match="at least one"):
@@ -259,7 +243,7 @@ def test_no_seeds_are_refused() -> None:
 # ---- ensembles
 
 
-def test_an_ensemble_averages_probabilities(seeds: list[Result]) -> None:
+def test_an_ensemble_averages_probabilities(seeds):
     mean = np.mean([result[1][GENRES] for result in seeds], axis=0)
     truth, _ = answers_of(seeds[0])
     found, tracks = ensemble(seeds)

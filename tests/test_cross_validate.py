@@ -1,9 +1,6 @@
 """Cross-validation over folds of tracks, for Keras and scikit-learn models alike."""
 
-from __future__ import annotations
-
 import dataclasses
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -20,7 +17,6 @@ from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.two_branch_network import two_branch
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import facts
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.classical import classical
 from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
@@ -32,7 +28,7 @@ COLUMNS = ("tempo", "rms_mean", "mfcc1_mean", "mfcc2_mean")
 GENRES = ["blues", "metal", "pop"]
 
 
-def make_table(genres: list[str], per_genre: int, segments: int = 0) -> pd.DataFrame:
+def make_table(genres, per_genre, segments=0):
     """GTZAN's names with made-up features: a track's own place near its genre's, and noise a segment."""
     rng = np.random.default_rng(0)
     rows = []
@@ -47,43 +43,43 @@ def make_table(genres: list[str], per_genre: int, segments: int = 0) -> pd.DataF
 
 
 @pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
+def table():
     return make_table(GENRES, 30)
 
 
 @pytest.fixture(scope="module")
-def segments() -> pd.DataFrame:
+def segments():
     return make_table(GENRES, 12, segments=5)
 
 
 @pytest.fixture(scope="module")
-def folds(table) -> list[Split]:
+def folds(table):
     return splits.folds(tracks_of(table), k=3)
 
 
-def positions(table: pd.DataFrame, folds: list[Split]) -> list[tuple[np.ndarray, np.ndarray]]:
+def positions(table, folds):
     """The same folds as scikit-learn wants them."""
     ids = table["filename"].str[:-4]
     return [tuple(np.flatnonzero(ids.isin(part)) for part in (fold.train, fold.test)) for fold in folds]
 
 
-def small_network(features: int) -> keras.Model:
+def small_network(features):
     return dense((features,), len(GENRES), units=(8,), dropout=0.2)
 
 
-def validate(build: Callable, table: pd.DataFrame, folds: list[Split], **arguments):
+def validate(build, table, folds, **arguments):
     names = {field.name for field in dataclasses.fields(TrainingSettings)}
     values = {name: arguments.pop(name) for name in names & arguments.keys()}
     settings = TrainingSettings(**{"epochs": 2, "learning_rate": 1e-3, "schedule": "step", **values})
     return cross_validate(build, table, folds, settings, **{"columns": COLUMNS, **arguments})
 
 
-@pytest.mark.parametrize("name", ["svm", "logistic_regression"])
-def test_matrix_and_scores_are_those_of_scikit_learns_cross_val_predict(table, folds, name):
-    result = validate(lambda: classical(name), table, folds)
+def test_matrix_and_scores_are_those_of_scikit_learns_cross_val_predict(table, folds):
+    result = validate(lambda: classical("logistic_regression"), table, folds)
     places = positions(table, folds)
     truth = table["label"].to_numpy()
-    predicted = cross_val_predict(classical(name), table[[*COLUMNS]], truth, cv=places)
+    model = classical("logistic_regression")
+    predicted = cross_val_predict(model, table[[*COLUMNS]], truth, cv=places)
     matrix = confusion_matrix(truth, predicted, labels=GENRES)
     np.testing.assert_array_equal(result.confusion_matrix(), matrix)
     expected = []
@@ -120,35 +116,31 @@ def test_the_filter_sees_training_rows_only(table, folds):
     assert result.folds["inputs"].tolist() == [3]
 
 
-def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, monkeypatch):
+@pytest.fixture
+def fitted(monkeypatch):
+    """Every Keras model that would be fitted, with its inputs, targets and options."""
     seen = []
-    original = keras.Model.fit
-
-    def spy(self, inputs, targets, **keywords):
-        seen.append((inputs, targets))
-        return original(self, inputs, targets, **keywords)
-
+    spy = lambda self, inputs, targets, **options: seen.append((self, inputs, targets, options))  # noqa: E731
     monkeypatch.setattr(keras.Model, "fit", spy)
+    return seen
+
+
+def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, fitted):
     validate(small_network, table, folds[:1])
-    (inputs, targets), train = seen[0], positions(table, folds)[0][0]
+    (_, inputs, targets, _), train = fitted[0], positions(table, folds)[0][0]
     rows = table[[*COLUMNS]].to_numpy()[train]
     np.testing.assert_allclose(inputs, (rows - rows.mean(axis=0)) / rows.std(axis=0), atol=1e-5)
     assert [GENRES[column] for column in targets.argmax(axis=1)] == table["label"].iloc[train].tolist()
 
 
-def test_by_default_a_keras_model_is_trained_as_in_the_report(table, folds, monkeypatch):
-    rates = []
-    original = keras.Model.fit
-
-    def spy(self, *arguments, **keywords):
-        history = original(self, *arguments, **keywords)
-        rates.extend(history.history["learning_rate"])
-        return history
-
-    monkeypatch.setattr(keras.Model, "fit", spy)
+def test_by_default_a_keras_model_is_trained_as_in_the_report(table, folds, fitted):
     cross_validate(small_network, table, folds[:1], columns=COLUMNS)
-    expected = [1e-3 / 2 ** (epoch // 10) for epoch in range(1, 51)]  # the rate after each epoch
-    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    model, inputs, _, options = fitted[0]
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert options["epochs"] == 50
+    for epoch in (9, 10, 50):
+        model.optimizer.iterations.assign(epoch * -(-len(inputs) // options["batch_size"]))
+        assert float(model.optimizer.learning_rate) == pytest.approx(1e-3 / 2 ** (epoch // 10))
 
 
 def test_a_keras_model_is_trained_in_float32_whatever_it_was_built_in(table, folds):
@@ -161,7 +153,7 @@ def test_a_keras_model_is_trained_in_float32_whatever_it_was_built_in(table, fol
 
 
 @pytest.fixture(scope="module")
-def noise(separable) -> pd.DataFrame:
+def noise(separable):
     """Features that say nothing, of the tracks of a store whose spectrograms tell all."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"filename": [f"{track}.wav" for track in separable.track_id]})
@@ -169,25 +161,17 @@ def noise(separable) -> pd.DataFrame:
     return table.join(numbers).assign(label=separable.genre).sample(frac=1, random_state=0)
 
 
-def two(features: int) -> keras.Model:
+def two(features):
     return two_branch((features,), (8, 12, 1), 3, spectrogram_filters=(8,), dense_units=(16,), dropout=0.0)
 
 
-def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise, separable, monkeypatch):
-    seen = []
-    original = keras.Model.fit
-
-    def spy(self, inputs, targets, **keywords):
-        seen.append((inputs["spectrogram"], targets))
-        return original(self, inputs, targets, **keywords)
-
-    monkeypatch.setattr(keras.Model, "fit", spy)
+def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise, separable, fitted):
     folds = splits.folds(tracks_of(noise), k=3)
     validate(two, noise, folds[:1], spectrograms=separable)
-    ((spectrograms, targets),) = seen
+    ((_, inputs, targets, _),) = fitted
     tracks = [name[:-4] for name in noise["filename"] if name[:-4] in folds[0].train]
     expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
-    np.testing.assert_allclose(spectrograms, expected, atol=1e-6)
+    np.testing.assert_allclose(inputs["spectrogram"], expected, atol=1e-6)
     genres = [separable.genres[code] for code in targets.argmax(axis=1)]
     assert genres == [track.split(".")[0] for track in tracks]
 
@@ -206,23 +190,9 @@ def test_a_store_of_segments_is_refused(noise, make_store):
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(table, folds):
-    first, same, other = (
-        validate(small_network, table, folds[:1], epochs=1, seed=seed) for seed in (3, 3, 4)
-    )
+    first, same, other = (validate(small_network, table, folds[:1], epochs=1, seed=n) for n in (3, 3, 4))
     pd.testing.assert_frame_equal(first.rows, same.rows)
     assert not np.allclose(first.rows[GENRES], other.rows[GENRES], atol=1e-4)
-
-
-def test_a_builder_without_required_arguments_is_called_without_any(table, folds):
-    result = validate(LogisticRegression, table, folds[:1])
-    assert len(result.rows) == len(folds[0].test)
-
-
-def test_a_single_split_is_one_fold(table):
-    result = validate(lambda: classical("knn"), table, [splits.fault_filtered(tracks_of(table))])
-    parts = facts()["fault_filtered"].reindex(tracks_of(table)["track_id"])
-    assert result.folds[["train", "test"]].iloc[0].tolist() == [sum(parts == "train"), sum(parts == "test")]
-    assert np.isnan(result.summary().at["accuracy", "std"])
 
 
 def test_copies_on_two_sides_are_refused_unless_marked_leaky():
@@ -236,18 +206,13 @@ def test_copies_on_two_sides_are_refused_unless_marked_leaky():
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
 
 
-def test_segments_follow_their_track(segments):
+def test_segments_follow_their_track_and_vote_with_their_mean_probabilities(segments):
     folds = splits.folds(tracks_of(segments), k=3)
-    result = validate(lambda: classical("knn"), segments, folds)
+    result = validate(lambda: classical("logistic_regression"), segments, folds)
     for number, fold in enumerate(folds):
         tested = set(result.rows.loc[result.rows["fold"] == number, "track_id"])
         assert tested == set(fold.test)
     assert (len(result.rows), len(result.tracks), result.leaky) == (180, 36, False)
-
-
-def test_a_tracks_segments_vote_with_their_mean_probabilities(segments):
-    folds = splits.folds(tracks_of(segments), k=3)
-    result = validate(lambda: classical("logistic_regression"), segments, folds)
     for track in result.tracks.itertuples():
         votes = result.rows.loc[result.rows["track_id"] == track.track_id, GENRES].mean()
         assert track.predicted == votes.idxmax()
@@ -259,16 +224,7 @@ def test_random_rows_put_a_track_on_both_sides_and_say_so(segments):
     assert sides[0] & sides[1]
     assert sorted(name for fold in folds for name in fold.test) == sorted(segments["filename"])
     assert all(fold.leaky and "leaky" in fold.name and "seed 1" in fold.name for fold in folds)
-
-
-def test_random_rows_flatter_a_model_that_knows_tracks_by_heart(segments):
-    build = lambda: classical("knn", n_neighbors=1)  # noqa: E731
-    leaky = validate(build, segments, row_folds(segments, k=3))
-    clean = validate(build, segments, splits.folds(tracks_of(segments), k=3))
-    assert leaky.leaky
-    assert leaky.scores()["leaky"].tolist() == [True, True, True]
-    assert leaky.summary().at["accuracy", "mean"] > 0.95
-    assert clean.summary().at["accuracy", "mean"] < 0.8
+    assert validate(lambda: classical("knn"), segments, folds).scores()["leaky"].all()
 
 
 def test_single_rows_in_a_fold_that_is_not_marked_leaky_are_refused(segments):
@@ -291,12 +247,13 @@ def test_tracks_that_the_table_lacks_are_named(table, folds, caplog):
     assert "pop.00003" in caplog.text
 
 
-def test_a_genre_that_no_training_row_has_gets_probability_zero(table):
+def test_a_genre_that_no_training_row_has_gets_probability_zero_and_a_warning(table, caplog):
     ids = table["filename"].str[:-4]
-    split = Split("by hand", tuple(ids[:60]), (), tuple(ids[60:]))
-    result = validate(lambda: classical("logistic_regression"), table, [split])
+    split = Split("by hand", tuple(ids[:45]), (), tuple(ids[45:75]))
+    result = validate(LogisticRegression, table, [split])
     assert (result.rows["pop"] == 0).all()
     np.testing.assert_allclose(result.rows[["blues", "metal"]].sum(axis=1), 1)
+    assert "no training track for genre(s) pop, so at most 50.0 % of the test tracks can be" in caplog.text
 
 
 def test_the_svms_probabilities_agree_with_its_predictions(table, folds):
@@ -321,13 +278,6 @@ def test_intervals_resample_tracks_that_leaky_folds_test_several_times(segments)
     assert (interval["low"], interval["high"]) == pytest.approx((low, high), abs=0.02)
 
 
-def test_a_genre_of_the_test_part_that_is_not_in_training_is_warned_of(caplog):
-    table = make_table(["jazz", "metal", "pop"], 2)
-    split = Split("by hand", ("jazz.00000", "metal.00000"), (), ("jazz.00001", "pop.00000"))
-    cross_validate(lambda: classical("knn", n_neighbors=1), table, [split], columns=COLUMNS)
-    assert "no training track for genre(s) pop, so at most 50.0 % of the test tracks can be" in caplog.text
-
-
 def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
     names = ["take.1.wav", "take.2.wav", "song.mp3"]
     own = pd.DataFrame({"filename": names, "label": "polka"})
@@ -340,17 +290,10 @@ def test_own_files_with_numbers_in_their_names_are_tracks_of_their_own():
     ("build", "arguments", "words"),
     [
         (lambda: dense((3,), 3), {}, r"maps .*\(3,\)} to 3 classes, but there are .*\(4,\)} and 3 genres"),
-        (lambda: dense((4,), 10), {}, "to 10 classes, but there are .* and 3 genres"),
         (lambda: two_branch((4,), (8, 8, 1), 3), {}, r"'spectrogram': \(8, 8, 1\)} to 3 classes, but"),
         (RandomForestClassifier, {"columns": ["tempo", "mfcc9_mean"]}, "which has no mfcc9_mean"),
-        (RandomForestClassifier, {"columns": []}, r"columns=\[\]: expected names"),
         (RandomForestClassifier, {"folds": []}, "folds is empty"),
         (RandomForestClassifier, {"augmentation": STRONG_AUGMENTATION}, "augmentation: expected None"),
-        (
-            RandomForestClassifier,
-            {"exclude_genres": ["rock"]},
-            "the genres are blues, metal, pop; at least",
-        ),
         (RandomForestClassifier, {"exclude_genres": ["pop", "metal"]}, "at least two must remain"),
         (RandomForestClassifier, {"folds": [Split("other", ("a.1",), (), ("b.1",))]}, "no row of its train"),
     ],

@@ -1,7 +1,5 @@
 """Training on two devices gives what one gives, on TensorFlow and on JAX; and memory between steps."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -13,9 +11,8 @@ import numpy as np
 import pytest
 
 from gtzan_keras.store.batches import EvenBatches
-from gtzan_keras.store.spectrograms import SpectrogramStore
 
-# 27 training and 9 validation samples in batches of 9: two devices share none evenly. 7 are predicted.
+# 27 training and 13 validation samples in batches of 8: two devices do not share the last ones evenly.
 SCRIPT = """
     import contextlib, json, sys, tempfile
 
@@ -28,7 +25,7 @@ SCRIPT = """
     import keras
     import numpy as np
 
-    from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, models, train
+    from gtzan_keras import SpectrogramSpec, SpectrogramStore, TrainingSettings, metrics, models, train
     from gtzan_keras.tracks.splits import Split
 
     spec = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=8)
@@ -38,8 +35,8 @@ SCRIPT = """
     folder = tempfile.mkdtemp()
     genres = [track_id.split("/")[0] for track_id in ids]
     store = SpectrogramStore.from_arrays(f"{folder}/s.h5", images, ids, spec, genres)
-    split = Split("by hand", tuple(ids[:27]), tuple(ids[27:36]), tuple(ids[36:]))
-    settings = TrainingSettings(epochs=2, batch_size=9, learning_rate=1e-2, precision="float32")
+    split = Split("by hand", tuple(ids[:27]), tuple(ids[27:40]), tuple(ids[40:]))
+    settings = TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-2, precision="float32")
 
     def trained(name, building, training):
         with building:
@@ -53,10 +50,21 @@ SCRIPT = """
             "predictions": run.model.predict(store.batches(split.test), verbose=0).tolist(),
         }
 
+    def counted():  # 33 samples in batches of 8: the last one leaves a second device without any
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Activation("linear")])
+        model.compile(weighted_metrics=[metrics.MacroPrecision(5), metrics.MacroF1(5)], loss="mse")
+        random = np.random.default_rng(0)
+        labels, scores = np.eye(5)[random.integers(5, size=33)], random.random((33, 5))
+        return model.evaluate(scores, labels, 8, sample_weight=random.random(33), verbose=0)[1:]
+
     nothing = contextlib.nullcontext
     one = trained("one", nothing(), nothing())
     if sys.argv[1] == "tensorflow":  # a model is trained where it was built
-        two = trained("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope(), nothing())
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        two = trained("two", strategy.scope(), nothing())
+        one["scores"] = counted()
+        with strategy.scope():
+            two["scores"] = counted()
     else:
         devices = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
         assert devices.device_mesh.devices.size == 2
@@ -66,7 +74,7 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_train_what_one_trains(backend: str) -> None:
+def test_two_devices_train_what_one_trains(backend):
     if backend == "jax":
         pytest.importorskip("jax")
     two_devices = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
@@ -77,37 +85,14 @@ def test_two_devices_train_what_one_trains(backend: str) -> None:
     for weight, other in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-5)
     np.testing.assert_allclose(one["predictions"], two["predictions"], atol=1e-5)
+    np.testing.assert_allclose(one.get("scores", ()), two.get("scores", ()), rtol=1e-5)
     for name, values in one["history"].items():
-        # the last training batch of an epoch is filled up, and weighs a little more
-        close = 1e-5 if name.startswith("val_") or name in ("epoch", "learning_rate") else 0.01
+        # the last training batch of an epoch is filled up, and weighs as much as four samples, not three
+        close = 1e-5 if name.startswith("val_") or name in ("epoch", "learning_rate") else 0.05
         np.testing.assert_allclose(values, two["history"][name], atol=close)
 
 
-@pytest.mark.parametrize("batch_size", [7, 8, 40])
-@pytest.mark.parametrize("devices", [2, 3])
-def test_filled_batches_have_the_means_of_those_that_are_not(
-    separable: SpectrogramStore, batch_size: int, devices: int
-) -> None:
-    def sums(shuffle: bool) -> list[tuple[float, ...]]:
-        plain = separable.batches(list(separable.track_id), batch_size, shuffle=shuffle)
-        filled = EvenBatches(plain, devices)
-        assert len(plain) == len(filled)
-        found = []
-        for index in range(len(plain)):
-            (images, _), (more, _, weights) = plain[index], filled[index]
-            assert len(more) % devices == 0
-            assert len(more) - len(images) < devices
-            value, weighted = images.mean(axis=(1, 2, 3)), weights * more.mean(axis=(1, 2, 3))
-            found.append((value.mean(), weighted.mean(), value.sum(), weighted.sum(), len(more)))
-        return found
-
-    for mean, filled, *_ in sums(shuffle=True):  # each batch's, as the optimizer sees it
-        assert filled == pytest.approx(mean, rel=1e-5)
-    totals = np.sum(sums(shuffle=False), axis=0)  # over all batches, as an epoch's validation is
-    assert totals[3] / totals[4] == pytest.approx(totals[2] / len(separable), rel=1e-5)
-
-
-def test_class_weights_come_on_top(separable: SpectrogramStore) -> None:
+def test_class_weights_come_on_top(separable):
     ids = [f"{genre}.00000" for genre in separable.genres]
     batches = separable.batches(ids, 3, shuffle=True)
     _, labels, weights = EvenBatches(batches, 2, {0: 1.0, 1: 2.0, 2: 3.0})[0]
@@ -139,7 +124,7 @@ MEMORY = """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose memory it is about")
-def test_freed_memory_is_used_again_inside_and_returned_outside() -> None:
+def test_freed_memory_is_used_again_inside_and_returned_outside():
     """MB that Linux gave anew for each block of 1 MB that was taken, filled and freed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", textwrap.dedent(MEMORY)]

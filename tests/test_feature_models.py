@@ -1,7 +1,5 @@
 """Networks on hand-crafted features: the 1-D CNN and the two-branch model."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import pytest
@@ -11,25 +9,25 @@ from gtzan_keras.models.feature_networks import feature_cnn
 from gtzan_keras.models.two_branch_network import two_branch
 
 
-def conv1d(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def conv1d(x, kernel, bias):
     """Convolution of (length, channels) with zeros beyond both ends, as loops."""
     padded = np.pad(x, ((1, 1), (0, 0)))
     return np.stack([np.einsum("kc,kcf->f", padded[i : i + 3], kernel) + bias for i in range(len(x))])
 
 
-def pool(x: np.ndarray) -> np.ndarray:
+def pool(x):
     return x[: len(x) // 2 * 2].reshape(len(x) // 2, 2, -1).max(axis=1)
 
 
 @pytest.fixture(scope="module")
-def two() -> keras.Model:
+def two():
     keras.utils.set_random_seed(0)
     sizes = {"filters": (4, 8), "spectrogram_filters": (4, 8), "dense_units": (16,)}
     return two_branch((11,), (16, 16, 1), 3, **sizes)
 
 
 @pytest.fixture(scope="module")
-def samples() -> dict[str, np.ndarray]:
+def samples():
     rng = np.random.default_rng(0)
     return {
         "features": rng.normal(size=(12, 11)).astype("float32"),
@@ -37,11 +35,10 @@ def samples() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize(("features", "left"), [(51, 12), (40, 10), (57, 14)])
-def test_feature_cnn_has_the_parameters_counted_by_hand(features, left):
+def test_feature_cnn_has_the_parameters_counted_by_hand():
     convolutions = (3 * 1 * 64 + 64) + (3 * 64 * 128 + 128)
-    head = (left * 128 * 128 + 128) + (128 * 10 + 10)
-    assert feature_cnn((features,)).count_params() == convolutions + head
+    head = (12 * 128 * 128 + 128) + (128 * 10 + 10)  # 51 features pooled twice leave 12
+    assert feature_cnn((51,)).count_params() == convolutions + head
 
 
 def test_feature_cnn_computes_what_its_layers_say():
@@ -56,11 +53,6 @@ def test_feature_cnn_computes_what_its_layers_say():
     expected = np.exp(hidden @ weights[6] + weights[7])
     found = keras.ops.convert_to_numpy(model(features[None].astype("float32")))[0]
     np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-5)
-
-
-def test_feature_cnn_drops_out_after_each_pooling_and_dense_layer():
-    names = [layer.name for layer in feature_cnn((51,)).layers if isinstance(layer, keras.layers.Dropout)]
-    assert names == ["block1_dropout", "block2_dropout", "dense_1_dropout"]
 
 
 @pytest.mark.parametrize(
@@ -86,15 +78,6 @@ def test_two_branch_has_the_parameters_counted_by_hand(two):
 def test_two_branch_uses_both_inputs(two, samples, branch):
     other = {**samples, branch: 1 - samples[branch]}
     assert not np.allclose(two(samples), two(other), atol=1e-4)
-
-
-def test_two_branch_learns_from_inputs_by_name(samples):
-    keras.utils.set_random_seed(0)
-    model = two_branch((11,), (16, 16, 1), 2, filters=(4,), spectrogram_filters=(4,), dropout=0.0)
-    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", jit_compile=False)
-    labels = (samples["features"][:, 0] > 0).astype("int32")
-    losses = model.fit(samples, labels, epochs=15, batch_size=12, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] / 2
 
 
 def test_two_branch_refuses_a_spectrogram_that_is_pooled_away():

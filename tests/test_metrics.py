@@ -1,17 +1,9 @@
 """The macro averages against scikit-learn, in every way Keras runs a metric."""
 
-from __future__ import annotations
-
 import itertools
-import json
 import math
-import os
-import subprocess
-import sys
-import textwrap
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -24,7 +16,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.metrics import MacroF1, MacroPrecision, MacroRecall
 
 NAN = float("nan")
-SCIKIT_LEARN: dict[type, Callable[..., float]] = {
+SCIKIT_LEARN = {
     MacroPrecision: sklearn.metrics.precision_score,
     MacroRecall: sklearn.metrics.recall_score,
     MacroF1: sklearn.metrics.f1_score,
@@ -40,22 +32,16 @@ class Samples(NamedTuple):
     weights: np.ndarray
 
     @property
-    def scores(self) -> np.ndarray:
+    def scores(self):
         """What a model would put out: the prediction scores 1, all else 0."""
         return one_hot(self.predictions, self.num_classes)
 
 
-def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def one_hot(labels, num_classes):
     return np.eye(num_classes, dtype="float32")[labels]
 
 
-def reference(
-    metric_class: type,
-    samples: Samples,
-    weighted: bool = False,
-    classes: str = "seen",
-    zero_division: float = 0.0,
-) -> float:
+def reference(metric_class, samples, weighted=False, classes="seen", zero_division=0.0):
     with warnings.catch_warnings():
         # scikit-learn asks whether so many classes in so few samples are meant as classes.
         warnings.filterwarnings("ignore", "The number of unique classes")
@@ -71,7 +57,7 @@ def reference(
         )
 
 
-def random_samples(n: int, num_classes: int = 5, seed: int = 0) -> Samples:
+def random_samples(n, num_classes=5, seed=0):
     """Samples in which the second class is never predicted, the third absent, the last neither."""
     rng = np.random.default_rng(seed)
     return Samples(
@@ -82,29 +68,21 @@ def random_samples(n: int, num_classes: int = 5, seed: int = 0) -> Samples:
     )
 
 
-def copying_model(num_classes: int, metrics: list[Any], **settings: Any) -> keras.Model:
+def copying_model(num_classes, metrics, **settings):
     """A model that puts out its input and that training leaves as it is."""
-    model = keras.Sequential(
-        [
-            keras.Input((num_classes,)),
-            keras.layers.Dense(num_classes, use_bias=False, kernel_initializer="identity"),
-        ]
-    )
-    model.compile(
-        keras.optimizers.SGD(0.0),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=metrics,
-        **settings,
-    )
+    copy = keras.layers.Dense(num_classes, use_bias=False, kernel_initializer="identity")
+    model = keras.Sequential([keras.Input((num_classes,)), copy])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.0), loss, weighted_metrics=metrics, **settings)
     return model
 
 
 @st.composite
-def batched_samples(draw: st.DrawFn) -> tuple[Samples, list[slice]]:
+def batched_samples(draw):
     num_classes = draw(st.integers(2, 12))
     n = draw(st.integers(1, 40))
 
-    def class_numbers() -> np.ndarray:
+    def class_numbers():
         present = draw(st.sets(st.integers(0, num_classes - 1), min_size=1))
         return np.array(draw(st.lists(st.sampled_from(sorted(present)), min_size=n, max_size=n)))
 
@@ -121,7 +99,7 @@ def batched_samples(draw: st.DrawFn) -> tuple[Samples, list[slice]]:
     data=batched_samples(),
     precision=st.sampled_from([("float32", 2e-6), ("float64", 1e-14)]),
     weighted=st.booleans(),
-    label_format=st.sampled_from(["numbers", "column", "one-hot"]),
+    label_format=st.sampled_from(["numbers", "column", "one-hot", "soft"]),
     classes=st.sampled_from(["seen", "all"]),
     zero_division=st.sampled_from([0.0, 1.0, NAN]),
 )
@@ -133,6 +111,7 @@ def test_equals_scikit_learn_however_batched(
         "numbers": samples.labels,
         "column": samples.labels[:, None],
         "one-hot": one_hot(samples.labels, samples.num_classes),
+        "soft": 0.6 * one_hot(samples.labels, samples.num_classes) + 0.4 * samples.scores,
     }[label_format]
     metric = metric_class(samples.num_classes, classes=classes, zero_division=zero_division, dtype=dtype)
     for batch in batches:
@@ -141,17 +120,6 @@ def test_equals_scikit_learn_however_batched(
 
     expected = reference(metric_class, samples, weighted, classes, zero_division)
     assert float(metric.result()) == pytest.approx(expected, rel=tolerance, nan_ok=True)
-
-
-def test_soft_labels_count_by_their_largest_entry():
-    samples = random_samples(50)
-    rng = np.random.default_rng(1)
-    share = rng.uniform(0.55, 1, (50, 1))
-    other = one_hot(rng.integers(0, 5, 50), 5)
-    mixed = share * one_hot(samples.labels, 5) + (1 - share) * other
-    metric = MacroPrecision(5)
-    metric.update_state(mixed, samples.scores)
-    assert float(metric.result()) == pytest.approx(reference(MacroPrecision, samples), rel=1e-6)
 
 
 def test_a_sample_of_weight_zero_is_as_good_as_left_out():
@@ -168,8 +136,7 @@ def test_a_sample_of_weight_zero_is_as_good_as_left_out():
     assert float(metric.result()) == expected
 
 
-@pytest.mark.parametrize("classes", ["seen", "all"])
-@pytest.mark.parametrize("zero_division", [0.0, 1.0, NAN])
+@pytest.mark.parametrize(("classes", "zero_division"), [("seen", 0.0), ("all", 1.0), ("seen", NAN)])
 def test_before_the_first_sample_and_after_reset_the_result_is_zero_division(classes, zero_division):
     metric = MacroF1(3, classes=classes, zero_division=zero_division)
     before = float(metric.result())
@@ -186,13 +153,6 @@ def test_a_label_that_is_no_class_turns_the_result_into_nan(stray):
     assert math.isnan(metric.result())
 
 
-def test_float64_counts_on_where_float32_stands_still():
-    metric = MacroPrecision(2, zero_division=NAN, dtype="float64")
-    metric.update_state([0], [[1.0, 0.0]], [2.0**24])
-    metric.update_state([1], [[1.0, 0.0]], [1.0])
-    assert float(metric.result()) == 2**24 / (2**24 + 1)
-
-
 # In a model
 
 
@@ -204,17 +164,17 @@ def test_float64_counts_on_where_float32_stands_still():
 def test_fit_and_evaluate_report_the_whole_epoch(how):
     train, test = random_samples(50), random_samples(31, seed=1)
     model = copying_model(5, [metric_class(5) for metric_class in METRICS], **how)
+    options = {"batch_size": 8, "verbose": 0}
     history = model.fit(
         train.scores,
         train.labels,
         sample_weight=train.weights,
         validation_data=(test.scores, test.labels),
-        batch_size=8,
         epochs=2,
-        verbose=0,
+        **options,
     ).history
     evaluated = model.evaluate(
-        test.scores, test.labels, sample_weight=test.weights, verbose=0, return_dict=True
+        test.scores, test.labels, sample_weight=test.weights, return_dict=True, **options
     )
     for metric_class in METRICS:
         name = metric_class(5).name
@@ -223,25 +183,15 @@ def test_fit_and_evaluate_report_the_whole_epoch(how):
         assert evaluated[name] == pytest.approx(reference(metric_class, test, True), rel=1e-5)
 
 
-def test_mixed_precision_models_count_in_float32():
-    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
-    samples = random_samples(30000)  # in half precision a count stands still at 256 or 2048
-    model = copying_model(5, [metric_class(5) for metric_class in METRICS])
-    assert model.layers[-1].compute_dtype == "bfloat16"
-    history = model.fit(samples.scores, samples.labels, batch_size=1000, epochs=1, verbose=0).history
-    for metric_class in METRICS:
-        assert history[metric_class(5).name] == pytest.approx([reference(metric_class, samples)], rel=1e-6)
-
-
 def test_a_mixed_precision_layer_that_updates_it_counts_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
 
     class Endpoint(keras.layers.Layer):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.metric = MacroPrecision(5)
 
-        def call(self, labels: Any, scores: Any) -> Any:
+        def call(self, labels, scores):
             self.metric.update_state(labels, scores)
             return scores
 
@@ -253,62 +203,14 @@ def test_a_mixed_precision_layer_that_updates_it_counts_in_float32():
     assert float(endpoint.metric.result()) == pytest.approx(expected, rel=1e-6)
 
 
-MIRRORED = """
-    import json, sys
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    import keras
-    import numpy as np
-    from gtzan_keras.metrics import MacroF1, MacroPrecision, MacroRecall
-
-    labels, predictions, weights = (np.array(each) for each in json.load(sys.stdin))
-    scores = np.eye(5, dtype="float32")[predictions]
-
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        copy = keras.layers.Dense(5, use_bias=False, kernel_initializer="identity")
-        model = keras.Sequential([keras.Input((5,)), copy])
-        model.compile(
-            keras.optimizers.SGD(0.0),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            weighted_metrics=[MacroPrecision(5), MacroRecall(5), MacroF1(5)],
-        )
-    # Batches of 8 over 33 samples: the last one leaves a replica without any.
-    history = model.fit(scores, labels, sample_weight=weights, batch_size=8, epochs=2, verbose=0).history
-    print(json.dumps(history))
-"""
-
-
-def test_two_mirrored_devices_report_what_one_does():
-    samples = random_samples(33)
-    completed = subprocess.run(  # devices can only be split before TensorFlow starts
-        [sys.executable, "-c", textwrap.dedent(MIRRORED)],
-        input=json.dumps([each.tolist() for each in samples[1:]]),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stderr
-    history = json.loads(completed.stdout.splitlines()[-1])
-    for metric_class in METRICS:
-        expected = reference(metric_class, samples, weighted=True)
-        assert history[metric_class(5).name] == pytest.approx([expected] * 2, rel=1e-5)
-
-
-# Keras reads a variable with `np.array(variable)`, which NumPy 2 deprecates for want of `copy=`.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-def test_a_saved_model_brings_its_metrics_back(tmp_path):
-    samples = random_samples(31)
-    settings: dict[str, Any] = {"classes": "all", "zero_division": NAN}
-    model = copying_model(5, [metric_class(5, **settings) for metric_class in METRICS])
-    model.evaluate(samples.scores, samples.labels, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    evaluated = loaded.evaluate(samples.scores, samples.labels, verbose=0, return_dict=True)
-    for metric_class in METRICS:
-        expected = reference(metric_class, samples, **settings)
-        assert evaluated[metric_class(5).name] == pytest.approx(expected, rel=1e-6, nan_ok=True)
+@all_metrics
+def test_a_metric_that_was_saved_has_the_same_arguments(metric_class):
+    samples, options = random_samples(31), {"classes": "all", "zero_division": NAN}
+    saved = keras.saving.serialize_keras_object(metric_class(5, **options))
+    metric = keras.saving.deserialize_keras_object(saved)
+    metric.update_state(samples.labels, samples.scores)
+    expected = reference(metric_class, samples, **options)
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
 
 
 def test_callbacks_know_that_more_is_better():
@@ -316,7 +218,6 @@ def test_callbacks_know_that_more_is_better():
     model = copying_model(5, [MacroPrecision(5)])
     stopping = keras.callbacks.EarlyStopping(monitor="macro_precision", patience=1)
     model.fit(samples.scores, samples.labels, epochs=4, verbose=0, callbacks=[stopping])
-    assert stopping.monitor_op is keras.ops.greater
     assert stopping.stopped_epoch == 1
 
 

@@ -1,7 +1,5 @@
 """The scripts of docs/in-other-projects.md run as they are printed."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -10,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/in-other-projects.md").read_text("utf-8")
@@ -30,7 +30,7 @@ LOADED = (  # a metric brings no audio, store or training along
 )
 
 
-def songs(folder: Path) -> None:
+def songs(folder):
     """Two labels, four songs each by two artists: a low and a high tone in noise."""
     rng = np.random.default_rng(0)
     seconds = np.arange(4 * 16000) / 16000
@@ -43,12 +43,12 @@ def songs(folder: Path) -> None:
             )
 
 
-def test_the_page_has_these_six_scripts_of_about_ten_lines() -> None:
+def test_the_page_has_these_six_scripts_of_about_ten_lines():
     assert list(SCRIPTS) == list(PRINTED)
     assert max(len(script.strip().splitlines()) for script in SCRIPTS.values()) <= 14
 
 
-def test_the_script_of_the_metric_loads_nothing_but_metrics() -> None:
+def test_the_script_of_the_metric_loads_nothing_but_metrics():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPTS[METRIC] + LOADED],
         cwd=ROOT, capture_output=True, text=True, timeout=900,
@@ -58,13 +58,7 @@ def test_the_script_of_the_metric_loads_nothing_but_metrics() -> None:
 
 
 @pytest.mark.parametrize("title", [title for title in PRINTED if title != METRIC])
-def test_a_script_runs_and_prints_what_it_should(
-    title: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
-) -> None:
+def test_a_script_runs_and_prints_what_it_should(title, tmp_path, monkeypatch, capsys, request):
     if "musicnn" in title:
         monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(request.getfixturevalue("musicnn_folder")))
     songs(tmp_path)

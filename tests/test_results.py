@@ -1,10 +1,6 @@
 """Results on disk: what is written comes back, and a folder that is not one is refused."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +12,7 @@ from gtzan_keras.training.results import read_result, write_result
 GENRES = ["NA", "metal", "rock"]  # a genre may have a name that pandas takes for a missing value
 
 
-def a_result() -> tuple[dict[str, Any], pd.DataFrame]:
+def a_result():
     rows = [
         ("metal.00058", 1, "metal", "rock", 0.25, 0.333333, 0.416667, "Queen", "Tie Your Mother Down"),
         ("NA/my song", 2, "NA", "NA", 0.5, 0.25, 0.25, "Ülle, with a comma", ""),
@@ -34,7 +30,7 @@ def a_result() -> tuple[dict[str, Any], pd.DataFrame]:
     return result, tracks
 
 
-def test_a_result_comes_back_with_probabilities_to_four_digits(tmp_path: Path) -> None:
+def test_a_result_comes_back_with_probabilities_to_four_digits(tmp_path):
     result, tracks = a_result()
     history = pd.DataFrame({"epoch": [1], "loss": [0.5]})
     write_result(tmp_path / "run", result, tracks, history)
@@ -46,7 +42,7 @@ def test_a_result_comes_back_with_probabilities_to_four_digits(tmp_path: Path) -
     ]  # fmt: skip
 
 
-def test_artists_of_gtzan_are_read_from_the_packaged_facts(tmp_path: Path) -> None:
+def test_artists_of_gtzan_are_read_from_the_packaged_facts(tmp_path):
     result, tracks = a_result()
     result["scores"]["test"]["count"] = 1
     write_result(tmp_path, result, tracks[:1])
@@ -54,7 +50,7 @@ def test_artists_of_gtzan_are_read_from_the_packaged_facts(tmp_path: Path) -> No
     assert read_result(tmp_path)[1]["artist"].tolist() == ["Queen"]
 
 
-def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     write_result(tmp_path, *a_result())
     before = (tmp_path / "result.json").read_bytes()
     with pytest.raises(ValueError, match="JSON"):
@@ -64,7 +60,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_genre_with_the_name_of_a_column_is_refused(tmp_path: Path) -> None:
+def test_a_genre_with_the_name_of_a_column_is_refused(tmp_path):
     result, tracks = a_result()
     with pytest.raises(GtzanKerasError, match="genre 'fold'"):
         write_result(tmp_path, {**result, "data": {"genres": ["fold", "rock"]}}, tracks)
@@ -79,7 +75,7 @@ def test_a_genre_with_the_name_of_a_column_is_refused(tmp_path: Path) -> None:
         ("[]", "not a result of format 2"),
     ],
 )
-def test_a_file_that_is_not_a_result_is_named(content: str | None, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_result_is_named(content, message, tmp_path):
     if content is not None:
         (tmp_path / "result.json").write_text(content, "utf-8")
     with pytest.raises(GtzanKerasError, match=message):
@@ -89,24 +85,21 @@ def test_a_file_that_is_not_a_result_is_named(content: str | None, message: str,
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (".3333", "", "not readable"),
-        (".3333", "1.5", "metal.00058: expected .* shares 0 to 1"),
-        ("metal,rock", "metal,polka", "metal.00058: expected genres among NA, metal, rock"),
-        ("predicted", "guess", "not readable .*predicted"),
+        (".3333", "", "probabilities of metal.00058"),
+        (".3333", "1.5", "probabilities of metal.00058"),
+        ("metal,rock,.", "metal,polka,.", "genre 'polka': expected one of NA, metal, rock"),
+        ("predicted", "guess", r"column\(s\) predicted missing"),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+def test_a_table_that_does_not_fit_is_refused(old, new, message, tmp_path):
     write_result(tmp_path, *a_result())
     path = tmp_path / "tracks.csv"
-    text = path.read_text("utf-8")
-    head, rows = text.split("\n", 1)
-    place = head if old == "predicted" else rows
-    path.write_text(text.replace(place, place.replace(old, new, 1)), "utf-8")
+    path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
     with pytest.raises(GtzanKerasError, match=message):
         read_result(tmp_path)
 
 
-def test_files_of_two_runs_and_a_missing_table_are_refused(tmp_path: Path) -> None:
+def test_files_of_two_runs_and_a_missing_table_are_refused(tmp_path):
     write_result(tmp_path, *a_result())
     result = json.loads((tmp_path / "result.json").read_text("utf-8"))
     result["scores"]["test"]["count"] = np.pi

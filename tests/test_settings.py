@@ -1,10 +1,7 @@
 """Training settings: every field is checked, and JSON keeps them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from gtzan_keras import GtzanKerasError, TrainingSettings
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 
-WRONG: dict[str, tuple[Any, ...]] = {
+WRONG = {
     "epochs": (0, -1, 1.5, True, "5", None, float("nan"), np.int64(3)),
     "batch_size": (0, 32.0, False),
     "optimizer": ("sgd", None),
@@ -32,34 +29,28 @@ WRONG: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in WRONG.items() for v in values])
-def test_a_wrong_value_is_refused_with_its_name_and_value(field: str, value: Any) -> None:
+def test_a_wrong_value_is_refused_with_its_name_and_value(field, value):
     with pytest.raises(GtzanKerasError) as caught:
         TrainingSettings(**{field: value})
     assert str(caught.value).startswith(f"{field}={value!r}: expected ")
 
 
-def test_the_message_says_what_was_expected() -> None:
-    with pytest.raises(GtzanKerasError) as caught:
-        TrainingSettings(patience=-3)
-    assert str(caught.value) == "patience=-3: expected a whole number >= 1, or None"
-
-
-def test_every_field_has_a_wrong_value_in_this_file() -> None:
+def test_every_field_has_a_wrong_value_in_this_file():
     assert set(WRONG) == {field.name for field in dataclasses.fields(TrainingSettings)}
 
 
-def test_settings_come_back_from_json() -> None:
+def test_settings_come_back_from_json():
     settings = TrainingSettings(
         epochs=3, learning_rate=1, ema=0.9, patience=None, augmentation=STRONG_AUGMENTATION, seed=7
     )
     assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
-def test_missing_fields_take_their_defaults() -> None:
+def test_missing_fields_take_their_defaults():
     assert TrainingSettings.from_dict({"epochs": 3}) == TrainingSettings(epochs=3)
 
 
 @pytest.mark.parametrize("values", [{"halve_every": 10}, {"augmentation": {"blur": 1}}])
-def test_an_unknown_field_is_refused_by_name(values: dict[str, Any]) -> None:
+def test_an_unknown_field_is_refused_by_name(values):
     with pytest.raises(GtzanKerasError, match=r"halve_every|blur"):
         TrainingSettings.from_dict(values)

@@ -137,18 +137,19 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     folder = Path(folder)
     result = read_summary(folder)
     path, genres = folder / TRACKS, result["data"]["genres"]
-    kinds = {**dict.fromkeys(genres, float), **dict.fromkeys(_TEXT, str)}
     try:
-        tracks = pd.read_csv(path, dtype=kinds, keep_default_na=False)
-        shares, labels = tracks[genres], tracks[["genre", "predicted"]]
-        right = labels.isin(genres).all(axis=1) & ((shares >= 0) & (shares <= 1)).all(axis=1)
-        bad = tracks["track_id"][~right].tolist()
-    except (OSError, ValueError, KeyError) as error:
-        raise GtzanKerasError(f"{path}: not readable ({error}); run the experiment again") from error
-    if bad:
-        raise GtzanKerasError(
-            f"{path}: {bad[0]}: expected genres among {', '.join(genres)}, and shares 0 to 1"
-        )
+        tracks = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise GtzanKerasError(f"{path}: not readable as CSV ({error})") from error
+    columns = ("track_id", "fold", "genre", "predicted", *genres)
+    if missing := [name for name in columns if name not in tracks]:
+        raise GtzanKerasError(f"{path}: column(s) {', '.join(missing)} missing; run the experiment again")
+    if strange := sorted({*tracks["genre"], *tracks["predicted"]} - set(genres)):
+        raise GtzanKerasError(f"{path}: genre {strange[0]!r}: expected one of {', '.join(genres)}")
+    flat = pd.to_numeric(tracks[genres].to_numpy().ravel(), errors="coerce")
+    right = ((flat >= 0) & (flat <= 1)).reshape(len(tracks), len(genres)).all(axis=1)
+    if bad := tracks["track_id"][~right].tolist():
+        raise GtzanKerasError(f"{path}: probabilities of {bad[0]}: expected {len(genres)} numbers, 0 to 1")
     count = (result["scores"].get("test") or {}).get("count", 0)
     if len(tracks) != count:
         raise GtzanKerasError(

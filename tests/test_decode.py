@@ -138,17 +138,13 @@ def test_resampling_equals_librosas(tmp_path, noise, native, wanted):
     np.testing.assert_allclose(ours, theirs[: len(ours)], atol=1e-6)
 
 
-def test_real_tracks_are_all_read(real_data):
-    for path in sorted(real_data.glob("gtzan_m*/*/*.*"))[::7]:
-        assert len(load_audio(path, RATE)) >= 29.9 * RATE
-
-
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".wv"])
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
 @pytest.mark.parametrize("duration", [0.25, 1.25, 60.0])
 def test_duration_cuts_off_the_rest(tmp_path, noise, suffix, duration):
-    path, rate = write(tmp_path / f"a{suffix}", noise), 44100 if suffix == ".wv" else RATE
-    part, whole = (load_audio(path, rate, length) for length in (duration, None))
-    np.testing.assert_array_equal(part, whole[: round(duration * rate)])
+    path = write(tmp_path / f"a{suffix}", noise)
+    np.testing.assert_array_equal(
+        load_audio(path, RATE, duration), load_audio(path, RATE)[: round(duration * RATE)]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])
@@ -163,7 +159,7 @@ def test_any_name_is_read(tmp_path, noise, name, suffix):
     np.testing.assert_array_equal(load_audio(str(path), RATE), expected)
 
 
-@pytest.mark.parametrize("name", ["a.raw", "a.mp3", "a"])
+@pytest.mark.parametrize("name", ["a.mp3", "a"])
 def test_the_content_decides_and_not_the_suffix(tmp_path, noise, name):
     path = write(tmp_path / "a.wav", noise)
     expected = load_audio(path, RATE)
@@ -212,11 +208,7 @@ def test_a_tag_at_the_end_does_no_harm(tmp_path, noise, suffix):
 
 @pytest.mark.parametrize(
     ("rate", "reason"),
-    [
-        (0, "no plausible sample rate"),
-        (999, "999 Hz and 2 channels are not"),
-        (2**31 - 1, "2147483647 Hz and 2"),
-    ],
+    [(0, "no plausible sample rate"), (999, "999 Hz and 2"), (2**31 - 1, "2147483647 Hz and 2")],
 )
 def test_an_implausible_rate_or_number_of_channels_is_refused(tmp_path, noise, rate, reason):
     path = write(tmp_path / "a.wav", noise)
@@ -227,10 +219,7 @@ def test_an_implausible_rate_or_number_of_channels_is_refused(tmp_path, noise, r
     assert "expected 1000 to 768000 Hz and 1 to 64" in refusal(write(path, np.zeros((RATE * 2, 100))))
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [".wav", ".au", ".aiff", ".w64", ".flac", ".mp3", ".ogg", ".opus", ".wv", ".wma", ".mka", ".webm"],
-)
+@pytest.mark.parametrize("suffix", [".wav", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wv", ".mka", ".wma"])
 def test_a_file_that_breaks_off_is_refused_with_the_position(tmp_path, suffix):
     samples = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 2))
     reason = refusal(cut(write(tmp_path / f"a{suffix}", samples), 0.6))
@@ -242,7 +231,7 @@ def test_a_file_that_breaks_off_is_refused_with_the_position(tmp_path, suffix):
     assert float(declared or 10) == pytest.approx(10, abs=0.1)
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3", ".aac", ".opus"])
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".opus"])
 def test_a_hole_in_the_middle_is_refused(tmp_path, suffix):
     samples = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 2))
     path = write(tmp_path / f"a{suffix}", samples)
@@ -291,7 +280,7 @@ def test_missing_and_empty_files_and_folders_are_refused(tmp_path):
     assert refusal(tmp_path / ("a" * 300 + ".wav")) == "cannot be opened (File name too long)"
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.au", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.raw", "a"])
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.m4a", "a"])
 def test_text_and_noise_are_refused_whatever_the_name(tmp_path, name):
     for content in (b"<html>404 not found</html>\n" * 50, np.random.default_rng(54).bytes(1_300_000)):
         (tmp_path / name).write_bytes(content)
@@ -319,13 +308,9 @@ def test_less_than_a_second_is_refused_at_any_sample_rate(tmp_path, seconds, rat
     assert len(load_audio(write(tmp_path / "b.wav", np.zeros(rate), rate), RATE)) == RATE
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [[[0.1, np.nan]], [[np.inf, 0.1]], [[np.inf, -np.inf]], [[3e38, 3e38]]],
-    ids=["NaN", "infinite", "both infinities", "too large to average"],
-)
+@pytest.mark.parametrize("samples", [(0.1, np.nan), (np.inf, -np.inf), (3e38, 3e38)], ids=str)
 def test_samples_that_are_not_finite_are_refused_without_a_warning(tmp_path, noise, samples):
-    noise[30000] = samples[0]
+    noise[30000] = samples
     path = write(tmp_path / "a.wav", noise, subtype="FLOAT")
     assert refusal(path) == "holds NaN or infinite samples"
 
@@ -346,8 +331,7 @@ def test_what_may_not_be_read_is_refused(tmp_path, noise, locked):
     ("arguments", "message"),
     [
         ({"sample_rate": 0}, "sample_rate is 0; expected a number of Hz above 0"),
-        ({"duration": 0}, "duration is 0; expected seconds above 0, or None for all"),
-        ({"duration": float("nan")}, "duration is nan"),
+        ({"duration": float("nan")}, "duration is nan; expected seconds above 0, or None for all"),
     ],
     ids=str,
 )
@@ -356,13 +340,10 @@ def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise, a
     with pytest.raises(GtzanKerasError, match=re.escape(message)) as caught:
         load_audio(path, **{"sample_rate": RATE} | arguments)
     assert not isinstance(caught.value, AudioError)  # the file is not to blame
-
-
-def test_streams_refuse_a_sample_rate_out_of_range(tmp_path, noise):
-    path = write(tmp_path / "a.wav", noise)
-    for stream in (partial(stream_audio, path), partial(stream_array, noise, RATE)):
-        with pytest.raises(GtzanKerasError, match="sample_rate is -1; expected a number of Hz above 0"):
-            stream(-1)
+    if "sample_rate" in arguments:
+        for stream in (partial(stream_audio, path), partial(stream_array, noise, RATE)):
+            with pytest.raises(GtzanKerasError, match=message):
+                stream(**arguments)
 
 
 # --- mutated files
@@ -387,7 +368,7 @@ EDITS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
 }
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.integers(0, 7),
     edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), PLACES, BYTES), min_size=1, max_size=4),

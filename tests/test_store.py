@@ -30,13 +30,12 @@ from gtzan_keras.tracks.catalogue import describe
 from tests.outside_hdf5 import link_outside, store_outside, view_outside
 
 SPEC = SpectrogramSpec(name="small", n_mels=6, height=6, width=10, db_range=70.0)
-COLOUR = SpectrogramSpec(name="colour", height=6, width=10, channels=3, colour_map="viridis")
 IDS = ["rock.00001", "blues.00003", "blues.00003", "pop.00000"]
 GENRES = ["rock", "blues", "blues", "pop"]
 
 
-def pixels(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
-    return np.random.default_rng(0).integers(256, size=(count, *spec.shape), dtype=np.uint8)
+def pixels(count: int = len(IDS)) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(count, *SPEC.shape), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -77,9 +76,7 @@ def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
 # ---- reading
 
 
-@pytest.mark.parametrize(
-    "rows", [[2, 0, 3], [1, 1], [-1], [], slice(1, 3), slice(None), np.array([True, False] * 2)], ids=str
-)
+@pytest.mark.parametrize("rows", [[2, 0, 3], [1, 1], [-1], [], slice(1, 3), np.array([True, False] * 2)])
 def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, rows: Any) -> None:
     np.testing.assert_array_equal(store.read(rows), pixels()[rows])
 
@@ -98,14 +95,11 @@ def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore
     less = store.without(["blues"])
     assert (less.genres, store.genres) == (["pop", "rock"], ["blues", "pop", "rock"])
     assert less.tracks["track_id"].tolist() == ["pop.00000", "rock.00001"]
-    assert store.tracks["genre"].tolist() == ["blues", "pop", "rock"]
-    assert (len(less), less.shape, less.track_id.tolist()) == (2, (2, 6, 10, 1), ["rock.00001", "pop.00000"])
+    assert (less.shape, less.track_id.tolist()) == ((2, 6, 10, 1), ["rock.00001", "pop.00000"])
     np.testing.assert_array_equal(less.read(), pixels()[[0, 3]])
-    np.testing.assert_array_equal(less.rows(["rock.00001", "pop.00000"]), [0, 1])
     images, labels = less.batches(["rock.00001", "pop.00000"])[0]
     np.testing.assert_array_equal(labels, [[0, 1], [1, 0]])
     np.testing.assert_allclose(images, pixels()[[0, 3]] / 255, rtol=1e-6)
-    assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
     assert pickle.loads(pickle.dumps(less)).checksum == less.checksum != store.checksum
     with pytest.raises(GtzanKerasError, match=r"1 track\(s\) .* not in this store.*blues.00003"):
         less.rows(["blues.00003", "pop.00000"])
@@ -149,7 +143,7 @@ def equal(seed):
 
 
 with ThreadPoolExecutor(8) as pool:
-    print(all(pool.map(equal, range(800))))
+    print(all(pool.map(equal, range(300))))
 """
 
 
@@ -216,11 +210,9 @@ def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
     ("images", "arguments", "message"),
     [
         (pixels(3), {}, "4 track ids, but a different number of samples"),
-        (pixels(5), {}, "4 track ids, but a different number of samples"),
         (pixels(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
         (pixels() * 1.0, {}, r"image of rock.00001 is float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
         (pixels()[:, :5], {}, r"image of .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
-        (pixels(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
         (pixels(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
         (pixels(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
         (pixels(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
@@ -253,13 +245,6 @@ def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(
     assert (list(tmp_path.iterdir()), store.path.read_bytes()) == ([store.path], before)
     with SpectrogramStore.from_arrays(store.path, 255 - pixels(), IDS, SPEC) as made:
         np.testing.assert_array_equal(made.read(), 255 - pixels())
-
-
-def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "x.h5").mkdir()
-    with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be replaced"):
-        SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(), IDS, SPEC)
-    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
 # ---- stores that others made, repacked or damaged
@@ -324,14 +309,11 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
     [
         (lambda file: file.attrs.clear(), r"not a store of spectrograms.*from_arrays"),
         (lambda file: file.attrs.update(gtzan_keras_format=99), "format 99.*upgrade"),
-        (lambda file: file.attrs.update(gtzan_keras_format="new"), "a damaged store"),
         (lambda file: file.attrs.update(spec="{"), "a damaged store .*JSON"),
-        (lambda file: file.attrs.update(spec="[1]"), "a damaged store"),
         (lambda file: file.attrs.update(genres="3"), "a damaged store"),
         (lambda file: file.attrs.update(genres='["rock"]'), "genre 'blues' is not one of"),
         (lambda file: changed_spec(file, height=7), r"uint8 \(4, 6, 10, 1\).*expected.*7, 10, 1"),
         (lambda file: changed_spec(file, height=10**6, width=10**6), "height is 1000000; expected at most"),
-        (lambda file: changed_spec(file, n_fft=2**40), "n_fft is 1099511627776; expected at most"),
         (lambda file: changed_spec(file, clip_seconds=1e9), "clip_seconds is 1000000000.0; expected at most"),
         (lambda file: changed_spec(file, hue=3), "unknown field"),
         (lambda file: resized(file, 10**12), "a damaged store"),

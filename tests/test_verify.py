@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -99,12 +98,6 @@ def test_a_track_known_by_id_only_is_missing_and_jobs_of_0_are_refused():
     assert statuses(describe({"pop.00000": "pop"})) == {"pop.00000": "missing"}
     with pytest.raises(GtzanKerasError, match="jobs=0"):
         verify(describe({"pop.00000": "pop"}), jobs=0)
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_named(tmp_path):
-    tone(tmp_path / "rock" / "a.wav").chmod(0)
-    assert statuses(load_tracks(tmp_path)) == {"rock/a": "unreadable: cannot be opened (Permission denied)"}
 
 
 def test_a_genre_of_the_mini_set_is_as_it_was_published(real_data):

@@ -32,14 +32,6 @@ def table(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "tracks.csv", keep_default_na=False).set_index("track_id")
 
 
-@pytest.fixture(scope="module")
-def sounds(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {
-        track: load_audio(root / f"{track}.wav", demo.SAMPLE_RATE)
-        for track in table.index.difference(BROKEN, sort=False)
-    }
-
-
 def checksums(root: Path) -> dict[str, str]:
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(p.relative_to(root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
@@ -60,7 +52,7 @@ def test_no_artist_is_in_two_parts(table: pd.DataFrame) -> None:
     assert used.groupby("artist")["fault_filtered"].nunique().max() == 1
 
 
-@pytest.mark.parametrize(("count", "smallest"), [(100, 2), (20, 2), (10, 2), (6, 2), (3, 1)])
+@pytest.mark.parametrize(("count", "smallest"), [(100, 2), (6, 2), (3, 1)])
 def test_artists_have_two_to_five_tracks_and_all_parts_are_filled(count: int, smallest: int) -> None:
     plan = pd.DataFrame(demo._plan(count, seed=3))
     for _, rows in plan[~plan["genre"].isin(["jazz", "reggae", "rock"])].groupby("genre"):
@@ -132,9 +124,10 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def scores(sounds: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, float]:
-    """Share right over five plain folds, of a linear model on band means and of one that hears time."""
+def test_a_linear_model_learns_something_and_one_that_hears_time_more(
+    root: Path, table: pd.DataFrame
+) -> None:
+    """Share right over five plain folds, of a linear model on band means and of a forest on rhythm too."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -142,27 +135,21 @@ def scores(sounds: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, floa
     from sklearn.preprocessing import StandardScaler
 
     spec = SpectrogramSpec(name="bands", n_mels=64, height=64, clip_seconds=None)
-    tracks = [track for track in sounds if table.loc[track, "fault_filtered"] != "excluded"]
+    used = table[table["fault_filtered"] != "excluded"]
     means, times = [], []
-    for track in tracks:
-        bands = log_mel(sounds[track], spec)
+    for track in used.index:
+        bands = log_mel(load_audio(root / f"{track}.wav", demo.SAMPLE_RATE), spec)
         rises = np.maximum(np.diff(bands, axis=1), 0)
         pulses = [band.mean(axis=0) - band.mean() for band in (rises[:8], rises[8:24], rises[24:])]
         rhythm = [np.correlate(pulse, pulse, "full")[len(pulse) - 1 :][:130] for pulse in pulses]
         means.append(bands.mean(axis=1))
         times.append(np.concatenate([bands.std(axis=1), rises.std(axis=1), *(r / r[0] for r in rhythm)]))
-    genre = table.loc[tracks, "genre"].to_numpy()
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     forest = RandomForestClassifier(100, random_state=0)
-    return {
-        "linear on means": cross_val_score(linear, np.array(means), genre, cv=folds).mean(),
-        "forest on time": cross_val_score(forest, np.hstack([means, times]), genre, cv=folds).mean(),
-    }
-
-
-def test_a_linear_model_learns_something_and_one_that_hears_time_more(scores: dict[str, float]) -> None:
-    assert 0.30 < scores["linear on means"] < min(0.90, scores["forest on time"])
+    on_means = cross_val_score(linear, np.array(means), used["genre"], cv=folds).mean()
+    on_time = cross_val_score(forest, np.hstack([means, times]), used["genre"], cv=folds).mean()
+    assert 0.30 < on_means < min(0.90, on_time)
 
 
 def test_two_at_once_make_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

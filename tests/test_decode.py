@@ -3,10 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -147,23 +145,18 @@ def test_duration_cuts_off_the_rest(tmp_path, noise, suffix, duration):
     )
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
-@pytest.mark.parametrize("name", ["ein Stück ☺", "concat:a|b", os.fsdecode(b"br\xe9sil")], ids=repr)
-def test_any_name_is_read(tmp_path, noise, name, suffix):
-    path = write(tmp_path / f"a{suffix}", noise)
+@pytest.mark.parametrize("content", [".wav", ".mp3"])
+@pytest.mark.parametrize(
+    "name", ["a.mp3", "a", "ein Stück ☺.wav", "concat:a|b.mp3", os.fsdecode(b"br\xe9sil.wav")], ids=repr
+)
+def test_any_name_is_read_and_the_content_decides(tmp_path, noise, name, content):
+    path = write(tmp_path / f"written{content}", noise)
     expected = load_audio(path, RATE)
     try:
-        path = path.rename(tmp_path / f"{name}{suffix}")
+        path = path.rename(tmp_path / name)
     except OSError:
         pytest.skip("this file system does not take such names")
     np.testing.assert_array_equal(load_audio(str(path), RATE), expected)
-
-
-@pytest.mark.parametrize("name", ["a.mp3", "a"])
-def test_the_content_decides_and_not_the_suffix(tmp_path, noise, name):
-    path = write(tmp_path / "a.wav", noise)
-    expected = load_audio(path, RATE)
-    np.testing.assert_array_equal(load_audio(path.rename(tmp_path / name), RATE), expected)
 
 
 # --- the faults of other people's files
@@ -180,29 +173,34 @@ def test_an_mp3_of_variable_rate_without_a_count_of_frames_is_read_whole(tmp_pat
     assert len(load_audio(path, 44100)) / 44100 == pytest.approx(20, abs=0.1)
 
 
-def test_flac_with_no_length_in_its_header_is_read(tmp_path, noise):
-    path = write(tmp_path / "a.flac", noise)
-    whole = load_audio(path, RATE)
-    content = bytearray(path.read_bytes())
-    content[21] &= 0xF0  # 36 bits after "fLaC" and 13.5 bytes of STREAMINFO
-    content[22:26] = bytes(4)
-    path.write_bytes(content)
-    np.testing.assert_array_equal(load_audio(path, RATE), whole)
+def without_length(content: bytes) -> bytes:
+    """Less the 36 bits after "fLaC" and 13.5 bytes of STREAMINFO."""
+    return content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:]
 
 
-def test_a_title_that_is_no_utf_8_does_no_harm(tmp_path, noise):
-    path = write(tmp_path / "a.mp3", noise)
-    whole = load_audio(path, RATE)
+def with_a_title_that_is_no_utf_8(content: bytes) -> bytes:
     title = b"TIT2" + (5).to_bytes(4, "big") + b"\0\0" + b"\x03Caf\xe9"  # says that it is UTF-8
-    path.write_bytes(b"ID3\x04\0\0" + len(title).to_bytes(4, "big") + title + path.read_bytes())
-    np.testing.assert_array_equal(load_audio(path, RATE), whole)
+    return b"ID3\x04\0\0" + len(title).to_bytes(4, "big") + title + content
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".wav"])
-def test_a_tag_at_the_end_does_no_harm(tmp_path, noise, suffix):
+def with_a_tag_at_the_end(content: bytes) -> bytes:
+    return content + b"TAG" + b"x" * 125
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change"),
+    [
+        (".flac", without_length),
+        (".mp3", with_a_title_that_is_no_utf_8),
+        (".flac", with_a_tag_at_the_end),
+        (".mp3", with_a_tag_at_the_end),
+        (".wav", with_a_tag_at_the_end),
+    ],
+)
+def test_strange_headers_and_tags_do_no_harm(tmp_path, noise, suffix, change):
     path = write(tmp_path / f"a{suffix}", noise)
     whole = load_audio(path, RATE)
-    path.write_bytes(path.read_bytes() + b"TAG" + b"x" * 125)
+    path.write_bytes(change(path.read_bytes()))
     np.testing.assert_array_equal(load_audio(path, RATE), whole)
 
 
@@ -242,24 +240,14 @@ def test_a_hole_in_the_middle_is_refused(tmp_path, suffix):
     assert refusal(path).startswith("damaged: ")
 
 
-def test_decoders_print_nothing(tmp_path, noise):
-    write(tmp_path / "tagged.mp3", noise)
-    tag = b"ID3\x03\0\0\0\0\x01\0" + b"\xff\xfb\x90d" * 32
-    (tmp_path / "tagged.mp3").write_bytes(tag + (tmp_path / "tagged.mp3").read_bytes())
-    cut(write(tmp_path / "cut.ogg", noise), 0.7)
+def test_decoders_print_nothing(tmp_path, noise, capfd):
+    tagged = write(tmp_path / "tagged.mp3", noise)
+    tagged.write_bytes(b"ID3\x03\0\0\0\0\x01\0" + b"\xff\xfb\x90d" * 32 + tagged.read_bytes())
+    load_audio(tagged, RATE)
+    refusal(cut(write(tmp_path / "cut.ogg", noise), 0.7))
     (tmp_path / "text.mp3").write_text("<html>404 not found</html>\n" * 50)
-    code = (
-        "import sys\nfrom gtzan_keras.audio.decode import AudioError, load_audio\n"
-        "for path in sys.argv[1:]:\n    try:\n        load_audio(path, 22050)\n"
-        "    except AudioError:\n        pass\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, tmp_path.iterdir())],
-        capture_output=True,
-        check=True,
-        cwd=Path(__file__).parent.parent,
-    )
-    assert (run.stdout, run.stderr) == (b"", b"")
+    refusal(tmp_path / "text.mp3")
+    assert capfd.readouterr() == ("", "")
 
 
 # --- what is refused
@@ -315,18 +303,6 @@ def test_samples_that_are_not_finite_are_refused_without_a_warning(tmp_path, noi
     assert refusal(path) == "holds NaN or infinite samples"
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("locked", ["a.wav", "."])
-def test_what_may_not_be_read_is_refused(tmp_path, noise, locked):
-    path = write(tmp_path / "a.wav", noise)
-    mode = (tmp_path / locked).stat().st_mode
-    (tmp_path / locked).chmod(0)
-    try:
-        assert refusal(path) == "cannot be opened (Permission denied)"
-    finally:
-        (tmp_path / locked).chmod(mode)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -358,25 +334,21 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, bytes
     return [(suffix, write(folder / f"a{suffix}", samples, 16000).read_bytes()) for suffix in suffixes]
 
 
-BYTES = st.binary(min_size=1, max_size=8) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 7])
 PLACES = st.floats(0, 1) | st.floats(0, 0.02)  # headers are at the front
-EDITS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
-    "replace": lambda content, at, new: content[:at] + new + content[at + len(new) :],
-    "insert": lambda content, at, new: content[:at] + 20 * new + content[at:],
-    "delete": lambda content, at, new: content[:at] + content[at + 50 * len(new) :],
-    "cut": lambda content, at, new: content[:at],
-}
+NEW = st.binary(max_size=160) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 7])
+GONE = st.integers(0, 8) | st.sampled_from([100, 10**9])
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.integers(0, 7),
-    edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), PLACES, BYTES), min_size=1, max_size=4),
+    edits=st.lists(st.tuples(PLACES, NEW, GONE), min_size=1, max_size=4),
 )
 def test_a_mutated_file_gives_finite_samples_or_one_error(tmp_path, originals, number, edits):
     suffix, content = originals[number]
-    for edit, place, new in edits:
-        content = EDITS[edit](content, round(place * len(content)), new)
+    for place, new, gone in edits:
+        at = round(place * len(content))
+        content = content[:at] + new + content[at + gone :]
     path = tmp_path / f"mutated{suffix}"
     path.write_bytes(content)
     start, memory = time.monotonic(), peak_memory()

@@ -11,9 +11,11 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import pandas as pd
 import pytest
@@ -69,35 +71,31 @@ GOOD = tar_gz({"genres/README": b"hello", **as_members()})
 
 
 @pytest.fixture
-def server() -> Iterator[SimpleNamespace]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A web server of the pages that `serve` is given; of the `requests`, the first `breaks` break off."""
-    state = SimpleNamespace(pages={}, requests=[], breaks=0)
+    state = SimpleNamespace(requests=[], breaks=0)
+    folder = tmp_path_factory.mktemp("pages")
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             state.requests.append(self.path)
-            if self.path not in state.pages:
-                self.send_error(404)
-                return
-            body = state.pages[self.path]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(cut(body) if len(state.requests) <= state.breaks else body)
+            super().do_GET()
+
+        def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:
+            body = source.read()
+            outputfile.write(cut(body) if len(state.requests) <= state.breaks else body)
 
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+    def serve(path: str, body: bytes) -> str:
+        (folder / path[1:]).write_bytes(body)
+        return state.url + path
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as http:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        state.url = f"http://127.0.0.1:{http.server_port}"
-
-        def serve(path: str, body: bytes) -> str:
-            state.pages[path] = body
-            return state.url + path
-
-        state.serve = serve
+        state.url, state.serve = f"http://127.0.0.1:{http.server_port}", serve
         yield state
         http.shutdown()
         thread.join()

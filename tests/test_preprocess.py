@@ -1,4 +1,4 @@
-"""Tracks to a store. What happens when it is interrupted is in test_parts.py."""
+"""Tracks to a store. What happens when it is interrupted is in test_parts.py and test_faults.py."""
 
 from __future__ import annotations
 

@@ -199,12 +199,6 @@ def test_colours_are_viridis_at_the_grey_levels():
     )
 
 
-def test_an_unknown_colour_map_is_refused_by_its_name():
-    spec = SpectrogramSpec(name="own", channels=3, colour_map="virdis")
-    with pytest.raises(GtzanKerasError, match="colour_map='virdis': expected a name that Matplotlib knows"):
-        mel_image(sine(440, 1), spec)
-
-
 def test_images_of_20_real_tracks_equal_the_published_ones(real_data):
     import h5py
 
@@ -259,11 +253,6 @@ def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length,
 @every_spec
 def test_a_spec_goes_through_json_and_back(spec):
     assert SpectrogramSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-
-
-def test_a_stored_spec_with_an_unknown_field_is_refused_by_its_name():
-    with pytest.raises(GtzanKerasError, match=r"unknown field\(s\) mels, overlap"):
-        SpectrogramSpec.from_dict({"name": "own", "overlap": 1, "mels": 2})
 
 
 def test_the_difference_of_two_specs_is_named_by_field_with_both_values():

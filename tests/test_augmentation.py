@@ -26,7 +26,7 @@ LABELS = np.eye(16, dtype=np.float32)
         ("mask_share", 1.1),
     ],
 )
-def test_augmentation_out_of_range_is_refused_by_name(field: str, value: float) -> None:
+def test_augmentation_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(GtzanKerasError, match=re.escape(f"augmentation: {field}={value!r}: expected")):
         Augmentation(**{field: value})
 
@@ -42,7 +42,7 @@ def augmented(augmentation: Augmentation, images: np.ndarray, seed: int = 0) -> 
     return augmentation(images, LABELS, np.random.default_rng(seed))
 
 
-def test_time_shift_rotates_each_spectrogram_by_its_own_amount(noise: np.ndarray) -> None:
+def test_time_shift_rotates_each_spectrogram_by_its_own_amount(noise):
     images, labels = augmented(Augmentation(time_shift=True), noise)
     shifts = [
         [shift for shift in range(40) if (np.roll(before, shift, axis=1) == after).all()]
@@ -53,7 +53,7 @@ def test_time_shift_rotates_each_spectrogram_by_its_own_amount(noise: np.ndarray
     np.testing.assert_array_equal(labels, LABELS)
 
 
-def test_time_stretch_plays_each_spectrogram_a_little_faster_or_slower() -> None:
+def test_time_stretch_plays_each_spectrogram_a_little_faster_or_slower():
     ramp = np.broadcast_to(np.arange(50, dtype=np.float32)[:, None], (100, 2, 50, 1))
     images, _ = Augmentation(time_stretch=0.2)(ramp, np.zeros((100, 1), "float32"), np.random.default_rng(0))
     np.testing.assert_array_equal(images[:, 0], images[:, 1])
@@ -67,7 +67,7 @@ def test_time_stretch_plays_each_spectrogram_a_little_faster_or_slower() -> None
     assert speeds.max() > 1.15
 
 
-def test_band_shift_moves_each_spectrogram_up_or_down(noise: np.ndarray) -> None:
+def test_band_shift_moves_each_spectrogram_up_or_down(noise):
     images, _ = augmented(Augmentation(band_shift=3), noise)
     found = []
     for before, after in zip(noise, images, strict=True):
@@ -77,7 +77,7 @@ def test_band_shift_moves_each_spectrogram_up_or_down(noise: np.ndarray) -> None
     assert {shifts[0] for shifts in found} >= {0, 3, 6}
 
 
-def test_tone_changes_contrast_loudness_and_balance_within_bounds(noise: np.ndarray) -> None:
+def test_tone_changes_contrast_loudness_and_balance_within_bounds(noise):
     images, _ = augmented(Augmentation(tone=0.2), noise)
     middle = noise.mean(axis=(1, 2, 3), keepdims=True)
     assert (np.abs(images - noise) <= 0.2 * (np.abs(noise - middle) + 0.4 + 0.5) + 1e-6).all()
@@ -95,9 +95,7 @@ def test_tone_changes_contrast_loudness_and_balance_within_bounds(noise: np.ndar
 
 
 @pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
-def test_one_mask_is_a_block_of_bands_and_one_of_frames_with_the_spectrograms_mean(
-    noise: np.ndarray, share: float
-) -> None:
+def test_one_mask_is_a_block_of_bands_and_one_of_frames_with_the_spectrograms_mean(noise, share):
     images, _ = augmented(Augmentation(masks=1, mask_share=share), noise)
     for before, after in zip(noise, images, strict=True):
         changed = (before != after).all(axis=2)
@@ -111,7 +109,7 @@ def test_one_mask_is_a_block_of_bands_and_one_of_frames_with_the_spectrograms_me
         np.testing.assert_allclose(after[changed], mean[changed], rtol=1e-5)
 
 
-def test_masks_take_about_half_of_their_share_on_average() -> None:
+def test_masks_take_about_half_of_their_share_on_average():
     images = np.random.default_rng(1).random((2000, 20, 1, 1), dtype=np.float32)
     masked, _ = Augmentation(masks=1, mask_share=0.5)(
         images, np.zeros((2000, 1), "float32"), np.random.default_rng(0)
@@ -120,7 +118,7 @@ def test_masks_take_about_half_of_their_share_on_average() -> None:
     assert (images != masked).sum() / 2000 == pytest.approx(5, abs=0.25)
 
 
-def test_mixup_mixes_spectrograms_and_labels_by_the_same_share() -> None:
+def test_mixup_mixes_spectrograms_and_labels_by_the_same_share():
     levels = np.random.default_rng(1).random(16, dtype=np.float32)
     images = np.broadcast_to(levels[:, None, None, None], (16, 4, 6, 1))
     mixed, labels = augmented(Augmentation(mixup=0.4), images)
@@ -132,7 +130,7 @@ def test_mixup_mixes_spectrograms_and_labels_by_the_same_share() -> None:
     )
 
 
-def test_mixup_draws_its_shares_from_the_beta_distribution() -> None:
+def test_mixup_draws_its_shares_from_the_beta_distribution():
     labels = np.eye(1000, dtype=np.float32)
     _, mixed = Augmentation(mixup=0.3)(
         np.zeros((1000, 1, 1, 1), np.float32), labels, np.random.default_rng(0)
@@ -141,7 +139,7 @@ def test_mixup_draws_its_shares_from_the_beta_distribution() -> None:
     assert scipy.stats.kstest(shares, scipy.stats.beta(0.3, 0.3).cdf).pvalue > 0.01
 
 
-def test_without_changes_images_stay_and_the_input_always_stays(noise: np.ndarray) -> None:
+def test_without_changes_images_stay_and_the_input_always_stays(noise):
     before = noise.copy()
     images, labels = augmented(Augmentation(), noise)
     np.testing.assert_array_equal(images, noise)

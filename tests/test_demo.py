@@ -37,7 +37,7 @@ def checksums(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_layout_is_ten_genre_folders_with_a_table_and_a_readme(root: Path, table: pd.DataFrame) -> None:
+def test_layout_is_ten_genre_folders_with_a_table_and_a_readme(root, table):
     assert sorted(path.name for path in root.iterdir()) == sorted([*GENRES, "README.txt", "tracks.csv"])
     assert list(table.columns) == list(facts().columns)
     assert list(table["genre"].unique()) == list(GENRES)
@@ -47,9 +47,7 @@ def test_layout_is_ten_genre_folders_with_a_table_and_a_readme(root: Path, table
 
 
 @pytest.mark.parametrize(("count", "smallest"), [(100, 2), (6, 2), (3, 1)])
-def test_artists_have_two_to_five_tracks_in_one_part_and_all_parts_are_filled(
-    count: int, smallest: int
-) -> None:
+def test_artists_have_two_to_five_tracks_in_one_part_and_all_parts_are_filled(count, smallest):
     plan = pd.DataFrame(demo._plan(count, seed=3))
     for _, rows in plan[~plan["genre"].isin(["jazz", "reggae", "rock"])].groupby("genre"):
         assert len(rows) == count
@@ -58,7 +56,7 @@ def test_artists_have_two_to_five_tracks_in_one_part_and_all_parts_are_filled(
         assert rows.groupby("artist")["fault_filtered"].nunique().max() == 1
 
 
-def test_broken_files_are_refused_with_the_reason(root: Path, table: pd.DataFrame) -> None:
+def test_broken_files_are_refused_with_the_reason(root, table):
     truncated, empty = (root / f"{track}.wav" for track in BROKEN)
     with pytest.raises(AudioError, match=r"damaged: ends at 0\.40 s"):
         load_audio(truncated, demo.SAMPLE_RATE)
@@ -67,7 +65,7 @@ def test_broken_files_are_refused_with_the_reason(root: Path, table: pd.DataFram
     assert (table.loc[BROKEN, "fault_filtered"] == "excluded").all()
 
 
-def test_one_exact_duplicate_crosses_genres(table: pd.DataFrame) -> None:
+def test_one_exact_duplicate_crosses_genres(table):
     metal, rock = "metal/demo.00009", "rock/demo.00009"
     assert table.index[table["wav_md5"].duplicated(keep=False)].tolist() == [metal, rock]
     named = table["exact_duplicate_of"]
@@ -76,9 +74,7 @@ def test_one_exact_duplicate_crosses_genres(table: pd.DataFrame) -> None:
     assert (table["fault_filtered"].loc[[metal, rock]] == "excluded").tolist() == [False, True]
 
 
-def test_same_arguments_give_the_same_bytes_with_any_number_of_jobs_and_another_seed_others(
-    tmp_path: Path,
-) -> None:
+def test_same_arguments_give_the_same_bytes_with_any_number_of_jobs_and_another_seed_others(tmp_path):
     one, two, other = (
         checksums(demo.make(tmp_path / str((seed, jobs)), 3, 1.0, seed, jobs))
         for seed, jobs in ((4, 1), (4, 2), (5, 2))
@@ -87,13 +83,13 @@ def test_same_arguments_give_the_same_bytes_with_any_number_of_jobs_and_another_
     assert {name for name in one if one[name] == other[name]} == {"reggae/demo.00002.wav"}  # the empty file
 
 
-def test_second_call_leaves_everything_as_it_is(root: Path) -> None:
+def test_second_call_leaves_everything_as_it_is(root):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert demo.make(root, TRACKS, SECONDS, seed=0) == root
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_folder_of_something_else_is_refused_and_kept(tmp_path: Path, root: Path) -> None:
+def test_folder_of_something_else_is_refused_and_kept(tmp_path, root):
     with pytest.raises(GtzanKerasError, match="a demo set of other arguments"):
         demo.make(root, TRACKS, SECONDS, seed=1)
     (tmp_path / "thesis.txt").write_text("all I have")
@@ -106,12 +102,12 @@ def test_folder_of_something_else_is_refused_and_kept(tmp_path: Path, root: Path
     ("name", "value"),
     [("tracks_per_genre", 2), ("seconds", 0.5), ("seconds", float("nan")), ("seed", -1), ("jobs", 0)],
 )
-def test_argument_out_of_range_is_named(tmp_path: Path, name: str, value: Any) -> None:
+def test_argument_out_of_range_is_named(tmp_path, name, value):
     with pytest.raises(GtzanKerasError, match=f"{name}={value}"):
         demo.make(tmp_path / "set", **{name: value})
 
 
-def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written_stays(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError("disk full")
 
@@ -121,9 +117,7 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_linear_model_learns_something_and_one_that_hears_time_more(
-    root: Path, table: pd.DataFrame
-) -> None:
+def test_a_linear_model_learns_something_and_one_that_hears_time_more(root, table):
     """Share right over five plain folds, of a linear model on band means and of a forest on rhythm too."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -149,7 +143,7 @@ def test_a_linear_model_learns_something_and_one_that_hears_time_more(
     assert 0.30 < on_means < min(0.90, on_time)
 
 
-def test_two_at_once_make_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_once_make_one_set(tmp_path, monkeypatch):
     both, plan = threading.Barrier(2), demo._plan
 
     def plan_together(*arguments: Any) -> Any:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
-import logging
 import os
 import stat
 import tarfile
@@ -171,16 +170,6 @@ def test_members_that_are_no_tracks_or_point_out_of_the_folder_are_left_out(serv
     server.serve("/full.tar.gz", pack(as_members() | dict.fromkeys(extra, b"evil")))
     assert contents(download(folder)) == as_members()
     assert contents(tmp_path) == {f"data/gtzan/{name}": sound for name, sound in as_members().items()}
-
-
-def test_complete_folder_is_not_downloaded_again(server, folder, caplog):
-    server.serve("/full.tar.gz", GOOD)
-    download(folder)
-    server.requests.clear()
-    with caplog.at_level(logging.INFO, module.__name__):
-        assert download(folder) == folder
-    assert not server.requests
-    assert "holds 6 tracks already" in caplog.text
 
 
 def test_folder_with_a_part_of_the_tracks_is_refused_untouched(server, folder, refuses):

@@ -206,17 +206,12 @@ def kill(job: str, count: int, inputs: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_killed_twice_a_job_ends_as_if_undisturbed(job: str, inputs: Path, tmp_path: Path) -> None:
-    kill(job, 2, inputs, tmp_path)
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.nightly)])
+def test_a_job_that_is_killed_ends_as_if_undisturbed(job, kills, inputs, tmp_path):
+    kill(job, kills, inputs, tmp_path)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("job", JOBS)
-def test_killed_fifty_times_a_job_ends_as_if_undisturbed(job: str, inputs: Path, tmp_path: Path) -> None:
-    kill(job, 50, inputs, tmp_path)
-
-
-def test_what_killed_processes_left_is_deleted_and_what_others_write_is_not(tmp_path: Path) -> None:
+def test_what_killed_processes_left_is_deleted_and_what_others_write_is_not(tmp_path):
     host, dead = socket.gethostname(), subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     others = [
@@ -237,7 +232,7 @@ def test_what_killed_processes_left_is_deleted_and_what_others_write_is_not(tmp_
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, ""), RuntimeError("(errno = 28, error message = '')")]
 )
-def test_no_space_is_one_clear_error(error: Exception, tmp_path: Path) -> None:
+def test_no_space_is_one_clear_error(error, tmp_path):
     with pytest.raises(GtzanKerasError, match="cannot be written"), replacing(tmp_path / "x"):
         raise error
 
@@ -275,9 +270,7 @@ def run_out_of_space(job: str, inputs: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("job", ["preprocess", "train"])
-def test_a_file_too_large_to_write_is_one_clear_error_and_the_old_files_stay(
-    job: str, inputs: Path, tmp_path: Path
-) -> None:
+def test_a_file_too_large_to_write_is_one_clear_error_and_the_old_files_stay(job, inputs, tmp_path):
     ended(forked(run_out_of_space, job, inputs, tmp_path))
     words = r"\S+: cannot be written \(File too large\); free some space, then start again True"
     assert re.fullmatch(words, (inputs / "error").read_text())

@@ -42,9 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_tracks_are_known_by_name_come_in_class_order_and_hidden_files_are_none(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_tracks_are_known_by_name_come_in_class_order_and_hidden_files_are_none(folder, tmp_path):
     (folder / "blues" / "._blues00002.png").write_bytes(b"a Mac's shadow")
     paint(folder / ".ipynb_checkpoints" / "blues00002.png", noise(20, 30))
     store = import_images(folder, tmp_path / "x.h5", 20, 30)
@@ -54,14 +52,14 @@ def test_tracks_are_known_by_name_come_in_class_order_and_hidden_files_are_none(
 
 
 @pytest.mark.parametrize("size", [(20, 30), (8, 12)])
-def test_images_are_resized_as_pillow_does(folder: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_images_are_resized_as_pillow_does(folder, tmp_path, size):
     store = import_images(folder, tmp_path / "x.h5", *size)
     for row, seed in ((3, 0), (0, 2)):
         expected = Image.fromarray(noise(20, 30, seed)).resize(size[::-1], Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(store.read([row])[0], np.asarray(expected))
 
 
-def test_one_channel_is_grey(folder: Path, tmp_path: Path) -> None:
+def test_one_channel_is_grey(folder, tmp_path):
     store = import_images(folder, tmp_path / "x.h5", 20, 30, channels=1)
     assert store.shape == (4, 20, 30, 1)
     red, green, blue = np.moveaxis(noise(20, 30, 0).astype(float), 2, 0)
@@ -70,7 +68,7 @@ def test_one_channel_is_grey(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("margin", ["white", "transparent"])
-def test_margins_are_cut_off(tmp_path: Path, margin: str) -> None:
+def test_margins_are_cut_off(tmp_path, margin):
     inside = noise(20, 30)
     paper = np.full((40, 60, 4), 255, np.uint8)
     paper[:, :, 3] = 0 if margin == "transparent" else 255
@@ -85,9 +83,7 @@ SMOOTH = mpl.colormaps["viridis"](np.add.outer(np.arange(60), np.arange(90)) / 1
 @pytest.mark.parametrize(
     ("quality", "inside"), [(60, SMOOTH), (60, noise(60, 90)), (95, SMOOTH)], ids=["60", "60 noise", "95"]
 )
-def test_margins_of_jpegs_are_cut_off_in_spite_of_their_shadows(
-    tmp_path: Path, quality: int, inside: np.ndarray
-) -> None:
+def test_margins_of_jpegs_are_cut_off_in_spite_of_their_shadows(tmp_path, quality, inside):
     paper = np.full((100, 150, 3), 255, np.uint8)
     paper[13:73, 22:112] = inside
     with Image.open(paint(tmp_path / "in" / "pop" / "pop00000.jpg", paper, quality=quality)) as image:
@@ -96,7 +92,7 @@ def test_margins_of_jpegs_are_cut_off_in_spite_of_their_shadows(
     np.testing.assert_array_equal(store.read()[0], expected)
 
 
-def test_palette_and_grey_images_and_jpegs_are_read(tmp_path: Path) -> None:
+def test_palette_and_grey_images_and_jpegs_are_read(tmp_path):
     grey, pop = np.full((20, 30), 100, np.uint8), tmp_path / "in" / "pop"
     paint(pop / "a.png", grey)
     paint(pop / "b.png", grey, mode="P")
@@ -107,7 +103,7 @@ def test_palette_and_grey_images_and_jpegs_are_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(store.read(), 100, atol=3)
 
 
-def test_what_cannot_be_imported_is_refused_by_name_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_imported_is_refused_by_name_and_leaves_nothing(folder, tmp_path):
     def refuse(message: str, source: Path = folder, **options: int) -> None:
         with pytest.raises(GtzanKerasError, match=message):
             import_images(source, tmp_path / "x.h5", 20, 30, **options)
@@ -128,9 +124,7 @@ def test_what_cannot_be_imported_is_refused_by_name_and_leaves_nothing(folder: P
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), suffix=st.sampled_from([".png", ".jpg"]))
-def test_a_damaged_image_is_read_or_refused_and_nothing_else(
-    data: st.DataObject, suffix: str, tmp_path: Path
-) -> None:
+def test_a_damaged_image_is_read_or_refused_and_nothing_else(data, suffix, tmp_path):
     file = paint(tmp_path / suffix / "pop" / f"pop00000{suffix}", noise(6, 7))
     good = file.read_bytes()
     damaged = bytearray(good)
@@ -153,9 +147,7 @@ def grey(tmp_path: Path) -> SpectrogramStore:
     return SpectrogramStore.from_arrays(tmp_path / "grey.h5", images, ids, GREY)
 
 
-def test_a_store_is_resized_as_pillow_does_and_coloured_as_matplotlib_does(
-    grey: SpectrogramStore, tmp_path: Path
-) -> None:
+def test_a_store_is_resized_as_pillow_does_and_coloured_as_matplotlib_does(grey, tmp_path):
     larger = resize(grey, tmp_path / "larger.h5", 40, 45)
     coloured = resize(grey, tmp_path / "coloured.h5", 20, 30, "viridis")
     assert (larger.shape, coloured.shape) == ((3, 40, 45, 1), (3, 20, 30, 3))
@@ -167,7 +159,7 @@ def test_a_store_is_resized_as_pillow_does_and_coloured_as_matplotlib_does(
         np.testing.assert_array_equal(colours, mpl.colormaps["viridis"](before, bytes=True)[..., :3])
 
 
-def test_tracks_segments_and_what_was_left_out_stay_and_a_genre_that_is_left_out_is(tmp_path: Path) -> None:
+def test_tracks_segments_and_what_was_left_out_stay_and_a_genre_that_is_left_out_is(tmp_path):
     tracks = describe({"rock.00000": "rock", "jazz.00054": "jazz", "pop.00000": "pop"})
     with write_store(tmp_path / "a.h5", GREY, tracks) as writer:
         image = np.zeros((20, 30, 1), np.uint8)
@@ -183,7 +175,7 @@ def test_tracks_segments_and_what_was_left_out_stay_and_a_genre_that_is_left_out
     assert smaller.genres == ["jazz", "rock"]
 
 
-def test_what_cannot_be_resized_is_refused_and_leaves_nothing(grey: SpectrogramStore, tmp_path: Path) -> None:
+def test_what_cannot_be_resized_is_refused_and_leaves_nothing(grey, tmp_path):
     out = tmp_path / "y.h5"
     for path, size, colour_map, message in (
         (grey.path, (10, 10), None, "is the input store"),

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,7 +187,7 @@ def test_one_of_each_known_pair_is_among_the_tracks_that_the_fault_filter_leaves
     assert all("excluded" in part[list(pair)].tolist() for pair in near_pairs())
 
 
-def test_among_real_spectrograms_exactly_the_known_pairs_are_found(real_data: Path) -> None:
+def test_among_real_spectrograms_exactly_the_known_pairs_are_found(real_data):
     """All tracks of known pairs and 120 others."""
     import h5py
 

@@ -58,7 +58,7 @@ def run(path: Path, some: list[Task], writer: Writer, key: Any = "key") -> list[
 # ---- the mechanism
 
 
-def test_parts_are_made_in_order_joined_and_deleted(tmp_path: Path) -> None:
+def test_parts_are_made_in_order_joined_and_deleted(tmp_path):
     writer, some = Writer(), tasks(tmp_path)
     assert run(tmp_path / "out", some, writer) == [task.track_id for task in some]
     assert [len(part) for part in writer.parts] == [2, 2, 1]
@@ -75,9 +75,7 @@ def test_parts_are_made_in_order_joined_and_deleted(tmp_path: Path) -> None:
         ("nothing", "other settings", ["01", "23", "4"]),
     ],
 )
-def test_after_an_interruption_the_finished_parts_are_used_that_still_hold(
-    tmp_path: Path, change: str, key: str, made: list[str]
-) -> None:
+def test_after_an_interruption_the_finished_parts_are_used_that_still_hold(tmp_path, change, key, made):
     some, writer = tasks(tmp_path), Writer()
     if change == "a file that appears":
         Path(some[1].file).unlink()
@@ -89,7 +87,7 @@ def test_after_an_interruption_the_finished_parts_are_used_that_still_hold(
     assert writer.parts == [[f"track {number}" for number in part] for part in made]
 
 
-def test_a_whole_that_a_killed_run_left_does_not_become_the_output(tmp_path: Path) -> None:
+def test_a_whole_that_a_killed_run_left_does_not_become_the_output(tmp_path):
     (tmp_path / "out").write_text("complete")
     (tmp_path / "out.parts").mkdir()
     (tmp_path / "out.parts" / "whole").write_text("of other tracks")
@@ -99,7 +97,7 @@ def test_a_whole_that_a_killed_run_left_does_not_become_the_output(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
-def test_a_second_maker_of_one_file_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_second_maker_of_one_file_is_refused_in_one_line(tmp_path):
     message = r"out: another process is making this file; wait.*\Z"
     with Parts(tmp_path / "out"), pytest.raises(GtzanKerasError, match=message), Parts(tmp_path / "out"):
         pass
@@ -111,7 +109,7 @@ def test_a_second_maker_of_one_file_is_refused_in_one_line(tmp_path: Path) -> No
 # ---- a job
 
 
-def test_a_feature_table_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_table_goes_on_where_it_stopped(tmp_path, monkeypatch):
     (tmp_path / "pop").mkdir()
     for number in range(3):
         soundfile.write(tmp_path / "pop" / f"{number}.wav", np.random.default_rng(0).random(26460), 22050)

@@ -65,9 +65,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # ---- what is written
 
 
-def test_samples_are_the_tracks_spectrograms_in_the_order_of_the_table_with_their_md5(
-    tmp_path: Path, tracks: pd.DataFrame
-) -> None:
+def test_samples_are_the_tracks_spectrograms_in_the_order_of_the_table_with_their_md5(tmp_path, tracks):
     shuffled = tracks.sample(frac=1, random_state=3)
     preprocess(shuffled, tmp_path / "x.h5", SPEC, jobs=1)
     store = open_store(tmp_path / "x.h5")
@@ -80,9 +78,7 @@ def test_samples_are_the_tracks_spectrograms_in_the_order_of_the_table_with_thei
     np.testing.assert_array_equal(store.read(), expected)
 
 
-def test_samples_of_a_spec_with_segments_are_the_spectrograms_of_the_segments(
-    tmp_path: Path, tracks: pd.DataFrame
-) -> None:
+def test_samples_of_a_spec_with_segments_are_the_spectrograms_of_the_segments(tmp_path, tracks):
     report = preprocess(tracks, tmp_path / "x.h5", PIECES, jobs=1)
     store = open_store(tmp_path / "x.h5")
     sound = load_audio(tracks.set_index("track_id").at["rock.00007", "path"], 22050)
@@ -94,9 +90,9 @@ def test_samples_of_a_spec_with_segments_are_the_spectrograms_of_the_segments(
     assert (report.written, report.samples) == (5, len(store))
 
 
-def test_two_jobs_make_the_same_file_also_from_relative_paths_after_the_caller_moved(
-    tmp_path: Path, tracks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_jobs_make_the_same_file_also_from_paths_relative_to_another_folder(
+    tmp_path, tracks, monkeypatch
+):
     preprocess(tracks, tmp_path / "1.h5", SPEC, jobs=1)
     preprocess(tracks, tmp_path / "2.h5", SPEC, jobs=2)
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
@@ -110,9 +106,7 @@ def test_two_jobs_make_the_same_file_also_from_relative_paths_after_the_caller_m
 # ---- files that are not sound
 
 
-def test_broken_and_missing_files_are_left_out_with_one_line_and_their_genre_stays(
-    tmp_path: Path, tracks: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_broken_and_missing_files_are_left_out_with_one_line_and_their_genre_stays(tmp_path, tracks, caplog):
     table = tracks.replace(tracks["path"].iat[-1], str(tmp_path / "missing.wav"))
     report = preprocess(table, tmp_path / "x.h5", SPEC, jobs=1)
     store = open_store(tmp_path / "x.h5")
@@ -130,9 +124,7 @@ def test_broken_and_missing_files_are_left_out_with_one_line_and_their_genre_sta
     assert (report.written, report.samples) == (4, 4)
 
 
-def test_nothing_but_broken_files_is_an_error_that_leaves_nothing(
-    tmp_path: Path, tracks: pd.DataFrame
-) -> None:
+def test_nothing_but_broken_files_is_an_error_that_leaves_nothing(tmp_path, tracks):
     with pytest.raises(GtzanKerasError, match=r"none of the 1 tracks could be read \(jazz.00054: not"):
         preprocess(tracks[tracks["track_id"] == BROKEN], tmp_path / "x.h5", SPEC, jobs=1)
     assert list(tmp_path.iterdir()) == []
@@ -148,9 +140,7 @@ def three_tracks(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("spec", [SPEC, PIECES], ids=lambda spec: spec.name)
-def test_tracks_added_later_cost_only_those(
-    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str], spec: SpectrogramSpec
-) -> None:
+def test_tracks_added_later_cost_only_those(tmp_path, tracks, loaded, spec):
     preprocess(tracks, tmp_path / "fresh.h5", spec, jobs=1)
     preprocess(tracks.iloc[[0, 3]], tmp_path / "x.h5", spec, jobs=1)
     loaded.clear()
@@ -161,7 +151,7 @@ def test_tracks_added_later_cost_only_those(
 
 
 @pytest.mark.parametrize("first", [None, b"no music"], ids=["another sound", "no sound"])
-def test_a_file_that_changed_is_done_again(tmp_path: Path, loaded: list[str], first: bytes | None) -> None:
+def test_a_file_that_changed_is_done_again(tmp_path, loaded, first):
     table = three_tracks(tmp_path)
     file = tmp_path / "pop" / "two.wav"
     if first:
@@ -175,9 +165,7 @@ def test_a_file_that_changed_is_done_again(tmp_path: Path, loaded: list[str], fi
     assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "fresh.h5").read_bytes()
 
 
-def test_a_complete_store_costs_nothing_and_stays_as_it_is(
-    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
-) -> None:
+def test_a_complete_store_costs_nothing_and_stays_as_it_is(tmp_path, tracks, loaded):
     first = preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
     before = (tmp_path / "x.h5").stat()
     loaded.clear()
@@ -189,9 +177,7 @@ def test_a_complete_store_costs_nothing_and_stays_as_it_is(
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
-def test_other_facts_about_the_tracks_are_written_without_decoding(
-    tmp_path: Path, tracks: pd.DataFrame, loaded: list[str]
-) -> None:
+def test_other_facts_about_the_tracks_are_written_without_decoding(tmp_path, tracks, loaded):
     preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
     loaded.clear()
     preprocess(tracks.assign(artist="somebody"), tmp_path / "x.h5", SPEC, jobs=1)
@@ -199,7 +185,7 @@ def test_other_facts_about_the_tracks_are_written_without_decoding(
     assert set(open_store(tmp_path / "x.h5").tracks["artist"]) == {"somebody"}
 
 
-def test_spectrograms_of_files_that_are_gone_are_kept(tmp_path: Path) -> None:
+def test_spectrograms_of_files_that_are_gone_are_kept(tmp_path):
     table = three_tracks(tmp_path)
     preprocess(table, tmp_path / "x.h5", SPEC, jobs=1)
     before = (tmp_path / "x.h5").read_bytes()
@@ -223,9 +209,7 @@ def test_spectrograms_of_files_that_are_gone_are_kept(tmp_path: Path) -> None:
     ],
     ids=["other tracks", "other spec"],
 )
-def test_another_store_is_refused_and_left_alone(
-    tmp_path: Path, tracks: pd.DataFrame, genres: list[str], changes: dict[str, Any], message: str
-) -> None:
+def test_another_store_is_refused_and_left_alone(tmp_path, tracks, genres, changes, message):
     preprocess(tracks, tmp_path / "x.h5", SPEC, jobs=1)
     before = (tmp_path / "x.h5").read_bytes()
     others, spec = tracks[tracks["genre"].isin(genres)], dataclasses.replace(SPEC, **changes)
@@ -235,7 +219,7 @@ def test_another_store_is_refused_and_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
-def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, tracks: pd.DataFrame) -> None:
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path, tracks):
     path = tmp_path / "x.h5"
     with h5py.File(path, "w") as file:
         file["mel"] = np.arange(3)
@@ -255,9 +239,7 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, tracks: pd.Dat
         (None, {}, "no column genre, path, artist"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_written(
-    tmp_path: Path, tracks: pd.DataFrame, change: dict | None, arguments: dict[str, Any], message: str
-) -> None:
+def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, tracks, change, arguments, message):
     table = tracks[["track_id"]] if change is None else tracks.assign(**change)
     with pytest.raises(GtzanKerasError, match=message):
         preprocess(table, tmp_path / "x.h5", **{"spec": SPEC, "jobs": 1, **arguments})

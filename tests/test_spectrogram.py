@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -153,16 +152,6 @@ def test_a_spec_of_imported_images_is_refused(make):
 # --- mel_image
 
 
-@every_spec
-def test_a_low_tone_is_bright_in_the_bottom_rows_and_a_high_one_in_the_top_rows(spec):
-    grey = replace(shortened(spec), channels=1, colour_map=None)
-    eighth, high = spec.height // 8, 0.45 * spec.sample_rate
-    for hertz, rows in ((60, range(spec.height - eighth, spec.height)), (high, range(eighth))):
-        image = mel_image(sine(hertz, 3, spec.sample_rate), grey)
-        assert (image.dtype, image.shape) == (np.uint8, grey.shape)
-        assert image[:, :, 0].astype(float).mean(axis=1).argmax() in rows
-
-
 def test_grey_levels_are_decibels_above_the_floor_in_255_steps(given_decibels):
     spec = SpectrogramSpec(name="own", n_mels=4, height=4, width=3, db_range=60.0)
     decibels = -60 + 60 * np.arange(12).reshape(4, 3) / 11
@@ -248,18 +237,6 @@ def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length,
 
 
 # --- specs
-
-
-@every_spec
-def test_a_spec_goes_through_json_and_back(spec):
-    assert SpectrogramSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-
-
-def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
-    one = SPECTROGRAM_SPECS["zhang-128"]
-    two = replace(one, hop_length=256, width=64)
-    assert one.difference(two) == "hop_length: 512 against 256, width: 128 against 64"
-    assert one.difference(one) == ""
 
 
 @pytest.mark.parametrize(

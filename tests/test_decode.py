@@ -68,15 +68,20 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-def refusal(path: Path, **how: float) -> str:
+def overwrite(path: Path, at: int, new: bytes) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + new + content[at + len(new) :])
+    return path
+
+
+def refusal(path: Path) -> str:
     """Return the reason why a file is refused, the same for whole files and streams."""
     with pytest.raises(AudioError) as caught:
-        load_audio(path, RATE, **how)
+        load_audio(path, RATE)
     assert caught.value.path == Path(path)
     assert str(caught.value) == f"{path}: {caught.value.reason}"
-    if not how:
-        with pytest.raises(AudioError, match=re.escape(str(caught.value))):
-            list(stream_audio(path, RATE))
+    with pytest.raises(AudioError, match=re.escape(str(caught.value))):
+        list(stream_audio(path, RATE))
     return caught.value.reason
 
 
@@ -202,10 +207,7 @@ def test_strange_headers_and_tags_do_no_harm(tmp_path, noise, suffix, change):
     [(0, "no plausible sample rate"), (999, "999 Hz and 2"), (2**31 - 1, "2147483647 Hz and 2")],
 )
 def test_an_implausible_rate_or_number_of_channels_is_refused(tmp_path, noise, rate, reason):
-    path = write(tmp_path / "a.wav", noise)
-    content = bytearray(path.read_bytes())
-    content[24:28] = rate.to_bytes(4, "little")
-    path.write_bytes(content)
+    path = overwrite(write(tmp_path / "a.wav", noise), 24, rate.to_bytes(4, "little"))
     assert reason in refusal(path)
     assert "expected 1000 to 768000 Hz and 1 to 64" in refusal(write(path, np.zeros((RATE * 2, 100))))
 
@@ -226,11 +228,8 @@ def test_a_file_that_breaks_off_is_refused_with_the_position(tmp_path, suffix):
 def test_a_hole_in_the_middle_is_refused(tmp_path, suffix):
     samples = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 2))
     path = write(tmp_path / f"a{suffix}", samples)
-    content = bytearray(path.read_bytes())
-    middle, hole = len(content) // 2, len(content) // 10
-    content[middle : middle + hole] = bytes(hole)
-    path.write_bytes(content)
-    assert refusal(path).startswith("damaged: ")
+    size = path.stat().st_size
+    assert refusal(overwrite(path, size // 2, bytes(size // 10))).startswith("damaged: ")
 
 
 def test_decoders_print_nothing(tmp_path, noise, capfd):
@@ -274,12 +273,9 @@ def test_a_playlist_is_not_followed(tmp_path, noise):
     assert refusal(tmp_path / "a.mp3") == "not readable as sound (Format not recognised)"
 
 
-def test_a_header_that_claims_hundreds_of_gigabytes_is_refused(tmp_path, noise):
+def test_a_header_that_claims_gigabytes_is_refused(tmp_path, noise):
     path = write(tmp_path / "a.flac", noise)
-    content = bytearray(path.read_bytes())
-    content[21:26] = bytes([content[21] | 0x0F]) + b"\xff" * 4
-    path.write_bytes(content)
-    assert refusal(path).startswith("damaged: ")
+    assert refusal(overwrite(path, 22, b"\xff" * 4)).startswith("damaged: ")
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(0, RATE), (0.5, 8000), (0.5, 96000)])
@@ -296,23 +292,14 @@ def test_samples_that_are_not_finite_are_refused_without_a_warning(tmp_path, noi
     assert refusal(path) == "holds NaN or infinite samples"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"sample_rate": 0}, "sample_rate is 0; expected a number of Hz above 0"),
-        ({"duration": float("nan")}, "duration is nan; expected seconds above 0, or None for all"),
-    ],
-    ids=str,
-)
-def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise, arguments, message):
+def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise):
     path = write(tmp_path / "a.wav", noise)
-    with pytest.raises(GtzanKerasError, match=re.escape(message)) as caught:
-        load_audio(path, **{"sample_rate": RATE} | arguments)
+    for read in (partial(load_audio, path), partial(stream_audio, path), partial(stream_array, noise, RATE)):
+        with pytest.raises(GtzanKerasError, match="sample_rate is -1; expected a number of Hz above 0"):
+            read(-1)
+    with pytest.raises(GtzanKerasError, match="duration is nan; expected seconds above 0, or None") as caught:
+        load_audio(path, RATE, float("nan"))
     assert not isinstance(caught.value, AudioError)  # the file is not to blame
-    if "sample_rate" in arguments:
-        for stream in (partial(stream_audio, path), partial(stream_array, noise, RATE)):
-            with pytest.raises(GtzanKerasError, match=message):
-                stream(**arguments)
 
 
 # --- mutated files

@@ -116,11 +116,11 @@ def test_a_feature_table_goes_on_where_it_stopped(tmp_path, monkeypatch):
     done: list[str] = []
     original = feature_module._extract_file
 
-    def extract(track_id: str, *rest: Any) -> Any:
+    def extract(track_id: str, *rest: Any, **options: Any) -> Any:
         done.append(track_id)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return original(track_id, *rest)
+        return original(track_id, *rest, **options)
 
     monkeypatch.setattr(feature_module, "_extract_file", extract)
     with pytest.raises(KeyboardInterrupt):

@@ -99,7 +99,7 @@ def test_log_mel_equals_librosas_to_a_thousandth_of_a_decibel(spec):
     audio = something(spec.piece_seconds or 3, spec.sample_rate)
     ours, theirs = log_mel(audio, spec), librosa_log_mel(audio, spec)
     assert (ours.dtype, ours.shape) == (np.float32, theirs.shape)
-    assert ours.min() <= 5 - spec.db_range  # includes quiet points
+    assert ours.min() <= 5 - min(spec.db_range, 90)  # includes quiet points
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
 
 

@@ -24,10 +24,10 @@ def two_tracks_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TRACKS_A_WORKER", 2)
 
 
-def tasks(folder: Path, count: int = 5) -> list[Task]:
-    for number in range(count):
+def tasks(folder: Path) -> list[Task]:
+    for number in range(5):
         (folder / str(number)).write_text(f"content {number}")
-    return [Task(f"track {number}", str(folder / str(number))) for number in range(count)]
+    return [Task(f"track {number}", str(folder / str(number))) for number in range(5)]
 
 
 class Writer:

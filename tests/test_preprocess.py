@@ -200,9 +200,7 @@ def test_spectrograms_of_files_that_are_gone_are_kept(tmp_path):
 
 def test_another_store_is_refused_and_left_alone(made, tracks):
     before = made.read_bytes()
-    with pytest.raises(
-        GtzanKerasError, match=r"x\.h5 holds 3 track\(s\).*metal.00058, rock.00007, rock.00016"
-    ):
+    with pytest.raises(GtzanKerasError, match=r"x\.h5 holds 3 track\(s\).*metal.00058, rock.00007"):
         preprocess(tracks[tracks["genre"].isin(["blues", "jazz"])], made, SPEC, jobs=1)
     with pytest.raises(GtzanKerasError, match=r"'small', not 'other' \(.*hop_length: 256 against 512\)"):
         preprocess(tracks, made, dataclasses.replace(SPEC, name="other", hop_length=256), jobs=1)

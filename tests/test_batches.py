@@ -38,19 +38,8 @@ def samples(batches: Batches) -> list[int]:
 # ---- what a batch is
 
 
-def test_images_are_float32_from_0_to_1_and_labels_one_hot(
-    make_store: Callable[..., SpectrogramStore],
-) -> None:
-    made = make_store(IDS)
-    images, labels = map(np.concatenate, zip(*made.batches(IDS, 4), strict=True))
-    assert images.dtype == labels.dtype == np.float32
-    np.testing.assert_allclose(images, made.read() / 255, rtol=1e-6)
-    assert [made.genres[code] for code in labels.argmax(axis=1)] == made.genre.tolist()
-    np.testing.assert_array_equal(np.sort(labels, axis=1), [[0, 0, 1]] * COUNT)
-
-
 @pytest.mark.parametrize(("size", "sizes"), [(7, [7, 7, 7]), (8, [8, 8, 5]), (100, [21])])
-def test_the_last_batch_holds_what_is_left(store: SpectrogramStore, size: int, sizes: list[int]) -> None:
+def test_the_last_batch_holds_what_is_left(store, size, sizes):
     batches = store.batches(IDS, size)
     assert len(batches) == len(sizes)
     assert [len(images) for images, _ in batches] == sizes
@@ -59,14 +48,12 @@ def test_the_last_batch_holds_what_is_left(store: SpectrogramStore, size: int, s
             batches[index]
 
 
-def test_only_the_tracks_asked_for_come_in_the_stores_order(store: SpectrogramStore) -> None:
-    assert samples(store.batches([IDS[9], IDS[2], IDS[20]], 2)) == [2, 9, 20]
-
-
-def test_all_segments_of_a_track_come_with_its_label(make_store: Callable[..., SpectrogramStore]) -> None:
-    made = make_store(["jazz.00001"] * 3 + ["rock.00000"] * 2)
-    labels = np.concatenate([labels for _, labels in made.batches(["jazz.00001", "rock.00000"], 4)])
-    assert labels.argmax(axis=1).tolist() == [0, 0, 0, 1, 1]
+def test_segments_of_the_tracks_asked_for_come_in_the_stores_order_as_0_to_1_with_one_hot_labels(make_store):
+    made = make_store(["jazz.00001"] * 3 + ["pop.00000"] + ["rock.00000"] * 2)
+    images, labels = map(np.concatenate, zip(*made.batches(["rock.00000", "jazz.00001"], 2), strict=True))
+    assert images.dtype == labels.dtype == np.float32
+    np.testing.assert_allclose(images, made.read([0, 1, 2, 4, 5]) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(labels, np.eye(3)[[0, 0, 0, 2, 2]])
 
 
 # ---- order
@@ -80,13 +67,8 @@ def epochs(batches: Batches, count: int) -> list[list[int]]:
     return found
 
 
-def test_without_shuffling_the_order_stays(store: SpectrogramStore) -> None:
+def test_shuffling_gives_every_sample_once_an_epoch_in_an_order_that_the_seed_decides(store):
     assert epochs(store.batches(IDS, 4), 2) == [list(range(COUNT))] * 2
-
-
-def test_shuffling_gives_every_sample_once_an_epoch_in_an_order_that_the_seed_decides(
-    store: SpectrogramStore,
-) -> None:
     three = epochs(store.batches(IDS, 4, shuffle=True, seed=3), 3)
     assert len(set(map(tuple, three))) == 3
     assert all(sorted(epoch) == list(range(COUNT)) for epoch in three)
@@ -94,9 +76,7 @@ def test_shuffling_gives_every_sample_once_an_epoch_in_an_order_that_the_seed_de
     assert epochs(store.batches(IDS, 4, shuffle=True, seed=4), 3) != three
 
 
-def test_fit_with_two_workers_sees_every_batch_once_in_every_epoch(
-    store: SpectrogramStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fit_with_two_workers_sees_every_batch_once_in_every_epoch(store, monkeypatch):
     asked: list[tuple[int, int]] = []
     original = Batches.__getitem__
 
@@ -115,7 +95,7 @@ def test_fit_with_two_workers_sees_every_batch_once_in_every_epoch(
         assert sorted(index for at, index in fitted if at == order) == list(range(6))
 
 
-def test_predictions_of_several_workers_come_in_order(store: SpectrogramStore) -> None:
+def test_predictions_of_several_workers_come_in_order(store):
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D()])
     means = model.predict(store.batches(IDS, 2, in_memory=False, workers=4), verbose=0)
     np.testing.assert_allclose(means[:, 0] * 25.5, np.arange(COUNT), atol=1e-4)
@@ -124,7 +104,7 @@ def test_predictions_of_several_workers_come_in_order(store: SpectrogramStore) -
 # ---- memory
 
 
-def test_batches_from_file_and_from_memory_are_equal(store: SpectrogramStore) -> None:
+def test_batches_from_file_and_from_memory_are_equal(store):
     options = {"shuffle": True, "augmentation": STRONG_AUGMENTATION}
     held = store.batches(IDS, 4, in_memory=True, **options)
     read = store.batches(IDS, 4, in_memory=False, **options)
@@ -134,9 +114,7 @@ def test_batches_from_file_and_from_memory_are_equal(store: SpectrogramStore) ->
 
 
 @pytest.mark.parametrize(("limit", "reads"), [(COUNT * 96, 0), (COUNT * 96 - 1, 6)])
-def test_a_store_above_the_limit_is_not_held_in_memory(
-    store: SpectrogramStore, monkeypatch: pytest.MonkeyPatch, limit: int, reads: int
-) -> None:
+def test_a_store_above_the_limit_is_not_held_in_memory(store, monkeypatch, limit, reads):
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", limit)
     batches = store.batches(IDS, 4)
     asked: list[int] = []
@@ -147,7 +125,7 @@ def test_a_store_above_the_limit_is_not_held_in_memory(
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_batches_travel_to_other_processes(store: SpectrogramStore, in_memory: bool) -> None:
+def test_batches_travel_to_other_processes(store, in_memory):
     batches = store.batches(IDS, 4, shuffle=True, in_memory=in_memory)
     batches.on_epoch_end()
     assert samples(pickle.loads(pickle.dumps(batches))) == samples(batches)
@@ -156,23 +134,15 @@ def test_batches_travel_to_other_processes(store: SpectrogramStore, in_memory: b
 # ---- what is refused
 
 
-@pytest.mark.parametrize(
-    ("ids", "size", "message"),
-    [
-        (IDS, 0, "batch_size=0: expected"),
-        ([], 4, "no sample of the 0 requested tracks"),
-        (["pop.00000"], 4, "not in this store"),
-    ],
-)
-def test_batches_of_nothing_are_refused(
-    store: SpectrogramStore, ids: list[str], size: int, message: str
-) -> None:
-    with pytest.raises(GtzanKerasError, match=message):
-        store.batches(ids, size)
+def test_batches_of_nothing_are_refused(store):
+    with pytest.raises(GtzanKerasError, match="batch_size=0: expected"):
+        store.batches(IDS, 0)
+    with pytest.raises(GtzanKerasError, match="no sample of the 0 requested tracks"):
+        store.batches([])
 
 
 @pytest.mark.parametrize("change", [{"tone": 0.2}, {"noise": 0.1}])
-def test_changes_of_level_are_refused_for_colours(make_store: Callable[..., Any], change: dict) -> None:
+def test_changes_of_level_are_refused_for_colours(make_store, change):
     spec = SpectrogramSpec(name="colour", height=8, width=12, channels=3, colour_map="viridis")
     colours = make_store(["pop.00000"], np.zeros((1, 8, 12, 3), np.uint8), spec=spec)
     augmentation = Augmentation(time_shift=True, **change)
@@ -184,7 +154,7 @@ def test_changes_of_level_are_refused_for_colours(make_store: Callable[..., Any]
 # ---- augmentation
 
 
-def test_augmentation_follows_seed_epoch_and_batch_and_nothing_else(store: SpectrogramStore) -> None:
+def test_augmentation_follows_seed_epoch_and_batch_and_nothing_else(store):
     def made(seed: int, epochs: int, first: int = 0) -> np.ndarray:
         batches = store.batches(IDS, 8, seed=seed, augmentation=Augmentation(mixup=0.3))
         for _ in range(epochs):

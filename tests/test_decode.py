@@ -3,10 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -70,15 +68,20 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-def refusal(path: Path, **how: float) -> str:
+def overwrite(path: Path, at: int, new: bytes) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + new + content[at + len(new) :])
+    return path
+
+
+def refusal(path: Path) -> str:
     """Return the reason why a file is refused, the same for whole files and streams."""
     with pytest.raises(AudioError) as caught:
-        load_audio(path, RATE, **how)
+        load_audio(path, RATE)
     assert caught.value.path == Path(path)
     assert str(caught.value) == f"{path}: {caught.value.reason}"
-    if not how:
-        with pytest.raises(AudioError, match=re.escape(str(caught.value))):
-            list(stream_audio(path, RATE))
+    with pytest.raises(AudioError, match=re.escape(str(caught.value))):
+        list(stream_audio(path, RATE))
     return caught.value.reason
 
 
@@ -118,13 +121,6 @@ def test_what_av_decodes_equals_what_libsndfile_decodes(tmp_path, noise, suffix)
     np.testing.assert_allclose(load_audio(path, RATE), expected[: 3 * RATE], atol=1e-4)
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"])
-def test_every_sample_format_is_scaled_to_within_1(tmp_path, subtype):
-    square = np.repeat(np.tile([-0.5, 0.5], 100), 300)
-    audio = load_audio(write(tmp_path / "a.wav", square, subtype=subtype), RATE)
-    assert np.abs(audio - square).max() < 0.02  # u-law has the widest steps
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:audioread")  # librosa imports it
 @pytest.mark.parametrize(("native", "wanted"), [(RATE, RATE), (44100, RATE), (16000, RATE), (48000, 16000)])
 def test_resampling_equals_librosas(tmp_path, noise, native, wanted):
@@ -138,36 +134,27 @@ def test_resampling_equals_librosas(tmp_path, noise, native, wanted):
     np.testing.assert_allclose(ours, theirs[: len(ours)], atol=1e-6)
 
 
-def test_real_tracks_are_all_read(real_data):
-    for path in sorted(real_data.glob("gtzan_m*/*/*.*"))[::7]:
-        assert len(load_audio(path, RATE)) >= 29.9 * RATE
-
-
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".wv"])
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
 @pytest.mark.parametrize("duration", [0.25, 1.25, 60.0])
 def test_duration_cuts_off_the_rest(tmp_path, noise, suffix, duration):
-    path, rate = write(tmp_path / f"a{suffix}", noise), 44100 if suffix == ".wv" else RATE
-    part, whole = (load_audio(path, rate, length) for length in (duration, None))
-    np.testing.assert_array_equal(part, whole[: round(duration * rate)])
-
-
-@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
-@pytest.mark.parametrize("name", ["ein Stück ☺", "concat:a|b", os.fsdecode(b"br\xe9sil")], ids=repr)
-def test_any_name_is_read(tmp_path, noise, name, suffix):
     path = write(tmp_path / f"a{suffix}", noise)
+    np.testing.assert_array_equal(
+        load_audio(path, RATE, duration), load_audio(path, RATE)[: round(duration * RATE)]
+    )
+
+
+@pytest.mark.parametrize("content", [".wav", ".mp3"])
+@pytest.mark.parametrize(
+    "name", ["a.mp3", "a", "ein Stück ☺.wav", "concat:a|b.mp3", os.fsdecode(b"br\xe9sil.wav")], ids=repr
+)
+def test_any_name_is_read_and_the_content_decides(tmp_path, noise, name, content):
+    path = write(tmp_path / f"written{content}", noise)
     expected = load_audio(path, RATE)
     try:
-        path = path.rename(tmp_path / f"{name}{suffix}")
+        path = path.rename(tmp_path / name)
     except OSError:
         pytest.skip("this file system does not take such names")
     np.testing.assert_array_equal(load_audio(str(path), RATE), expected)
-
-
-@pytest.mark.parametrize("name", ["a.raw", "a.mp3", "a"])
-def test_the_content_decides_and_not_the_suffix(tmp_path, noise, name):
-    path = write(tmp_path / "a.wav", noise)
-    expected = load_audio(path, RATE)
-    np.testing.assert_array_equal(load_audio(path.rename(tmp_path / name), RATE), expected)
 
 
 # --- the faults of other people's files
@@ -184,53 +171,48 @@ def test_an_mp3_of_variable_rate_without_a_count_of_frames_is_read_whole(tmp_pat
     assert len(load_audio(path, 44100)) / 44100 == pytest.approx(20, abs=0.1)
 
 
-def test_flac_with_no_length_in_its_header_is_read(tmp_path, noise):
-    path = write(tmp_path / "a.flac", noise)
-    whole = load_audio(path, RATE)
-    content = bytearray(path.read_bytes())
-    content[21] &= 0xF0  # 36 bits after "fLaC" and 13.5 bytes of STREAMINFO
-    content[22:26] = bytes(4)
-    path.write_bytes(content)
-    np.testing.assert_array_equal(load_audio(path, RATE), whole)
+def without_length(content: bytes) -> bytes:
+    """Less the 36 bits after "fLaC" and 13.5 bytes of STREAMINFO."""
+    return content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:]
 
 
-def test_a_title_that_is_no_utf_8_does_no_harm(tmp_path, noise):
-    path = write(tmp_path / "a.mp3", noise)
-    whole = load_audio(path, RATE)
+def with_a_title_that_is_no_utf_8(content: bytes) -> bytes:
     title = b"TIT2" + (5).to_bytes(4, "big") + b"\0\0" + b"\x03Caf\xe9"  # says that it is UTF-8
-    path.write_bytes(b"ID3\x04\0\0" + len(title).to_bytes(4, "big") + title + path.read_bytes())
-    np.testing.assert_array_equal(load_audio(path, RATE), whole)
+    return b"ID3\x04\0\0" + len(title).to_bytes(4, "big") + title + content
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".wav"])
-def test_a_tag_at_the_end_does_no_harm(tmp_path, noise, suffix):
+def with_a_tag_at_the_end(content: bytes) -> bytes:
+    return content + b"TAG" + b"x" * 125
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change"),
+    [
+        (".flac", without_length),
+        (".mp3", with_a_title_that_is_no_utf_8),
+        (".flac", with_a_tag_at_the_end),
+        (".mp3", with_a_tag_at_the_end),
+        (".wav", with_a_tag_at_the_end),
+    ],
+)
+def test_strange_headers_and_tags_do_no_harm(tmp_path, noise, suffix, change):
     path = write(tmp_path / f"a{suffix}", noise)
     whole = load_audio(path, RATE)
-    path.write_bytes(path.read_bytes() + b"TAG" + b"x" * 125)
+    path.write_bytes(change(path.read_bytes()))
     np.testing.assert_array_equal(load_audio(path, RATE), whole)
 
 
 @pytest.mark.parametrize(
     ("rate", "reason"),
-    [
-        (0, "no plausible sample rate"),
-        (999, "999 Hz and 2 channels are not"),
-        (2**31 - 1, "2147483647 Hz and 2"),
-    ],
+    [(0, "no plausible sample rate"), (999, "999 Hz and 2"), (2**31 - 1, "2147483647 Hz and 2")],
 )
 def test_an_implausible_rate_or_number_of_channels_is_refused(tmp_path, noise, rate, reason):
-    path = write(tmp_path / "a.wav", noise)
-    content = bytearray(path.read_bytes())
-    content[24:28] = rate.to_bytes(4, "little")
-    path.write_bytes(content)
+    path = overwrite(write(tmp_path / "a.wav", noise), 24, rate.to_bytes(4, "little"))
     assert reason in refusal(path)
     assert "expected 1000 to 768000 Hz and 1 to 64" in refusal(write(path, np.zeros((RATE * 2, 100))))
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [".wav", ".au", ".aiff", ".w64", ".flac", ".mp3", ".ogg", ".opus", ".wv", ".wma", ".mka", ".webm"],
-)
+@pytest.mark.parametrize("suffix", [".wav", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wv", ".mka", ".wma"])
 def test_a_file_that_breaks_off_is_refused_with_the_position(tmp_path, suffix):
     samples = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 2))
     reason = refusal(cut(write(tmp_path / f"a{suffix}", samples), 0.6))
@@ -242,35 +224,22 @@ def test_a_file_that_breaks_off_is_refused_with_the_position(tmp_path, suffix):
     assert float(declared or 10) == pytest.approx(10, abs=0.1)
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3", ".aac", ".opus"])
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".opus"])
 def test_a_hole_in_the_middle_is_refused(tmp_path, suffix):
     samples = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 2))
     path = write(tmp_path / f"a{suffix}", samples)
-    content = bytearray(path.read_bytes())
-    middle, hole = len(content) // 2, len(content) // 10
-    content[middle : middle + hole] = bytes(hole)
-    path.write_bytes(content)
-    assert refusal(path).startswith("damaged: ")
+    size = path.stat().st_size
+    assert refusal(overwrite(path, size // 2, bytes(size // 10))).startswith("damaged: ")
 
 
-def test_decoders_print_nothing(tmp_path, noise):
-    write(tmp_path / "tagged.mp3", noise)
-    tag = b"ID3\x03\0\0\0\0\x01\0" + b"\xff\xfb\x90d" * 32
-    (tmp_path / "tagged.mp3").write_bytes(tag + (tmp_path / "tagged.mp3").read_bytes())
-    cut(write(tmp_path / "cut.ogg", noise), 0.7)
+def test_decoders_print_nothing(tmp_path, noise, capfd):
+    tagged = write(tmp_path / "tagged.mp3", noise)
+    tagged.write_bytes(b"ID3\x03\0\0\0\0\x01\0" + b"\xff\xfb\x90d" * 32 + tagged.read_bytes())
+    load_audio(tagged, RATE)
+    refusal(cut(write(tmp_path / "cut.ogg", noise), 0.7))
     (tmp_path / "text.mp3").write_text("<html>404 not found</html>\n" * 50)
-    code = (
-        "import sys\nfrom gtzan_keras.audio.decode import AudioError, load_audio\n"
-        "for path in sys.argv[1:]:\n    try:\n        load_audio(path, 22050)\n"
-        "    except AudioError:\n        pass\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, tmp_path.iterdir())],
-        capture_output=True,
-        check=True,
-        cwd=Path(__file__).parent.parent,
-    )
-    assert (run.stdout, run.stderr) == (b"", b"")
+    refusal(tmp_path / "text.mp3")
+    assert capfd.readouterr() == ("", "")
 
 
 # --- what is refused
@@ -291,7 +260,7 @@ def test_missing_and_empty_files_and_folders_are_refused(tmp_path):
     assert refusal(tmp_path / ("a" * 300 + ".wav")) == "cannot be opened (File name too long)"
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.au", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.raw", "a"])
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.m4a", "a"])
 def test_text_and_noise_are_refused_whatever_the_name(tmp_path, name):
     for content in (b"<html>404 not found</html>\n" * 50, np.random.default_rng(54).bytes(1_300_000)):
         (tmp_path / name).write_bytes(content)
@@ -304,12 +273,9 @@ def test_a_playlist_is_not_followed(tmp_path, noise):
     assert refusal(tmp_path / "a.mp3") == "not readable as sound (Format not recognised)"
 
 
-def test_a_header_that_claims_hundreds_of_gigabytes_is_refused(tmp_path, noise):
+def test_a_header_that_claims_gigabytes_is_refused(tmp_path, noise):
     path = write(tmp_path / "a.flac", noise)
-    content = bytearray(path.read_bytes())
-    content[21:26] = bytes([content[21] | 0x0F]) + b"\xff" * 4
-    path.write_bytes(content)
-    assert refusal(path).startswith("damaged: ")
+    assert refusal(overwrite(path, 22, b"\xff" * 4)).startswith("damaged: ")
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(0, RATE), (0.5, 8000), (0.5, 96000)])
@@ -319,50 +285,21 @@ def test_less_than_a_second_is_refused_at_any_sample_rate(tmp_path, seconds, rat
     assert len(load_audio(write(tmp_path / "b.wav", np.zeros(rate), rate), RATE)) == RATE
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [[[0.1, np.nan]], [[np.inf, 0.1]], [[np.inf, -np.inf]], [[3e38, 3e38]]],
-    ids=["NaN", "infinite", "both infinities", "too large to average"],
-)
+@pytest.mark.parametrize("samples", [(0.1, np.nan), (np.inf, -np.inf), (3e38, 3e38)], ids=str)
 def test_samples_that_are_not_finite_are_refused_without_a_warning(tmp_path, noise, samples):
-    noise[30000] = samples[0]
+    noise[30000] = samples
     path = write(tmp_path / "a.wav", noise, subtype="FLOAT")
     assert refusal(path) == "holds NaN or infinite samples"
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("locked", ["a.wav", "."])
-def test_what_may_not_be_read_is_refused(tmp_path, noise, locked):
+def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise):
     path = write(tmp_path / "a.wav", noise)
-    mode = (tmp_path / locked).stat().st_mode
-    (tmp_path / locked).chmod(0)
-    try:
-        assert refusal(path) == "cannot be opened (Permission denied)"
-    finally:
-        (tmp_path / locked).chmod(mode)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"sample_rate": 0}, "sample_rate is 0; expected a number of Hz above 0"),
-        ({"duration": 0}, "duration is 0; expected seconds above 0, or None for all"),
-        ({"duration": float("nan")}, "duration is nan"),
-    ],
-    ids=str,
-)
-def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise, arguments, message):
-    path = write(tmp_path / "a.wav", noise)
-    with pytest.raises(GtzanKerasError, match=re.escape(message)) as caught:
-        load_audio(path, **{"sample_rate": RATE} | arguments)
-    assert not isinstance(caught.value, AudioError)  # the file is not to blame
-
-
-def test_streams_refuse_a_sample_rate_out_of_range(tmp_path, noise):
-    path = write(tmp_path / "a.wav", noise)
-    for stream in (partial(stream_audio, path), partial(stream_array, noise, RATE)):
+    for read in (partial(load_audio, path), partial(stream_audio, path), partial(stream_array, noise, RATE)):
         with pytest.raises(GtzanKerasError, match="sample_rate is -1; expected a number of Hz above 0"):
-            stream(-1)
+            read(-1)
+    with pytest.raises(GtzanKerasError, match="duration is nan; expected seconds above 0, or None") as caught:
+        load_audio(path, RATE, float("nan"))
+    assert not isinstance(caught.value, AudioError)  # the file is not to blame
 
 
 # --- mutated files
@@ -377,25 +314,21 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, bytes
     return [(suffix, write(folder / f"a{suffix}", samples, 16000).read_bytes()) for suffix in suffixes]
 
 
-BYTES = st.binary(min_size=1, max_size=8) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 7])
 PLACES = st.floats(0, 1) | st.floats(0, 0.02)  # headers are at the front
-EDITS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
-    "replace": lambda content, at, new: content[:at] + new + content[at + len(new) :],
-    "insert": lambda content, at, new: content[:at] + 20 * new + content[at:],
-    "delete": lambda content, at, new: content[:at] + content[at + 50 * len(new) :],
-    "cut": lambda content, at, new: content[:at],
-}
+NEW = st.binary(max_size=160) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 7])
+GONE = st.integers(0, 8) | st.sampled_from([100, 10**9])
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.integers(0, 7),
-    edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), PLACES, BYTES), min_size=1, max_size=4),
+    edits=st.lists(st.tuples(PLACES, NEW, GONE), min_size=1, max_size=4),
 )
 def test_a_mutated_file_gives_finite_samples_or_one_error(tmp_path, originals, number, edits):
     suffix, content = originals[number]
-    for edit, place, new in edits:
-        content = EDITS[edit](content, round(place * len(content)), new)
+    for place, new, gone in edits:
+        at = round(place * len(content))
+        content = content[:at] + new + content[at + gone :]
     path = tmp_path / f"mutated{suffix}"
     path.write_bytes(content)
     start, memory = time.monotonic(), peak_memory()

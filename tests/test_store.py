@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,12 @@ from gtzan_keras.tracks.catalogue import describe
 from tests.outside_hdf5 import link_outside, store_outside, view_outside
 
 SPEC = SpectrogramSpec(name="small", n_mels=6, height=6, width=10, db_range=70.0)
-COLOUR = SpectrogramSpec(name="colour", height=6, width=10, channels=3, colour_map="viridis")
 IDS = ["rock.00001", "blues.00003", "blues.00003", "pop.00000"]
 GENRES = ["rock", "blues", "blues", "pop"]
 
 
-def pixels(count: int = len(IDS), spec: SpectrogramSpec = SPEC) -> np.ndarray:
-    return np.random.default_rng(0).integers(256, size=(count, *spec.shape), dtype=np.uint8)
+def pixels(count: int = len(IDS)) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(count, *SPEC.shape), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[SpectrogramStore]:
 # ---- the file
 
 
-def test_h5py_alone_reads_everything(store: SpectrogramStore) -> None:
+def test_h5py_alone_reads_everything(store):
     with h5py.File(store.path) as file:
         np.testing.assert_array_equal(file["spectrograms"][:], pixels())
         assert (file["spectrograms"].chunks, file["spectrograms"].compression) == ((1, 6, 10, 1), "gzip")
@@ -64,7 +64,7 @@ def test_h5py_alone_reads_everything(store: SpectrogramStore) -> None:
     assert store.tracks.to_dict("list") == expected.to_dict("list")
 
 
-def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
+def test_tracks_of_one_md5_name_each_other(tmp_path):
     ids = ["jazz/a", "jazz/b", "pop/c"]
     tracks = describe({track_id: track_id.split("/")[0] for track_id in ids})
     with write_store(tmp_path / "x.h5", SPEC, tracks) as writer:
@@ -77,14 +77,12 @@ def test_tracks_of_one_md5_name_each_other(tmp_path: Path) -> None:
 # ---- reading
 
 
-@pytest.mark.parametrize(
-    "rows", [[2, 0, 3], [1, 1], [-1], [], slice(1, 3), slice(None), np.array([True, False] * 2)], ids=str
-)
-def test_read_gives_the_rows_asked_for_in_their_order(store: SpectrogramStore, rows: Any) -> None:
+@pytest.mark.parametrize("rows", [[2, 0, 3], [1, 1], [-1], [], slice(1, 3), np.array([True, False] * 2)])
+def test_read_gives_the_rows_asked_for_in_their_order(store, rows):
     np.testing.assert_array_equal(store.read(rows), pixels()[rows])
 
 
-def test_rows_are_the_samples_of_the_tracks_in_the_stores_order(store: SpectrogramStore) -> None:
+def test_rows_are_the_samples_of_the_tracks_in_the_stores_order(store):
     assert store.rows(["pop.00000", "blues.00003"]).tolist() == [1, 2, 3]
     assert store.rows(["blues.00003#1"]).tolist() == [2]
     assert store.rows([]).tolist() == []
@@ -94,18 +92,15 @@ def test_rows_are_the_samples_of_the_tracks_in_the_stores_order(store: Spectrogr
         store.read([4])
 
 
-def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore) -> None:
+def test_without_some_genres_everything_is_of_the_others(store):
     less = store.without(["blues"])
     assert (less.genres, store.genres) == (["pop", "rock"], ["blues", "pop", "rock"])
     assert less.tracks["track_id"].tolist() == ["pop.00000", "rock.00001"]
-    assert store.tracks["genre"].tolist() == ["blues", "pop", "rock"]
-    assert (len(less), less.shape, less.track_id.tolist()) == (2, (2, 6, 10, 1), ["rock.00001", "pop.00000"])
+    assert (less.shape, less.track_id.tolist()) == ((2, 6, 10, 1), ["rock.00001", "pop.00000"])
     np.testing.assert_array_equal(less.read(), pixels()[[0, 3]])
-    np.testing.assert_array_equal(less.rows(["rock.00001", "pop.00000"]), [0, 1])
     images, labels = less.batches(["rock.00001", "pop.00000"])[0]
     np.testing.assert_array_equal(labels, [[0, 1], [1, 0]])
     np.testing.assert_allclose(images, pixels()[[0, 3]] / 255, rtol=1e-6)
-    assert pickle.loads(pickle.dumps(less)).genres == ["pop", "rock"]
     assert pickle.loads(pickle.dumps(less)).checksum == less.checksum != store.checksum
     with pytest.raises(GtzanKerasError, match=r"1 track\(s\) .* not in this store.*blues.00003"):
         less.rows(["blues.00003", "pop.00000"])
@@ -116,7 +111,7 @@ def test_without_some_genres_everything_is_of_the_others(store: SpectrogramStore
             store.without(genres)
 
 
-def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Path) -> None:
+def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path):
     tracks = describe(
         {"metal.00058": "metal", "rock.00016": "rock", "rock.00017": "rock", "pop.00000": "pop"}
     )
@@ -130,39 +125,23 @@ def test_without_a_genre_its_copies_and_broken_tracks_are_gone_too(tmp_path: Pat
         assert less.tracks.set_index("track_id").loc["metal.00058", "duplicates"] == ()
 
 
-READ_IN_THREADS = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-
-from gtzan_keras import SpectrogramStore
-
-sys.setswitchinterval(1e-6)
-store = SpectrogramStore(sys.argv[1])
-alone = store.read()
-
-
-def equal(seed):
-    rows = np.random.default_rng(seed).permutation(len(store))
-    return np.array_equal(store.read(rows), alone[rows]) and store.shape == alone.shape
-
-
-with ThreadPoolExecutor(8) as pool:
-    print(all(pool.map(equal, range(800))))
-"""
-
-
-def test_many_threads_read_one_store(tmp_path: Path) -> None:
-    """In a process of its own: without h5py's lock, it ends in a segmentation fault."""
+def test_many_threads_read_one_store(tmp_path):
+    """Without h5py's lock, it ends in a segmentation fault."""
     ids = [f"pop.{number:05d}" for number in range(100)]
-    path = SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(100), ids, SPEC).path
-    command = [sys.executable, "-c", READ_IN_THREADS, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr[-2000:]
+    store = SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(100), ids, SPEC)
+
+    def equal(seed: int) -> bool:
+        rows = np.random.default_rng(seed).permutation(100)
+        return np.array_equal(store.read(rows), pixels(100)[rows]) and len(store) == 100
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(equal, range(200)))
+    sys.setswitchinterval(interval)
 
 
-def test_checksum_follows_contents_and_not_the_file(tmp_path: Path, store: SpectrogramStore) -> None:
+def test_checksum_follows_contents_and_not_the_file(tmp_path, store):
     def made(name: str, **changes: Any) -> str:
         arguments = {"samples": pixels(), "track_ids": IDS, "spec": SPEC, **changes}
         return SpectrogramStore.from_arrays(tmp_path / name, **arguments).checksum
@@ -182,7 +161,7 @@ def test_checksum_follows_contents_and_not_the_file(tmp_path: Path, store: Spect
 # ---- from arrays
 
 
-def test_array_generator_and_dataset_make_the_same_store(tmp_path: Path, store: SpectrogramStore) -> None:
+def test_array_generator_and_dataset_make_the_same_store(tmp_path, store):
     with h5py.File(tmp_path / "source.h5", "w") as file:
         dataset = file.create_dataset("mel", data=pixels()[..., 0])
         for name, source in {
@@ -194,7 +173,7 @@ def test_array_generator_and_dataset_make_the_same_store(tmp_path: Path, store: 
             assert (tmp_path / name).read_bytes() == store.path.read_bytes()
 
 
-def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
+def test_images_are_taken_one_at_a_time(tmp_path):
     given: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -216,29 +195,23 @@ def test_images_are_taken_one_at_a_time(tmp_path: Path) -> None:
     ("images", "arguments", "message"),
     [
         (pixels(3), {}, "4 track ids, but a different number of samples"),
-        (pixels(5), {}, "4 track ids, but a different number of samples"),
         (pixels(), {"genres": ["rock"]}, "4 track ids, but 1 genres"),
         (pixels() * 1.0, {}, r"image of rock.00001 is float64 \(6, 10, 1\); expected uint8 \(6, 10, 1\)"),
         (pixels()[:, :5], {}, r"image of .*\(5, 10, 1\); expected uint8 \(6, 10, 1\)"),
-        (pixels(spec=COLOUR), {}, r"\(6, 10, 3\); expected uint8 \(6, 10, 1\)"),
         (pixels(), {"track_ids": ["rock.00001", "me", "me", "you"]}, "'me' is not a GTZAN track: pass"),
         (pixels(), {"track_ids": [IDS[i] for i in (1, 0, 2, 3)]}, "blues.00003 are not adjacent"),
         (pixels(), {"genres": ["rock", "blues", "jazz", "pop"]}, "blues.00003: .* blues, another jazz"),
         (pixels(0), {"track_ids": []}, "0 track ids"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    tmp_path: Path, images: np.ndarray, arguments: dict[str, Any], message: str
-) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, images, arguments, message):
     keywords = {"track_ids": IDS, "spec": SPEC, **arguments}
     with pytest.raises(GtzanKerasError, match=message):
         SpectrogramStore.from_arrays(tmp_path / "x.h5", images, **keywords)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(
-    tmp_path: Path, store: SpectrogramStore
-) -> None:
+def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(tmp_path, store):
     def breaks() -> Iterator[np.ndarray]:
         yield pixels()[0]
         raise RuntimeError("the source broke")
@@ -255,7 +228,7 @@ def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(
         np.testing.assert_array_equal(made.read(), 255 - pixels())
 
 
-def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path):
     (tmp_path / "x.h5").mkdir()
     with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be replaced"):
         SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(), IDS, SPEC)
@@ -274,9 +247,7 @@ def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:
     ],
     ids=["shuffle", "other chunks", "contiguous"],
 )
-def test_a_repacked_store_gives_the_same_numbers(
-    tmp_path: Path, store: SpectrogramStore, layout: dict[str, Any]
-) -> None:
+def test_a_repacked_store_gives_the_same_numbers(tmp_path, store, layout):
     shutil.copy(store.path, tmp_path / "repacked.h5")
     with h5py.File(tmp_path / "repacked.h5", "r+") as file:
         del file["spectrograms"]
@@ -287,7 +258,7 @@ def test_a_repacked_store_gives_the_same_numbers(
         assert repacked.sample("blues.00003") == store.sample("blues.00003")
 
 
-def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, store: SpectrogramStore) -> None:
+def test_what_is_no_hdf5_file_is_refused(tmp_path, store):
     for path in (tmp_path / "x.h5", tmp_path):
         with pytest.raises(GtzanKerasError, match="no such store; make one with `gtzan-keras preprocess`"):
             open_store(path)
@@ -324,14 +295,11 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
     [
         (lambda file: file.attrs.clear(), r"not a store of spectrograms.*from_arrays"),
         (lambda file: file.attrs.update(gtzan_keras_format=99), "format 99.*upgrade"),
-        (lambda file: file.attrs.update(gtzan_keras_format="new"), "a damaged store"),
         (lambda file: file.attrs.update(spec="{"), "a damaged store .*JSON"),
-        (lambda file: file.attrs.update(spec="[1]"), "a damaged store"),
         (lambda file: file.attrs.update(genres="3"), "a damaged store"),
         (lambda file: file.attrs.update(genres='["rock"]'), "genre 'blues' is not one of"),
         (lambda file: changed_spec(file, height=7), r"uint8 \(4, 6, 10, 1\).*expected.*7, 10, 1"),
         (lambda file: changed_spec(file, height=10**6, width=10**6), "height is 1000000; expected at most"),
-        (lambda file: changed_spec(file, n_fft=2**40), "n_fft is 1099511627776; expected at most"),
         (lambda file: changed_spec(file, clip_seconds=1e9), "clip_seconds is 1000000000.0; expected 1 to"),
         (lambda file: changed_spec(file, hue=3), "unknown field"),
         (lambda file: resized(file, 10**12), "a damaged store"),
@@ -347,9 +315,7 @@ def changed_spec(file: h5py.File, **fields: object) -> None:
         (lambda file: declared(file, "track_id", (4,), dtype="S1000000000", chunks=(1,)), "track_id .* more"),
     ],
 )  # fmt: skip
-def test_a_malformed_store_is_one_error_and_the_file_is_closed(
-    store: SpectrogramStore, change: Callable[[h5py.File], Any], message: str
-) -> None:
+def test_a_malformed_store_is_one_error_and_the_file_is_closed(store, change, message):
     store.close()
     with h5py.File(store.path, "r+") as file:
         change(file)
@@ -367,9 +333,7 @@ def test_a_malformed_store_is_one_error_and_the_file_is_closed(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
-def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
-    store: SpectrogramStore, tmp_path: Path, place: float, value: int
-) -> None:
+def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(store, tmp_path, place, value):
     content = bytearray(store.path.read_bytes())
     content[int(place * len(content))] ^= value
     (tmp_path / "damaged.h5").write_bytes(content)
@@ -378,7 +342,7 @@ def test_a_store_with_a_damaged_byte_is_read_or_refused_and_nothing_else(
         damaged.rows(list(damaged.tracks["track_id"]))
 
 
-def test_a_store_that_another_process_writes_is_said_to_be_locked(store: SpectrogramStore) -> None:
+def test_a_store_that_another_process_writes_is_said_to_be_locked(store):
     store.close()
     code = (
         "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); sys.stdin.read()"

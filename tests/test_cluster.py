@@ -95,9 +95,6 @@ def local(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# ---- results are those of one machine
-
-
 def test_spectrograms_are_the_same_bytes(
     client: Client, folder: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,9 +163,6 @@ def test_a_recipes_folds_are_the_same(
     pd.testing.assert_frame_equal(tracks, others, rtol=1e-4)
     assert [fold["name"] for fold in one["folds"]] == [fold["name"] for fold in other["folds"]]
     assert (found / "seed0" / "fold2" / "model.keras").is_file()
-
-
-# ---- faults
 
 
 def test_a_killed_workers_tracks_are_done_by_another(
@@ -271,9 +265,6 @@ def test_without_workers_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
             pytest.raises(GtzanKerasError, match="no worker is left in the cluster"),
         ):
             list(in_parallel(abs, [(1,)], ["one"]))
-
-
-# ---- workers on other machines
 
 
 @pytest.fixture

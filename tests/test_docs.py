@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ import gtzan_keras
 from gtzan_keras.cli import app
 from gtzan_keras.experiments import RECIPES, changes, find, run
 from gtzan_keras.training.results import read_result
+from tests.html_reader import Reader
 
 ROOT = Path(__file__).resolve().parent.parent
 HOW_TO = (ROOT / "docs/how-to.md").read_text("utf-8")
@@ -40,26 +40,6 @@ def public() -> Iterator[tuple[str, Any]]:
             yield f"gtzan_keras.{name}", value
 
 
-class Page(HTMLParser):
-    """What a page of the site defines, links to and loads."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.ids: set[str] = set()
-        self.links: list[str] = []
-        self.loaded: list[str] = []
-        self.feed(path.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.ids |= {given[name] for name in ("id", "name") if name in given}
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
-        if tag == "link" and given.get("rel") not in ("canonical", "next", "prev"):
-            self.loaded.append(given["href"])
-        self.loaded += [given["src"]] if "src" in given else []
-
-
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it."""
@@ -73,11 +53,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pages(site: Path) -> dict[Path, Page]:
-    return {path: Page(path) for path in site.rglob("*.html")}
+def pages(site: Path) -> dict[Path, Reader]:
+    return {path: Reader(path) for path in site.rglob("*.html")}
 
 
-def test_every_public_name_is_in_the_reference(pages: dict[Path, Page]) -> None:
+def test_every_public_name_is_in_the_reference(pages: dict[Path, Reader]) -> None:
     described = {name for path, page in pages.items() if path.parent.name == "api" for name in page.ids}
     assert [name for name, _ in public() if name not in described] == []
 
@@ -89,7 +69,7 @@ def test_every_public_function_and_class_has_an_example() -> None:
     assert [name for name, value in described if ">>> " not in (inspect.getdoc(value) or "")] == []
 
 
-def test_internal_links_and_their_anchors_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_internal_links_and_their_anchors_lead_somewhere(site: Path, pages: dict[Path, Reader]) -> None:
     broken = []
     for path, page in pages.items():
         if path.name == "404.html":  # its links begin at the root of a server
@@ -106,7 +86,7 @@ def test_internal_links_and_their_anchors_lead_somewhere(site: Path, pages: dict
 
 
 def test_names_of_the_package_in_prose_and_see_also_lead_to_the_reference(
-    site: Path, pages: dict[Path, Page]
+    site: Path, pages: dict[Path, Reader]
 ) -> None:
     assert "api/models.html#gtzan_keras.models.cnn" in pages[site / "guide.html"].links
     assert "#gtzan_keras.log_mel" in pages[site / "api/audio.html"].links  # load_audio's "See Also"
@@ -119,7 +99,7 @@ def test_every_command_has_a_section(site: Path) -> None:
     ] == []
 
 
-def test_pages_load_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_pages_load_nothing_from_elsewhere(site: Path, pages: dict[Path, Reader]) -> None:
     assert [link for page in pages.values() for link in page.loaded if link.startswith(EXTERNAL)] == []
     styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
     assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", styles)

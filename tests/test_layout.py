@@ -69,11 +69,8 @@ def imports(path: Path) -> set[str]:
 GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
 
 
-def test_every_room_has_its_place_in_the_street():
-    assert {name.split(".")[0] for name in GRAPH} <= set(STREET)
-
-
 def test_a_room_imports_only_from_rooms_above_it():
+    assert "tracks.splits" in GRAPH["cli"]  # imports inside functions are seen
     place = {room: number for number, room in enumerate(STREET)}
     wrong = [
         f"{name} imports {other}"
@@ -97,19 +94,3 @@ def test_no_public_name_shadows_a_module():
         package = __import__(f"gtzan_keras.{room}", fromlist=["__all__"])
         shadowed += [f"{room}.{name}" for name in package.__all__ if f"{room}.{name}" in MODULES]
     assert not shadowed, shadowed
-
-
-def test_the_reader_of_imports_sees_those_inside_functions_and_not_those_for_types(tmp_path):
-    file = tmp_path / "x.py"
-    file.write_text(
-        "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from gtzan_keras.cli import app\n"
-        "def f():\n    from gtzan_keras.audio.decode import load_audio\n    import gtzan_keras.errors\n"
-        "    from gtzan_keras import splits\n"
-    )
-    found = set()
-    for node in runtime_nodes(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-    assert found == {"typing", "gtzan_keras.audio.decode", "gtzan_keras"}
-    assert nearest_module(PUBLIC["splits"]) == "tracks.splits"

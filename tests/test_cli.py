@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from typer.main import get_command
 
 import gtzan_keras
 from gtzan_keras import cli, load_tracks, open_store, preprocess
@@ -24,6 +25,7 @@ from gtzan_keras.training.results import read_result
 
 RATE = 22050
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
+SCRIPT = Path(sys.executable).with_name("gtzan-keras")
 
 
 class Answer(NamedTuple):
@@ -86,12 +88,19 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     assert "(22 already done)" in again.out
 
     run = tmp_path / "runs" / "one"
-    float32 = '{"precision": "float32"}'
     options = [
-        *("--model", "cnn-zhang", "--epochs", 12, "--learning-rate", 0.001, "--batch-size", 8),
-        *("--settings", float32, "--resume"),
+        "--model",
+        "cnn-zhang",
+        "--epochs",
+        12,
+        "--learning-rate",
+        0.001,
+        "--batch-size",
+        8,
+        "--resume",
     ]
-    trained = run_command("train", store, "--out", run, "--split", "80/20", *options)
+    train = ["train", store, "--out", run, "--split", "80/20", *options]
+    trained = run_command(*train, "--settings", '{"precision": "float32"}')
     assert trained.code == 0, trained.err
     assert trained.out.strip().splitlines()[-1] == str(run / "index.html")
     result = json.loads((run / "result.json").read_text("utf-8"))
@@ -106,7 +115,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     for figure in ("class_distribution", "examples", "confusion_matrix", "history"):
         assert page.count(f'<figure id="{figure}">') == 1
 
-    again = run_command("train", store, "--out", run, "--split", "80/20", *options)
+    again = run_command(*train, "--settings", '{"precision": "float32"}')
     assert (again.code, again.out) == (0, trained.out.splitlines()[-1] + "\n")  # no epoch was trained
 
     reported = run_command("report", tmp_path / "runs")
@@ -153,16 +162,17 @@ def test_a_terminal_without_letters_and_names_without_encoding_end_in_no_traceba
     strange_names: Path,
 ) -> None:
     Path(os.fsdecode(os.fsencode(strange_names) + b"/pop/br\xe9sil.wav")).touch()
-    script = Path(sys.executable).with_name("gtzan-keras")
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    answer = subprocess.run(
-        [script, "tracks", strange_names], capture_output=True, env=environment, check=False
+    listed, missing = (
+        subprocess.run([SCRIPT, "tracks", name], capture_output=True, env=environment, check=False)
+        for name in (strange_names, "é\udce9")
     )
-    assert answer.returncode == 0, answer.stderr
-    assert rb"br\udce9sil.wav" in answer.stderr
-    assert b"Traceback" not in answer.stderr
-    missing = subprocess.run([script, "tracks", "é\udce9"], capture_output=True, env=environment, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert rb"br\udce9sil.wav" in listed.stderr
+    assert b"Traceback" not in listed.stderr
+    assert missing.returncode == 1
     assert missing.stderr.startswith(rb"error: \xe9\udce9: no such folder")
+    assert missing.stderr.count(b"\n") == 1
 
 
 def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -> None:
@@ -176,33 +186,26 @@ def test_demo_makes_a_folder_that_tracks_can_list(run_command, tmp_path: Path) -
 def test_import_images_makes_a_store(run_command, tmp_path: Path) -> None:
     for genre in ("blues", "rock"):
         (tmp_path / "pictures" / genre).mkdir(parents=True)
-        picture = Image.fromarray(np.full((288, 432, 3), 90, np.uint8))
-        picture.save(tmp_path / "pictures" / genre / f"{genre}00000.png")
+        Image.new("RGB", (432, 288)).save(tmp_path / "pictures" / genre / f"{genre}00000.png")
     made = run_command("import-images", tmp_path / "pictures", tmp_path / "pictures.h5")
     assert made.code == 0, made.err
     assert "2 images" in made.out
 
 
-@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
+@pytest.mark.parametrize("command", get_command(cli.app).commands)
 def test_help_says_what_a_value_is_without_python_types(run_command, command: str) -> None:
-    answer = run_command(command.replace("_", "-"), "--help")
+    answer = run_command(command, "--help")
     assert answer.code == 0
-    assert "list[" not in answer.out
-    assert "Path]" not in answer.out
+    assert not re.search(r"list\[|Path\]", answer.out)
 
 
 def test_the_version_is_printed(run_command) -> None:
-    answer = run_command("--version")
-    assert answer.code == 0
-    assert answer.out == f"gtzan-keras {gtzan_keras.__version__}\n"
+    assert run_command("--version") == (0, f"gtzan-keras {gtzan_keras.__version__}\n", "")
 
 
 def test_recipes_are_listed_and_shown_whole(run_command) -> None:
-    listed = run_command("recipes")
-    assert listed.code == 0
-    lines = [line for line in listed.out.splitlines() if line.startswith("arrigo/18")]
-    assert "80.3 % mP" in lines[0]
-    assert len(lines) == 1
+    (line,) = re.findall("^arrigo/18.*", run_command("recipes").out, re.MULTILINE)
+    assert "80.3 % mP" in line
     shown = run_command("recipes", "arrigo/15").out
     assert "norm: batch -> layer" in shown
     assert "macro precision 74.0 % (test)" in shown
@@ -316,13 +319,6 @@ def test_a_wrong_option_of_train_is_named(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_the_console_script_exits_with_the_same_status_and_one_line() -> None:
-    script = Path(sys.executable).with_name("gtzan-keras")
-    answer = subprocess.run([script, "predict", "nowhere"], capture_output=True, text=True, check=False)
-    assert answer.returncode == 1
-    assert answer.stderr == "error: nowhere: no such file\n"
-
-
 @pytest.mark.parametrize("command", ["predict", "explain"])
 def test_a_song_that_is_missing_is_said_before_tensorflow_is_imported(run_command, monkeypatch, command):
     monkeypatch.setattr(cli, "_import_tensorflow", lambda *_: pytest.fail("TensorFlow would be imported"))
@@ -332,8 +328,7 @@ def test_a_song_that_is_missing_is_said_before_tensorflow_is_imported(run_comman
 
 @pytest.mark.nightly
 def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    script = Path(sys.executable).with_name("gtzan-keras")
-    command = [script, "run", "baseline/thumbnail-cnn", "--split", "fault-filtered", "--max-epochs", "1"]
+    command = [SCRIPT, "run", "baseline/thumbnail-cnn", "--split", "fault-filtered", "--max-epochs", "1"]
     for out in ("first", "second"):
         subprocess.run([*command, "--out", tmp_path / out], capture_output=True, check=True)
     first, second = (next((tmp_path / out).rglob("tracks.csv")) for out in ("first", "second"))
@@ -349,16 +344,10 @@ def test_resize_makes_a_store_of_another_size(run_command, store: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("mobilenetv3small", '{"weights": null}'),
-        ("cnn-zhang", '{"dense_units": [7]}'),
-    ],
+    ("name", "arguments"), [("mobilenetv3small", '{"weights": null}'), ("cnn-zhang", '{"dense_units": [7]}')]
 )
 def test_train_builds_every_kind_of_network_by_name(name: str, arguments: str) -> None:
     model, keywords = cli._build(name, (64, 64, 1), 3, arguments, seed=0)
-    assert model.input_shape == (None, 64, 64, 1)
-    assert model.output_shape == (None, 3)
-    assert json.loads(arguments).items() <= keywords.items()
+    assert (model.input_shape, model.output_shape) == ((None, 64, 64, 1), (None, 3))
     if name == "cnn-zhang":  # what is not given comes from the source's arguments
-        assert tuple(keywords["filters"]) == (32, 64)
+        assert (keywords["dense_units"], tuple(keywords["filters"])) == ([7], (32, 64))

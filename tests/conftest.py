@@ -102,6 +102,7 @@ def drawn(figure: Any) -> Any:
     """Lay the figure out and draw it, so that whatever can warn or fail does; nothing may be cut."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    assert figure.canvas.manager is None  # pyplot keeps no figure of ours
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     outer = figure.get_tightbbox(canvas.get_renderer())

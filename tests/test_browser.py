@@ -185,12 +185,3 @@ def test_a_figure_of_the_leaderboard_leads_to_its_recipe_in_the_same_file(
     page.locator(".chart li", has_text="zhang/cnn").first.locator(".label a").click()
     page.wait_for_url(f"{pages[0]}#zhang-cnn")
     page.locator("#zhang-cnn").wait_for()  # until it is visible
-
-
-def test_the_copy_beside_the_pages_leads_to_them_and_they_lead_back(pages: list[str], opened: Any) -> None:
-    page = opened(pages[1].replace("zhang-cnn", "index"))
-    page.locator(".chart li", has_text="zhang/cnn").first.locator(".label a").click()
-    page.wait_for_url(f"{pages[1]}#fault-filtered")
-    page.locator("#fault-filtered").wait_for()  # until it is visible
-    page.get_by_role("link", name="All results").click()
-    page.wait_for_url("**/pages/index.html")

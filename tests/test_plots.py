@@ -210,14 +210,6 @@ def test_grid_frames_the_lowest_loss_and_the_highest_accuracy(search, value, tex
     assert [t.get_text() for t in ax.texts if t.get_position() == middle] == [text]
 
 
-def test_drawing_registers_no_figure() -> None:
-    import matplotlib.pyplot as plt
-
-    before = plt.get_fignums()
-    plots.confusion_matrix([[1]], ["a"])
-    assert plt.get_fignums() == before
-
-
 def test_genres_that_the_font_lacks_are_drawn_as_numbers_without_a_warning() -> None:
     genres = ["jazz", "演歌", "a$b$c"]
     tracks = pd.DataFrame({"track_id": list("abc"), "genre": genres})

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gtzan_keras import preprocess
 from gtzan_keras.store.parts import hashed, tasks_of
-from tests.benchmarks.common import many_tracks, peak_mb, peak_mb_of_workers
+from tests.benchmarks.common import many_tracks, peak_mb, workers_mb
 
 SPEC = "malvezzi-rgb224"
 HASHED = 1000
@@ -36,7 +36,7 @@ def run(folder: str, count: int, store: Path) -> None:
     hashing = 1000 * (time.process_time() - begin) / len(some)
     print(
         f"writer {work:.1f} ms a track (with {hashing:.1f} ms for MD5, in threads) and {peak_mb()} MB, "
-        f"worker {peak_mb_of_workers()} MB"
+        f"worker {workers_mb()} MB"
     )
 
 

@@ -14,15 +14,7 @@ import joblib
 import pandas as pd
 
 from gtzan_keras import load_tracks, preprocess
-from tests.benchmarks.common import (
-    in_own_process,
-    in_turns,
-    many_tracks,
-    peak_mb,
-    peak_mb_of_workers,
-    ratios,
-    spread,
-)  # fmt: skip
+from tests.benchmarks.common import in_own_process, in_turns, many_tracks, peak_mb, ratios, spread, workers_mb
 
 SPEC = "arrigo-v1"
 
@@ -89,7 +81,7 @@ def speed(tracks: pd.DataFrame, rounds: int) -> None:
 def memory_of(folder: str, count: int) -> None:
     """Print the peak of the writer and of its largest worker."""
     preprocess_with(many_tracks(folder, count), 2)
-    print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {peak_mb_of_workers()} MB")
+    print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {workers_mb()} MB")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def peak_mb() -> int:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024
 
 
-def peak_mb_of_workers() -> int:
+def workers_mb() -> int:
     """Return the same of the largest of joblib's two worker processes, which it keeps between calls."""
     import joblib
 

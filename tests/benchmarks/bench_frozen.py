@@ -37,7 +37,7 @@ def main(side: int, images: int, epochs: int) -> None:
         store = SpectrogramStore.from_arrays(Path(folder) / "store.h5", samples, ids, spec, genres)
         split = Split("all", tuple(ids[1:-1]), (), (ids[0], ids[-1]))
         settings, ways = TrainingSettings(epochs=epochs), {}
-        for kept in ("kept", "plain"):  # in this order: what the first call sets up, this one pays
+        for kept in ("kept", "plain"):  # in this order: the first pays for what both set up
             model, out = vgg16(spec.shape, 2, weights=None), Path(folder) / kept
             options = {"out": out, "cache_frozen": kept == "kept", "verbose": 0}
             ways[kept] = partial(train, model, store, split, settings, **options)

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from typer.main import get_command
 import gtzan_keras
 from gtzan_keras import cli, load_tracks, open_store, preprocess
 from gtzan_keras.cli import main
+from gtzan_keras.experiments import RECIPES
 from gtzan_keras.tracks.catalogue import facts
 from gtzan_keras.training.results import read_result
 
@@ -88,19 +90,11 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     assert "(22 already done)" in again.out
 
     run = tmp_path / "runs" / "one"
-    options = [
-        "--model",
-        "cnn-zhang",
-        "--epochs",
-        12,
-        "--learning-rate",
-        0.001,
-        "--batch-size",
-        8,
-        "--resume",
-    ]
-    train = ["train", store, "--out", run, "--split", "80/20", *options]
-    trained = run_command(*train, "--settings", '{"precision": "float32"}')
+    network = ["--model", "cnn", "--arguments", '{"filters": [8, 8], "dense_units": [16], "dropout": 0}']
+    settings = ["--epochs", 12, "--learning-rate", 0.01]
+    settings += ["--settings", '{"batch_size": 8, "precision": "float32"}']
+    train = ["train", store, "--out", run, "--split", "80/20", *network, *settings, "--resume"]
+    trained = run_command(*train)
     assert trained.code == 0, trained.err
     assert trained.out.strip().splitlines()[-1] == str(run / "index.html")
     result = json.loads((run / "result.json").read_text("utf-8"))
@@ -115,7 +109,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     for figure in ("class_distribution", "examples", "confusion_matrix", "history"):
         assert page.count(f'<figure id="{figure}">') == 1
 
-    again = run_command(*train, "--settings", '{"precision": "float32"}')
+    again = run_command(*train)
     assert (again.code, again.out) == (0, trained.out.splitlines()[-1] + "\n")  # no epoch was trained
 
     reported = run_command("report", tmp_path / "runs")
@@ -212,9 +206,12 @@ def test_recipes_are_listed_and_shown_whole(run_command) -> None:
     assert "did you mean arrigo/18" in run_command("recipes", "arigo/18").err
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_recipe_runs_from_audio_to_the_leaderboard_and_two_runs_are_compared(
-    run_command, folder: Path, tmp_path: Path
+    run_command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    small = replace(RECIPES["zhang/cnn"], arguments={"filters": (4,), "dense_units": (4,)})
+    monkeypatch.setitem(RECIPES, "zhang/cnn", small)
     reports = tmp_path / "reports"
     options = ("--data", folder, "--max-epochs", 1, "--out", reports, "--stores", tmp_path / "stores")
     answer = run_command("run", "zhang/cnn", *options, "--seeds", 2)

@@ -111,9 +111,9 @@ def test_embeddings_are_the_same_and_the_network_does_not_stay(
 ) -> None:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((96, 64)), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(8)]
-    tracks, network = load_tracks(folder), keras.Sequential(layers, name="small")
+    tracks, network = load_tracks(folder).tail(4), keras.Sequential(layers, name="small")
     report = embed(tracks, tmp_path / "x.h5", network, patches=4)
-    assert (report.written, list(report.refused)) == (10, ["rock/broken"])
+    assert (report.written, list(report.refused)) == (3, ["rock/broken"])
     with joblib.parallel_config("sequential"):
         embed(tracks, tmp_path / "y.h5", network, patches=4, jobs=1)
     assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
@@ -263,7 +263,10 @@ def elsewhere(folder: Path, tmp_path: Path) -> Iterator[LocalCluster]:
     """A scheduler, and a worker that has the tracks in another folder than the job, both "sounds"."""
     for root in ("here", "there"):
         shutil.copytree(folder, tmp_path / root / "sounds")
-    with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as scheduler:
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": 2}),  # or it is long looked for once it is gone
+        LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as scheduler,
+    ):
         options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", tmp_path / "x"]
         command = [sys.executable, "-m", "dask", "worker", scheduler.scheduler_address, *options]
         worker = subprocess.Popen(command, cwd=tmp_path / "there", stderr=subprocess.DEVNULL)

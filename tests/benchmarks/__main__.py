@@ -29,7 +29,8 @@ def main(folder: str, page: Path) -> None:
         text = done.stdout + failed
         print(text, flush=True)
         title = script.stem.removeprefix("bench_").replace("_", " ").capitalize()
-        parts.append(f"## {title}\n\n{in_markdown(text)}\n")
+        load = f"Load at the end: {os.getloadavg()[0]:.1f}."
+        parts.append(f"## {title}\n\n{in_markdown(text)}\n\n{load}\n")
     page.write_text("\n".join(parts), "utf-8")
     print(page)
 

@@ -8,7 +8,6 @@ too, which a busy machine changes less.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -52,7 +51,7 @@ def speed(folder: str, count: int) -> None:
             "embed, bfloat16": lambda: embed_in("bfloat16"),
         }
         wall, work = in_turns(ways, ROUNDS, uncounted=0)
-    print(f"{count} clips, {ROUNDS} rounds; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"{count} clips, {ROUNDS} rounds")
     for way, values in wall.items():
         rates = [count / seconds for seconds in values]
         print(

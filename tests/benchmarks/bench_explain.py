@@ -7,7 +7,6 @@ Start-up is the import, the model and a first explanation. FOLDER holds tracks.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from functools import partial
@@ -24,7 +23,7 @@ def main(folder: str, rounds: int) -> None:
 
     paths = list(load_tracks(folder)["path"])
     explain(paths[0], progress=False)
-    print(f"one clip of 30 s, {rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    print(f"one clip of 30 s, {rounds} rounds")
     print(f"{'start-up':>20}: {time.perf_counter() - born:5.2f} s")
 
     def explain_next(method: str, songs: cycle[str]) -> None:

@@ -7,7 +7,6 @@ Each runtime with its own defaults, in turns, in one process. The sound is noise
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -61,7 +60,7 @@ def main(rounds: int) -> None:
             ways[format] = partial(runtime(path, format), sound)
             sizes.append(megabytes(path))
         seconds, _ = in_turns(ways, rounds)
-    print(f"10 s of sound, {rounds} rounds in turns; load {os.getloadavg()[0]:.1f}")
+    print(f"10 s of sound, {rounds} rounds in turns")
     for size, (name, values) in zip(sizes, seconds.items(), strict=True):
         fastest, middle = 1000 * min(values), 1000 * statistics.median(values)
         print(f"{name:>16}: {size:4.1f} MB, {middle:5.0f} ms, the fastest {fastest:.0f} ms")

@@ -9,7 +9,6 @@ Each round is a process of its own; start-up is all from its beginning to the mo
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -57,7 +56,7 @@ def main(folder: str, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         prepare(folder, Path(temporary))
         answers = [in_own_process(__file__, "--round", temporary, time.time()) for _ in range(rounds)]
-    print(f"{SECONDS} s of sound, {SPEC}, {rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    print(f"{SECONDS} s of sound, {SPEC}, {rounds} rounds")
     found = zip(*([float(number) for number in answer.split()] for answer in answers), strict=True)
     for (what, limit), values in zip(LIMITS.items(), found, strict=True):
         print(f"{what:>12}: {spread(values, 1)} s, at most {limit}")

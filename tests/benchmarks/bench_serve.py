@@ -8,7 +8,6 @@ tracks; the song is several of them. Each round starts the server anew.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +66,7 @@ def main(folder: str, rounds: int) -> None:
         pieces = [load_audio(path, RATE) for path in paths[: SECONDS // 30 + 1]]
         soundfile.write(song, np.concatenate(pieces)[: SECONDS * RATE], RATE)
         found = [one_round([Path(paths[0]), song], str(7870 + number)) for number in range(rounds)]
-    print(f"{rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    print(f"{rounds} rounds")
     for step, values in zip(STEPS, zip(*found, strict=True), strict=True):
         limit = f", at most {LIMITS[step]}" if step in LIMITS else ""
         print(f"{step:>12}: {spread(values, 1)} s{limit}")

@@ -54,8 +54,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 def in_own_process(script: str, *arguments: object, **variables: str) -> str:
     """Return the last line that a benchmark prints in a process of its own."""
     command = [sys.executable, "-m", f"tests.benchmarks.{Path(script).stem}", *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | variables)
-    return done.stdout.splitlines()[-1]
+    return subprocess.check_output(command, text=True, env=os.environ | variables).splitlines()[-1]
 
 
 def machine() -> str:

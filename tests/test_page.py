@@ -100,7 +100,7 @@ FEATURES = TrainingSettings(augmentation=FeatureAugmentation(mixup=0.4)).to_dict
 def test_the_page_names_what_a_reader_must_know(
     field: str, value: Any, words: str, tmp_path: Path, a_page: Reader
 ) -> None:
-    page = report_run(put(tmp_path, answers(count=0), history=None, **{field: value}))
+    page = report_run(put(tmp_path, answers(count=0), **{field: value}))
     assert words in Reader(page).text
     assert words not in a_page.text
 

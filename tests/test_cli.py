@@ -90,7 +90,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
 
     run = tmp_path / "runs" / "one"
     network = ["--model", "cnn", "--arguments", '{"filters": [8, 8], "dense_units": [16], "dropout": 0}']
-    settings = ["--epochs", 12, "--learning-rate", 0.01]
+    settings = ["--epochs", 4, "--learning-rate", 0.01]
     settings += ["--settings", '{"batch_size": 8, "precision": "float32"}']
     train = ["train", store, "--out", run, "--split", "80/20", *network, *settings, "--resume"]
     trained = run_command(*train)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -14,15 +13,6 @@ STREET = (
     "errors", "parallel", "audio", "tracks", "store", "datasets", "metrics", "models", "training",
     "inference", "experiments", "report", "serve", "cli",
 )  # fmt: skip
-
-
-def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under ``if TYPE_CHECKING``."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        yield node
-        yield from runtime_nodes(node)
 
 
 def module_name(path: Path) -> str:
@@ -49,8 +39,11 @@ def nearest_module(name: str) -> str:
 
 def imports(path: Path) -> set[str]:
     """Modules of this package that a file imports, at any depth, as names within the package."""
-    found = set()
-    for node in runtime_nodes(ast.parse(path.read_text("utf-8"))):
+    nodes, found = set(ast.walk(ast.parse(path.read_text("utf-8")))), set()
+    for block in [node for node in nodes if isinstance(node, ast.If)]:
+        if ast.unparse(block.test).endswith("TYPE_CHECKING"):
+            nodes -= set(ast.walk(block))
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sklearn.metrics import accuracy_score, precision_score
 
 from gtzan_keras.experiments import PROTOCOLS, RECIPES
 from gtzan_keras.report.page import Group
@@ -16,21 +15,21 @@ REPORTS = Path(__file__).resolve().parent.parent / "reports"
 def test_a_committed_result_says_what_its_tracks_give_and_is_in_its_recipes_folder(
     committed: list[Group],
 ) -> None:
-    runs = [
-        run for group in committed for run in zip(group.folders, group.results, group.tables, strict=True)
-    ]
-    assert len(runs) > 250
-    for folder, result, tracks in runs:
+    folders = [folder for group in committed for folder in group.folders]
+    results = [result for group in committed for result in group.results]
+    tables = [table for group in committed for table in group.tables]
+    assert len(results) > 250
+    for folder, result, tracks in zip(folders, results, tables, strict=True):
         if "recipe" in result:
             assert result["recipe"] in RECIPES, folder
             assert result["protocol"] in PROTOCOLS, folder
             parts = (*result["recipe"].split("/"), result["protocol"], f"seed{result['seed']}")
             assert folder.relative_to(REPORTS).parts == parts
-        scores, truth, predicted = result["scores"]["test"], tracks["genre"], tracks["predicted"]
-        assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(truth, predicted), abs=1e-12), (
-            folder
-        )
-        precision = precision_score(truth, predicted, average="macro", zero_division=0)
+        # By hand, as scikit-learn needs 20 ms a table; a genre that is never predicted has precision 0.
+        scores, right = result["scores"]["test"], tracks["genre"] == tracks["predicted"]
+        assert scores["accuracy"]["value"] == pytest.approx(right.mean(), abs=1e-12), folder
+        genres = {*tracks["genre"], *tracks["predicted"]}
+        precision = right.groupby(tracks["predicted"]).mean().sum() / len(genres)
         assert scores["macro_precision"]["value"] == pytest.approx(precision, abs=1e-12), folder
         for group in (scores, scores["by_artist"]):
             for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1"):

@@ -98,6 +98,21 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def drawn(figure: Any) -> Any:
+    """Lay the figure out and draw it, so that whatever can warn or fail does; nothing may be cut."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    assert figure.canvas.manager is None  # pyplot keeps no figure of ours
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    outer = figure.get_tightbbox(canvas.get_renderer())
+    assert outer.x0 > -0.02
+    assert outer.y0 > -0.02
+    assert outer.x1 < figure.get_figwidth() + 0.02
+    assert outer.y1 < figure.get_figheight() + 0.02
+    return figure
+
+
 TINY = SpectrogramSpec(name="tiny", n_mels=8, height=8, width=12)
 SEPARABLE_GENRES = ("disco", "metal", "rock")
 

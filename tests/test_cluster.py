@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from gtzan_keras.experiments import run, runner
 from gtzan_keras.inference.embed import embed
 from gtzan_keras.models.feature_networks import feature_cnn
 from gtzan_keras.parallel import cluster, in_parallel, on_cluster
-from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks import splits
@@ -41,25 +40,11 @@ from gtzan_keras.training.cross_validate import cross_validate, tracks_of
 from gtzan_keras.training.results import read_result
 from gtzan_keras.training.settings import TrainingSettings
 
-# A decoder that crashes, as far as a worker can tell.
-CRASHES = """
-import os, soundfile
-
-class SoundFile(soundfile.SoundFile):
-    def __init__(self, file, *arguments, **options):
-        if b"crashes" in os.fsencode(file):
-            os._exit(1)
-        super().__init__(file, *arguments, **options)
-
-soundfile.SoundFile = SoundFile
-"""
-
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """A client of two workers, which is not the default one, nor the one that joblib uses."""
-    settings = {"distributed.worker.preload": [CRASHES], "distributed.scheduler.allowed-failures": 1}
-    with dask.config.set(settings):
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         workers = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
         with Client(workers, set_as_default=False) as client:
             yield client
@@ -95,29 +80,16 @@ def local(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# ---- results are those of one machine
-
-
 def test_spectrograms_are_the_same_bytes(
     client: Client, folder: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gtzan_keras.store.parts.file_md5", None)  # workers read the files, nobody else
-    arguments = ["preprocess", folder, tmp_path / "x.h5", "--spec", "zhang-128"]
-    arguments += ["--cluster", client.scheduler.address]
-    done = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+    words = ["preprocess", str(folder), str(tmp_path / "x.h5"), "--spec", "zhang-128", "--cluster"]
+    done = CliRunner().invoke(app, [*words, client.scheduler.address], catch_exceptions=False)
     assert "10 spectrograms of 10 tracks (0 already done), 1 left out" in done.output
     assert (tmp_path / "x.h5").read_bytes() == local.read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["x.h5"]
     assert cluster() is None  # again
-
-
-def test_features_are_the_same(on_workers: str, folder: Path) -> None:
-    tracks = load_tracks(folder).tail(3)
-    found = feature_table(tracks, segment=2)
-    with joblib.parallel_config("sequential"):
-        expected = feature_table(tracks, segment=2, jobs=1)
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-5)  # BLAS has another number of threads
-    assert list(found.attrs["refused"]) == ["rock/broken"]
 
 
 def test_embeddings_are_the_same_and_the_network_does_not_stay(
@@ -125,9 +97,9 @@ def test_embeddings_are_the_same_and_the_network_does_not_stay(
 ) -> None:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((96, 64)), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(8)]
-    tracks, network = load_tracks(folder), keras.Sequential(layers, name="small")
+    tracks, network = load_tracks(folder).tail(4), keras.Sequential(layers, name="small")
     report = embed(tracks, tmp_path / "x.h5", network, patches=4)
-    assert (report.written, list(report.refused)) == (10, ["rock/broken"])
+    assert (report.written, list(report.refused)) == (3, ["rock/broken"])
     with joblib.parallel_config("sequential"):
         embed(tracks, tmp_path / "y.h5", network, patches=4, jobs=1)
     assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
@@ -168,9 +140,6 @@ def test_a_recipes_folds_are_the_same(
     assert (found / "seed0" / "fold2" / "model.keras").is_file()
 
 
-# ---- faults
-
-
 def test_a_killed_workers_tracks_are_done_by_another(
     client: Client, on_workers: str, folder: Path, local: Path, tmp_path: Path
 ) -> None:
@@ -188,17 +157,32 @@ def test_a_killed_workers_tracks_are_done_by_another(
     assert (tmp_path / "x.h5").read_bytes() == local.read_bytes()
 
 
-@pytest.mark.parametrize("where", ["on one machine", "in a process of its own"])
-def test_the_task_that_kills_its_process_is_named(where: str, request: pytest.FixtureRequest) -> None:
+TASKS, NAMES = [(number,) for number in range(6)], [f"number {number}" for number in range(6)]
+
+
+def dies_at_3(wait: float = 0) -> Callable[[int], int]:
+    """A function that travels by value: workers do not have this module."""
+
     def died(number: int) -> int:
         if number == 3:
+            time.sleep(wait)
             os._exit(1)
         return number
 
+    return died
+
+
+@pytest.mark.parametrize("where", ["on one machine", "in a process of its own", "on a worker"])
+def test_the_task_that_kills_its_process_is_named(where: str, request: pytest.FixtureRequest) -> None:
+    # Dask 2024.8 does not restart a worker that dies while it starts, so none may have to.
+    def refuse_the_second_death(dask_scheduler: Scheduler) -> None:
+        dask_scheduler.allowed_failures = 0
+
     if where != "on one machine":
         request.getfixturevalue("on_workers")
-    tasks, names = [(number,) for number in range(6)], [f"number {number}" for number in range(6)]
-    results, found = in_parallel(died, tasks, names, jobs=2, own_process=True), []
+        request.getfixturevalue("client").run_on_scheduler(refuse_the_second_death)
+    own_process = where == "in a process of its own"
+    results, found = in_parallel(dies_at_3(), TASKS, NAMES, jobs=2, own_process=own_process), []
     with pytest.raises(GtzanKerasError, match=r"^number 3: every worker process that handled it died"):
         found.extend(results)
     assert found == [0, 1, 2]
@@ -219,18 +203,15 @@ def test_few_results_wait_for_one_who_is_slow_to_take_them(on_workers: str, tmp_
 
 def test_another_version_on_the_workers_is_refused(on_workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gtzan_keras, "__version__", "9.9")
-    with pytest.raises(
-        GtzanKerasError, match=r"a worker of the cluster has gtzan_keras .*, this machine 9.9"
-    ):
+    with pytest.raises(GtzanKerasError, match=r"a worker of the cluster has .*, this machine 9.9"):
         list(in_parallel(abs, [(1,)], ["one"]))
 
 
-def test_without_dask_or_a_scheduler_it_is_one_clear_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_dask_or_a_scheduler_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = r"^tcp://127.0.0.1:9: no Dask scheduler answers"
     with (
         dask.config.set({"distributed.comm.timeouts.connect": 0.2}),
-        pytest.raises(GtzanKerasError, match=r"^tcp://127.0.0.1:9: no Dask scheduler answers"),
+        pytest.raises(GtzanKerasError, match=message),
         on_cluster("tcp://127.0.0.1:9"),
     ):
         pass
@@ -239,31 +220,11 @@ def test_without_dask_or_a_scheduler_it_is_one_clear_error(
         pass
 
 
-def test_a_file_that_kills_its_workers_is_named(
-    client: Client, on_workers: str, folder: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(folder, tmp_path / "sounds")
-    file = tmp_path / "sounds" / "jazz" / "crashes.wav"
-    shutil.copy(folder / "jazz" / "0.wav", file)
-
-    # Dask 2024.8 does not restart a worker that dies while it starts, so none may have to.
-    def refuse_the_second_death(dask_scheduler: Scheduler) -> None:
-        dask_scheduler.allowed_failures = 0
-
-    client.run_on_scheduler(refuse_the_second_death)
-    with pytest.raises(GtzanKerasError, match=r"crashes.wav: every worker process that handled it died"):
-        preprocess(load_tracks(tmp_path / "sounds"), tmp_path / "x.h5", "zhang-128")
-
-
 def test_without_workers_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_PATIENCE", 0.2)
     with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
-        with (
-            pytest.raises(
-                GtzanKerasError, match=r"the scheduler has no worker; start some with `dask worker tcp"
-            ),
-            on_cluster(empty.scheduler_address),
-        ):
+        message = "the scheduler has no worker; start some with `dask worker tcp"
+        with pytest.raises(GtzanKerasError, match=message), on_cluster(empty.scheduler_address):
             pass
         with (
             Client(empty, set_as_default=False) as client,
@@ -273,15 +234,15 @@ def test_without_workers_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPat
             list(in_parallel(abs, [(1,)], ["one"]))
 
 
-# ---- workers on other machines
-
-
 @pytest.fixture
 def elsewhere(folder: Path, tmp_path: Path) -> Iterator[LocalCluster]:
     """A scheduler, and a worker that has the tracks in another folder than the job, both "sounds"."""
     for root in ("here", "there"):
         shutil.copytree(folder, tmp_path / root / "sounds")
-    with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as scheduler:
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": 2}),  # or it is long looked for once it is gone
+        LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as scheduler,
+    ):
         options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", tmp_path / "x"]
         command = [sys.executable, "-m", "dask", "worker", scheduler.scheduler_address, *options]
         worker = subprocess.Popen(command, cwd=tmp_path / "there", stderr=subprocess.DEVNULL)
@@ -296,32 +257,23 @@ def elsewhere(folder: Path, tmp_path: Path) -> Iterator[LocalCluster]:
 
 
 def test_a_worker_elsewhere_finds_files_by_relative_paths_and_may_die_or_lose_its_scheduler(
-    elsewhere: LocalCluster, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    elsewhere: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path / "here")
     tracks = load_tracks("sounds")
     preprocess(tracks, "x.h5", "zhang-128")
-    with joblib.parallel_config("sequential"):
+    with joblib.parallel_config("sequential"):  # `local` has other paths
         preprocess(tracks, "y.h5", "zhang-128", jobs=1)
     assert Path("x.h5").read_bytes() == Path("y.h5").read_bytes()
 
     (tmp_path / "there" / "sounds" / "jazz" / "0.wav").unlink()
-    with pytest.raises(
-        GtzanKerasError, match=r"sounds/jazz/0.wav: not found on .* in .*there, where a worker"
-    ):
+    message = r"sounds/jazz/0.wav: not found on .* in .*there, where a worker"
+    with pytest.raises(GtzanKerasError, match=message):
         preprocess(tracks, "z.h5", "zhang-128")
-
-    def died(number: int) -> int:
-        if number == 3:
-            time.sleep(1)  # until the results before it are fetched
-            os._exit(1)
-        return number
 
     elsewhere.scheduler.allowed_failures = 0
     monkeypatch.setattr(parallel, "_PATIENCE", 0.2)
-    results = in_parallel(
-        died, [(number,) for number in range(6)], [f"number {number}" for number in range(6)]
-    )
+    results = in_parallel(dies_at_3(wait=1), TASKS, NAMES)  # the results before are fetched by then
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(GtzanKerasError, match=r"^number 3: its worker processes died, and .* none left"):
         next(results)  # nobody restarts this worker
@@ -329,18 +281,6 @@ def test_a_worker_elsewhere_finds_files_by_relative_paths_and_may_die_or_lose_it
     threading.Timer(0.3, elsewhere.close).start()
     with pytest.raises(GtzanKerasError, match="lost the connection to the cluster's scheduler"):
         list(in_parallel(time.sleep, [(0.1,)] * 99, ["sleeps"] * 99))
-
-
-def test_results_that_are_lost_with_the_last_worker_are_not_waited_for(
-    elsewhere: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parallel, "_PATIENCE", 0.2)
-    results = in_parallel(os.getpid, [()] * 9, ["the worker's number"] * 9)
-    worker = next(results)
-    time.sleep(1)  # the next two are finished, but still on the worker
-    os.kill(worker, signal.SIGKILL)
-    with pytest.raises(GtzanKerasError, match="no worker is left in the cluster"):
-        list(results)
 
 
 def test_a_tasks_own_timeout_is_not_taken_for_a_slow_cluster(on_workers: str) -> None:

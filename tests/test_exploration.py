@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -20,28 +18,17 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, NON_MFCC_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import plots
+from tests.conftest import drawn
 
 GENRES = list(plots.GENRE_COLOURS)
 CROSS = "\N{MULTIPLICATION SIGN}"
 
 
-def features(per_genre: int = 8, shift: float = 1.0, genres: list[str] = GENRES) -> pd.DataFrame:
+def features(per_genre: int = 8, shift: float = 1.0) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(len(genres), 1, 57)) * shift + rng.normal(size=(len(genres), per_genre, 57))
+    values = rng.normal(size=(10, 1, 57)) * shift + rng.normal(size=(10, per_genre, 57))
     table = pd.DataFrame(values.reshape(-1, 57) * 40 + 7, columns=list(FEATURE_COLUMNS))
-    return table.assign(label=np.repeat(genres, per_genre))
-
-
-def drawn(figure: Any) -> Any:
-    """Lay the figure out and draw it, so that whatever can warn or fail does; nothing may be cut."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    outer = figure.get_tightbbox(canvas.get_renderer())
-    assert outer.x0 > -0.02
-    assert outer.y0 > -0.02
-    assert outer.x1 < figure.get_figwidth() + 0.02
-    assert outer.y1 < figure.get_figheight() + 0.02
-    return figure
+    return table.assign(label=np.repeat(GENRES, per_genre))
 
 
 def standardised(values: Any) -> np.ndarray:
@@ -51,9 +38,6 @@ def standardised(values: Any) -> np.ndarray:
 
 def tick_labels(axis: Any) -> list[str]:
     return [label.get_text() for label in axis.get_ticklabels()]
-
-
-# --- density ---------------------------------------------------------------------------------
 
 
 def test_density_is_a_sum_of_gaussians_of_scotts_width_scaled_to_its_peak() -> None:
@@ -89,14 +73,6 @@ def test_density_counts_values_far_outside_instead_of_squeezing_the_rest() -> No
     assert ax.get_xlabel() == "tempo (beats per minute)\n1 of 21 values are outside"
 
 
-# --- correlation -----------------------------------------------------------------------------
-
-
-def frames(ax: Any) -> set[tuple[int, int]]:
-    """Row and column of framed cells."""
-    return {(round(p.get_y()), round(p.get_x())) for p in ax.patches if isinstance(p, Rectangle)}
-
-
 def test_correlations_are_pearsons_in_the_lower_triangle() -> None:
     table = features(shift=0)
     ax = drawn(plots.correlation_heatmap(table)).axes[0]
@@ -113,16 +89,11 @@ def test_high_correlations_are_framed_whatever_their_sign_and_the_later_of_a_pai
     a, b = rng.normal(size=(2, 50))
     table = pd.DataFrame({"tempo": a, "rms_mean": b, "rms_var": 1 - 2 * a, "rolloff_var": b + 0.01 * a})
     columns = ["tempo", "rms_mean", "rms_var", "rolloff_var"]
-    figure = drawn(plots.correlation_heatmap(table, columns))
-    ax = figure.axes[0]
-    assert frames(ax) == {(2, 0), (3, 1)}
+    ax = drawn(plots.correlation_heatmap(table, columns)).axes[0]
+    framed = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    assert {(round(cell.get_y()), round(cell.get_x())) for cell in framed} == {(2, 0), (3, 1)}
     expected = ["tempo", "rms_mean", f"{CROSS} rms_var", f"{CROSS} rolloff_var"]
     assert tick_labels(ax.yaxis) == tick_labels(ax.xaxis) == expected
-    strict = drawn(plots.correlation_heatmap(table, columns, threshold=1)).axes[0]
-    assert frames(strict) <= {(2, 0)}
-
-
-# --- scatters --------------------------------------------------------------------------------
 
 
 def clouds(ax: Any) -> dict[str, np.ndarray]:
@@ -150,14 +121,7 @@ def test_principal_components_are_those_of_the_singular_value_decomposition() ->
     assert ax.get_ylabel() == f"second component: {share[1]:.1f} % of the variance"
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """On so few points, threads wait for each other longer than they work."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.mark.usefixtures("one_thread")
+@threadpool_limits.wrap(limits=1)  # on so few points, threads wait for each other longer than they work
 def test_tsne_is_scikit_learns_of_standardised_values() -> None:
     table = features(per_genre=4)
     values = table[list(MFCC_COLUMNS)].to_numpy()
@@ -170,13 +134,9 @@ def test_tsne_is_scikit_learns_of_standardised_values() -> None:
     assert ax.get_xlabel() == "t-SNE: perplexity 5, seed 3"
 
 
-# --- similarity ------------------------------------------------------------------------------
-
-
 def test_similarity_is_the_cosine_between_the_genres_means() -> None:
     table = features().sample(frac=1, random_state=0)
-    figure = drawn(plots.genre_similarity(table, MFCC_COLUMNS, "MFCC features"))
-    ax = figure.axes[0]
+    ax = drawn(plots.genre_similarity(table, MFCC_COLUMNS, "MFCC features")).axes[0]
     values = standardised(table[list(MFCC_COLUMNS)])
     means = [values[(table["label"] == genre).to_numpy()].mean(axis=0) for genre in GENRES]
     shown = np.asarray(ax.collections[0].get_array()).reshape(10, 10)
@@ -189,8 +149,6 @@ def test_similarity_is_the_cosine_between_the_genres_means() -> None:
     assert tick_labels(ax.xaxis) == tick_labels(ax.yaxis) == GENRES
     assert ax.get_title() == "MFCC features"
 
-
-# --- leakage ladder --------------------------------------------------------------------------
 
 SPLITS = ["random rows", "by track", "by artist", "fault-filtered"]
 LADDER = {
@@ -251,9 +209,6 @@ def test_ladder_breaks_a_line_where_a_split_was_not_run() -> None:
     assert text.get_position()[0] == pytest.approx(2.36)
 
 
-# --- folds -----------------------------------------------------------------------------------
-
-
 def test_folds_show_every_score_with_mean_and_deviation() -> None:
     scores = {"1-D CNN": [0.71, 0.66, 0.70, 0.70, 0.74], "SVM": [0.7, 0.75, 0.72, 0.73, 0.76]}
     rows = [(model, fold, value) for model, own in scores.items() for fold, value in enumerate(own)]
@@ -264,9 +219,6 @@ def test_folds_show_every_score_with_mean_and_deviation() -> None:
         assert len({tuple(point) for point in swarm.round(6)}) == 5  # equal scores do not hide each other
     # By hand: 70.2, squared deviations 0.64 + 17.64 + 0.04 + 0.04 + 14.44 = 32.8; sqrt(32.8 / 4) = 2.86.
     assert tick_labels(ax.yaxis) == ["1-D CNN\n70.2 ± 2.9 %", "SVM\n73.2 ± 2.4 %"]
-
-
-# --- wrong input -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

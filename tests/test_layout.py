@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -14,15 +13,6 @@ STREET = (
     "errors", "parallel", "audio", "tracks", "store", "datasets", "metrics", "models", "training",
     "inference", "experiments", "report", "serve", "cli",
 )  # fmt: skip
-
-
-def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under ``if TYPE_CHECKING``."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        yield node
-        yield from runtime_nodes(node)
 
 
 def module_name(path: Path) -> str:
@@ -49,8 +39,11 @@ def nearest_module(name: str) -> str:
 
 def imports(path: Path) -> set[str]:
     """Modules of this package that a file imports, at any depth, as names within the package."""
-    found = set()
-    for node in runtime_nodes(ast.parse(path.read_text("utf-8"))):
+    nodes, found = set(ast.walk(ast.parse(path.read_text("utf-8")))), set()
+    for block in [node for node in nodes if isinstance(node, ast.If)]:
+        if ast.unparse(block.test).endswith("TYPE_CHECKING"):
+            nodes -= set(ast.walk(block))
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -69,11 +62,8 @@ def imports(path: Path) -> set[str]:
 GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
 
 
-def test_every_room_has_its_place_in_the_street():
-    assert {name.split(".")[0] for name in GRAPH} <= set(STREET)
-
-
 def test_a_room_imports_only_from_rooms_above_it():
+    assert "tracks.splits" in GRAPH["cli"]  # imports inside functions are seen
     place = {room: number for number, room in enumerate(STREET)}
     wrong = [
         f"{name} imports {other}"
@@ -97,19 +87,3 @@ def test_no_public_name_shadows_a_module():
         package = __import__(f"gtzan_keras.{room}", fromlist=["__all__"])
         shadowed += [f"{room}.{name}" for name in package.__all__ if f"{room}.{name}" in MODULES]
     assert not shadowed, shadowed
-
-
-def test_the_reader_of_imports_sees_those_inside_functions_and_not_those_for_types(tmp_path):
-    file = tmp_path / "x.py"
-    file.write_text(
-        "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from gtzan_keras.cli import app\n"
-        "def f():\n    from gtzan_keras.audio.decode import load_audio\n    import gtzan_keras.errors\n"
-        "    from gtzan_keras import splits\n"
-    )
-    found = set()
-    for node in runtime_nodes(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-    assert found == {"typing", "gtzan_keras.audio.decode", "gtzan_keras"}
-    assert nearest_module(PUBLIC["splits"]) == "tracks.splits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,21 +14,9 @@ from sklearn.metrics import recall_score
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.report import plots
 from gtzan_keras.training.evaluate import calibration
+from tests.conftest import drawn
 
 GENRES = list(plots.GENRE_COLOURS)
-
-
-def drawn(figure: Any) -> Any:
-    """Draw the figure, so that whatever can warn or fail does."""
-    figure.savefig(io.BytesIO(), format="png", dpi=40)
-    return figure
-
-
-def texts(ax: Any) -> list[str]:
-    return [text.get_text() for text in ax.texts]
-
-
-# --- colours ---------------------------------------------------------------------------------
 
 
 def test_other_genres_get_distinct_colours_that_do_not_depend_on_their_order() -> None:
@@ -42,11 +29,8 @@ def test_other_genres_get_distinct_colours_that_do_not_depend_on_their_order() -
     assert list(plots.genre_colours(names[::-1])) == names[::-1]
 
 
-# --- history ---------------------------------------------------------------------------------
-
-
-def full_history(epochs: int = 12) -> pd.DataFrame:
-    epoch = np.arange(1, epochs + 1)
+def full_history() -> pd.DataFrame:
+    epoch = np.arange(1, 13)
     return pd.DataFrame(
         {
             "epoch": epoch,
@@ -90,11 +74,8 @@ def test_history_of_folds_is_their_mean_and_range() -> None:
     assert (band.min(), band.max()) == pytest.approx((2.3 / 12, 3.3))
 
 
-# --- confusion matrix ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("genres", [GENRES, [f"genre {n}" for n in range(20)]])
-def test_confusion_matrix_writes_each_count_in_its_cell(genres: list[str]) -> None:
+def test_confusion_matrix_writes_each_count_in_its_cell() -> None:
+    genres = [*GENRES, *(f"genre {n}" for n in range(10))]
     counts = np.random.default_rng(0).integers(0, 100, (len(genres), len(genres)))
     ax = drawn(plots.confusion_matrix(counts, genres)).axes[0]
     written = {text.get_position(): int(text.get_text()) for text in ax.texts}
@@ -114,9 +95,6 @@ def test_confusion_matrix_colours_the_diagonal_by_recall() -> None:
     assert mesh.get_clim() == (0, 1)
 
 
-# --- class distribution ----------------------------------------------------------------------
-
-
 def some_tracks() -> pd.DataFrame:
     ids = [f"{genre}.{number:05d}" for genre in ("rock", "jazz") for number in range(10)]
     return pd.DataFrame({"track_id": ids, "genre": [name.split(".")[0] for name in ids]})
@@ -124,9 +102,8 @@ def some_tracks() -> pd.DataFrame:
 
 def layers(figure: Any) -> dict[str, list[int]]:
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    by_colour = {
-        to_hex(c[0].get_facecolor()): [bar.get_width() for bar in c] for c in figure.axes[0].containers
-    }
+    bars = figure.axes[0].containers
+    by_colour = {to_hex(bar[0].get_facecolor()): [part.get_width() for part in bar] for bar in bars}
     return {name: by_colour.get(plots.PART_COLOURS[name], [0, 0]) for name in names}
 
 
@@ -136,7 +113,7 @@ def test_class_distribution_counts_each_part_of_each_genre() -> None:
     figure = drawn(plots.class_distribution(tracks, parts))
     assert layers(figure) == {"train": [5, 10], "test": [5, 0]}
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jazz (10)", "rock (10)"]
-    assert [text for text in texts(figure.axes[0]) if text] == ["5", "10", "5"]
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text()] == ["5", "10", "5"]
 
 
 def test_class_distribution_counts_a_track_in_two_parts_once() -> None:
@@ -145,19 +122,9 @@ def test_class_distribution_counts_a_track_in_two_parts_once() -> None:
     assert layers(figure) == {"train": [10, 7], "test": [0, 0], "in more than one part": [0, 3]}
 
 
-# --- per class -------------------------------------------------------------------------------
-
-
 def some_report() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "genre": ["jazz", "rock"],
-            "precision": [0.5, 1.0],
-            "recall": [0.8, 0.1],
-            "f1": [0.615, 0.182],
-            "support": [10, 7],
-        }
-    )
+    rows = [("jazz", 0.5, 0.8, 0.615, 10), ("rock", 1.0, 0.1, 0.182, 7)]
+    return pd.DataFrame(rows, columns=["genre", "precision", "recall", "f1", "support"])
 
 
 def test_per_class_draws_each_score_where_it_belongs() -> None:
@@ -169,9 +136,6 @@ def test_per_class_draws_each_score_where_it_belongs() -> None:
     assert np.isnan(lengths[0][1:]).all()
     np.testing.assert_allclose(lengths[1:], [[0.8, 0.1], [0.615, 0.182]])
     assert [t.get_text() for t in ax.get_yticklabels()] == ["jazz (10)", "rock (7)"]
-
-
-# --- examples --------------------------------------------------------------------------------
 
 
 def some_images(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -189,39 +153,28 @@ def test_examples_are_shown_unchanged_in_two_rows_of_five(shape: tuple[int, ...]
         np.testing.assert_array_equal(ax.images[0].get_array(), image.squeeze())
 
 
-@pytest.mark.parametrize(("clip", "segment", "seconds"), [(30.0, None, 30.0), (30.0, 3.0, 3.0)])
-def test_examples_are_labelled_from_the_spec(clip: float, segment: float, seconds: float) -> None:
-    spec = SimpleNamespace(clip_seconds=clip, segment_seconds=segment, n_mels=128)
-    figure = drawn(plots.spectrogram_examples(some_images((224, 224, 3)), spec))
+@pytest.mark.parametrize(("segment", "seconds"), [(None, 30.0), (3.0, 3.0)])
+def test_examples_are_labelled_from_the_spec(segment: float | None, seconds: float) -> None:
+    spec = SimpleNamespace(clip_seconds=30.0, segment_seconds=segment, n_mels=128)
+    figure = drawn(plots.spectrogram_examples(some_images((16, 30, 3)), spec))
     assert list(figure.axes[0].images[0].get_extent()) == [0, seconds, 0, 128]
     assert figure.get_supxlabel() == "time (s)"
     assert figure.get_supylabel() == "mel band"
 
 
-# --- intervals -------------------------------------------------------------------------------
-
-
-def some_scores() -> dict[str, dict[str, float]]:
-    return {
+def test_intervals_draw_value_and_ends_accuracy_first() -> None:
+    scores = {
         "macro_f1": {"value": 0.33, "low": 0.2, "high": 0.48},
         "accuracy": {"value": 0.38, "low": 0.24, "high": 0.54},
     }
-
-
-def test_intervals_draw_value_and_ends_accuracy_first() -> None:
-    figure = drawn(plots.metric_intervals(some_scores(), chance=0.1))
+    figure = drawn(plots.metric_intervals(scores, chance=0.1))
     ax = figure.axes[0]
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels == ["accuracy\n38.0 % (24.0 to 54.0)", "macro F1\n33.0 % (20.0 to 48.0)"]
-    assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [
-        [0.24, 0.54],
-        [0.2, 0.48],
-    ]
+    ends = [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()]
+    assert ends == [[0.24, 0.54], [0.2, 0.48]]
     assert [list(np.atleast_1d(line.get_xdata())) for line in ax.lines] == [[0.38, 0.33], [0.1, 0.1]]
     assert figure.legends[0].get_texts()[0].get_text() == "chance 10 %"
-
-
-# --- grid search -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -241,13 +194,12 @@ def test_grid_shows_each_combination_at_its_values(search):
     columns = [label.get_text() for label in ax.get_xticklabels()]
     rows = [label.get_text() for label in ax.get_yticklabels()]
     assert (columns, rows) == (["0.2", "0.4", "0.5"], ["0.0001", "0.001"])
-    shown = {text.get_position(): text.get_text() for text in ax.texts}
-    assert shown == {
-        (columns.index(f"{row.dropout:g}") + 0.5, rows.index(f"{row.learning_rate:g}") + 0.5): (
-            f"{row.val_loss:.3f}"
-        )
-        for row in search.itertuples()
+    shown = {
+        (columns[int(x)], rows[int(y)]): float(text.get_text())
+        for text in ax.texts
+        for x, y in [text.get_position()]
     }
+    assert shown == {(f"{x:g}", f"{y:g}"): loss for x, y, loss, _ in search.itertuples(index=False)}
 
 
 @pytest.mark.parametrize(("value", "text"), [("val_loss", "1.100"), ("val_accuracy", "55.0 %")])
@@ -256,17 +208,6 @@ def test_grid_frames_the_lowest_loss_and_the_highest_accuracy(search, value, tex
     (frame,) = ax.patches
     middle = (frame.get_x() + 0.5, frame.get_y() + 0.5)
     assert [t.get_text() for t in ax.texts if t.get_position() == middle] == [text]
-
-
-# --- all -------------------------------------------------------------------------------------
-
-
-def test_drawing_registers_no_figure() -> None:
-    import matplotlib.pyplot as plt
-
-    before = plt.get_fignums()
-    plots.confusion_matrix([[1]], ["a"])
-    assert plt.get_fignums() == before
 
 
 def test_genres_that_the_font_lacks_are_drawn_as_numbers_without_a_warning() -> None:
@@ -279,16 +220,13 @@ def test_genres_that_the_font_lacks_are_drawn_as_numbers_without_a_warning() -> 
     drawn(plots.spectrogram_examples({genre: np.zeros((4, 4), np.uint8) for genre in genres}))
 
 
-# --- reliability -----------------------------------------------------------------------------
-
-
 def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interval_and_count() -> None:
     sure, right = [0.95] * 10 + [0.5] * 4, [True] * 8 + [False] * 5 + [True]
     figure = drawn(plots.reliability(calibration(sure, right)))
     above, below = figure.axes
     assert [bar.get_height() for bar in above.patches] == [0.25, 0.8]
     assert [bar.get_height() for bar in below.patches] == [4, 10]
-    assert texts(below) == ["4", "10"]
+    assert [text.get_text() for text in below.texts] == ["4", "10"]
     middles = [bar.get_x() + bar.get_width() / 2 for bar in above.patches]
     assert middles == pytest.approx([7.5 / 15, 14.5 / 15])
     # Wilson's formula for 8 in 10: (0.8 + z²/20 ± z sqrt(0.016 + z²/400)) / (1 + z²/10), z = 1.96
@@ -298,9 +236,6 @@ def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interv
     assert f"error {100 * ece:.1f} %" in above.get_title(loc="left")
 
 
-# --- wrong input -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -308,10 +243,6 @@ def test_reliability_draws_the_share_of_right_tracks_of_each_bin_with_its_interv
         (lambda: plots.history(full_history().head(0)), "no rows"),
         (lambda: plots.confusion_matrix(np.zeros((2, 3), int), ["a", "b"]), r"expected \(2, 2\)"),
         (lambda: plots.per_class(some_report().assign(recall=80)), r"outside 0\.\.1"),
-        (
-            lambda: plots.metric_intervals({"accuracy": dict.fromkeys(("value", "low", "high"), 38)}),
-            "percent",
-        ),
     ],
 )
 def test_a_table_without_a_column_and_scores_in_percent_are_refused(draw: Any, message: str) -> None:

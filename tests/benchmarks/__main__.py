@@ -5,6 +5,7 @@ python -m tests.benchmarks FOLDER [PAGE]
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import groupby
@@ -22,15 +23,14 @@ def main(folder: str, page: Path) -> None:
     for script in sorted(Path(__file__).parent.glob("bench_*.py")):
         print(f"\n== {script.stem}", flush=True)
         command = [sys.executable, "-m", f"tests.benchmarks.{script.stem}", folder]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        text = (
-            done.stdout
-            if done.returncode == 0
-            else f"{done.stdout}\nfailed with exit status {done.returncode}\n"
-        )
+        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=quiet)
+        failed = f"\nfailed with exit status {done.returncode}\n" if done.returncode else ""
+        text = done.stdout + failed
         print(text, flush=True)
         title = script.stem.removeprefix("bench_").replace("_", " ").capitalize()
-        parts.append(f"## {title}\n\n{in_markdown(text)}\n")
+        load = f"Load at the end: {os.getloadavg()[0]:.1f}."
+        parts.append(f"## {title}\n\n{in_markdown(text)}\n\n{load}\n")
     page.write_text("\n".join(parts), "utf-8")
     print(page)
 

@@ -8,51 +8,32 @@ base in bench_frozen.
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("MPLBACKEND", "agg")
-
+import keras
+import librosa.display
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import soundfile
 
 from gtzan_keras import load_tracks, open_store, preprocess
+from tests.benchmarks.common import in_turns, ratios, spread
 
 SPEC = "malvezzi-rgb224"
-ROUNDS = 3
 
 
-def compare(
-    title: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS
-) -> None:
-    """Print the median of theirs / ours, in turns after one call each."""
-    times: list[list[float]] = [[], []]
-    for number in range(rounds + 1):
-        for way, values in zip((ours, theirs), times, strict=True):
-            begin = time.perf_counter()
-            way()
-            if number:
-                values.append(time.perf_counter() - begin)
-    ratios = [slow / quick for quick, slow in zip(*times, strict=True)]
-    quick, slow = map(statistics.median, times)
-    print(
-        f"{title}: {slow:.2f} s, ours {quick:.2f} s: {statistics.median(ratios):.1f} times as fast "
-        f"({min(ratios):.1f} to {max(ratios):.1f})"
-    )
+def compare(title: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> None:
+    seconds, _ = in_turns({"ours": ours, "theirs": theirs}, rounds)
+    times = spread(ratios(seconds["theirs"], seconds["ours"]), 1)
+    print(f"{title}: {spread(seconds['theirs'])} s, ours {spread(seconds['ours'])} s: {times} times as fast")
 
 
 def with_matplotlib(tracks: pd.DataFrame, folder: Path) -> None:
     """Write one PNG of 224 x 224 per clip, as most tutorials do."""
-    import librosa
-    import matplotlib.pyplot as plt
-
     for row in tracks.itertuples():
         samples, rate = soundfile.read(row.path, dtype="float32")
         decibels = librosa.power_to_db(librosa.feature.melspectrogram(y=samples, sr=rate), ref=np.max)
@@ -65,10 +46,7 @@ def with_matplotlib(tracks: pd.DataFrame, folder: Path) -> None:
         plt.close(figure)
 
 
-def images(tracks: pd.DataFrame, work: Path) -> None:
-    import keras
-    import librosa.display  # noqa: F401
-
+def main(tracks: pd.DataFrame, work: Path) -> None:
     pngs, store = work / "png", work / "store.h5"
 
     def ours() -> None:
@@ -79,6 +57,7 @@ def images(tracks: pd.DataFrame, work: Path) -> None:
         f"{len(tracks)} clips as images, one Matplotlib figure each",
         ours,
         lambda: with_matplotlib(tracks, pngs),
+        rounds=3,
     )
     batches = open_store(store).batches(list(tracks["track_id"]), 32, shuffle=True, in_memory=False)
     data = keras.utils.image_dataset_from_directory(pngs, image_size=(224, 224), batch_size=32, verbose=False)
@@ -91,6 +70,5 @@ def images(tracks: pd.DataFrame, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    some = load_tracks(sys.argv[1])[: int(sys.argv[2]) if len(sys.argv) > 2 else 50]
     with tempfile.TemporaryDirectory() as temporary:
-        images(some, Path(temporary))
+        main(load_tracks(sys.argv[1])[: int(sys.argv[2]) if len(sys.argv) > 2 else 50], Path(temporary))

@@ -7,15 +7,14 @@ Start-up is the import, the model and a first explanation. FOLDER holds tracks.
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
 import time
-from itertools import pairwise
+from functools import partial
+from itertools import cycle
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tests.benchmarks.common import in_turns, spread
 
-LIMITS = {"grad-cam": 2.0, "occlusion": None, "integrated-gradients": None}
+AIMS = {"grad-cam": ", at most 2.0", "occlusion": "", "integrated-gradients": ""}
 
 
 def main(folder: str, rounds: int) -> None:
@@ -24,16 +23,15 @@ def main(folder: str, rounds: int) -> None:
 
     paths = list(load_tracks(folder)["path"])
     explain(paths[0], progress=False)
-    print(f"one clip of 30 s, {rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    print(f"one clip of 30 s, {rounds} rounds")
     print(f"{'start-up':>20}: {time.perf_counter() - born:5.2f} s")
-    for method, limit in LIMITS.items():
-        moments = [time.perf_counter()]
-        for number in range(rounds):
-            explain(paths[number % len(paths)], method=method, progress=False)
-            moments.append(time.perf_counter())
-        taken = [after - before for before, after in pairwise(moments)]
-        aim = f", at most {limit}" if limit else ""
-        print(f"{method:>20}: {statistics.median(taken):5.2f} s ({min(taken):.2f} to {max(taken):.2f}){aim}")
+
+    def explain_next(method: str, songs: cycle[str]) -> None:
+        explain(next(songs), method=method, progress=False)
+
+    ways = {method: partial(explain_next, method, cycle(paths)) for method in AIMS}
+    for method, values in in_turns(ways, rounds, uncounted=0)[0].items():
+        print(f"{method:>20}: {spread(values)} s{AIMS[method]}")
 
 
 if __name__ == "__main__":

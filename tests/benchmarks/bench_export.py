@@ -7,22 +7,20 @@ Each runtime with its own defaults, in turns, in one process. The sound is noise
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
 from gtzan_keras import export, predict
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.inference.predict import load_classifier
+from tests.benchmarks.common import in_turns
 
 FORMATS = {"litert": "genres.tflite", "onnx": "genres.onnx", "tf_saved_model": "genres"}
 
@@ -54,22 +52,16 @@ def main(rounds: int) -> None:
     rate = classifier.spec.sample_rate
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 10 * rate)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        ways = {"Keras, `predict`": lambda _: predict(sound[0], classifier, sample_rate=rate, progress=False)}
+        ways = {"Keras, `predict`": partial(predict, sound[0], classifier, sample_rate=rate, progress=False)}
         sizes = [megabytes(Path(BASELINE_MODEL))]
         for format, name in FORMATS.items():
             path = export(None, Path(folder) / name, format)  # type: ignore[arg-type]
             (Path(folder) / "genres.json").unlink()
-            ways[format] = runtime(path, format)
+            ways[format] = partial(runtime(path, format), sound)
             sizes.append(megabytes(path))
-        taken: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds + 1):
-            for name, way in ways.items():
-                begin = time.perf_counter()
-                way(sound)
-                if number:
-                    taken[name].append(time.perf_counter() - begin)
-    print(f"10 s of sound, {rounds} rounds in turns; load {os.getloadavg()[0]:.1f}")
-    for size, (name, values) in zip(sizes, taken.items(), strict=True):
+        seconds, _ = in_turns(ways, rounds)
+    print(f"10 s of sound, {rounds} rounds in turns")
+    for size, (name, values) in zip(sizes, seconds.items(), strict=True):
         fastest, middle = 1000 * min(values), 1000 * statistics.median(values)
         print(f"{name:>16}: {size:4.1f} MB, {middle:5.0f} ms, the fastest {fastest:.0f} ms")
 

@@ -16,11 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import joblib
-
 from gtzan_keras import preprocess
 from gtzan_keras.store.parts import hashed, tasks_of
-from tests.benchmarks.common import many_tracks, peak_mb
+from tests.benchmarks.common import many_tracks, peak_mb, workers_mb
 
 SPEC = "malvezzi-rgb224"
 HASHED = 1000
@@ -36,10 +34,9 @@ def run(folder: str, count: int, store: Path) -> None:
     begin = time.process_time()
     hashed(some, 2)
     hashing = 1000 * (time.process_time() - begin) / len(some)
-    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
     print(
         f"writer {work:.1f} ms a track (with {hashing:.1f} ms for MD5, in threads) and {peak_mb()} MB, "
-        f"worker {max(workers)} MB"
+        f"worker {workers_mb()} MB"
     )
 
 

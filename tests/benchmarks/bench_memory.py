@@ -7,15 +7,13 @@ Each training is a process of its own, in turns with and without; FOLDER is not 
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from tests.benchmarks.common import peak_mb
+from tests.benchmarks.common import in_own_process, peak_mb, ratios
 
 MODELS = {"thumbnail-64": 32, "librosa-128x387": 16}
 """Batch size for each spec."""
@@ -69,18 +67,12 @@ def main() -> None:
         found: dict[str, list[list[float]]] = {setting: [] for setting in SETTINGS}
         for _ in range(TURNS):
             for setting, variables in SETTINGS.items():
-                command = [sys.executable, "-m", "tests.benchmarks.bench_memory", name, str(batch)]
-                done = subprocess.run(
-                    command,
-                    env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | variables,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    check=True,
+                found[setting].append(
+                    [float(number) for number in in_own_process(__file__, name, batch, **variables).split()]
                 )
-                found[setting].append([float(number) for number in done.stdout.split()])
         for setting, rows in found.items():
             step, system, peak = map(statistics.median, zip(*rows, strict=True))
-            ratio = statistics.median(one[0] / kept[0] for one, kept in zip(rows, found["kept"], strict=True))
+            ratio = statistics.median(ratios([row[0] for row in rows], [row[0] for row in found["kept"]]))
             print(
                 f"| {name}, batch {batch} | {setting} | {step:.0f} ms | {system:.1f} s | {peak:.0f} MB "
                 f"| {ratio:.2f} |",

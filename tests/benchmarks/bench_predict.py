@@ -9,17 +9,13 @@ Each round is a process of its own; start-up is all from its beginning to the mo
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tests.benchmarks.common import in_own_process, spread
 
 SECONDS = 240
 SPEC = "malvezzi-rgb224"
@@ -53,21 +49,17 @@ def one_round(work: Path, born: float) -> None:
         (prediction,) = predict_all([work / "song.wav"], saved)
         assert abs(prediction.duration - SECONDS) < 1
         times.append(time.time())
-    print(json.dumps([times[0] - born, *(after - before for before, after in pairwise(times))]))
+    print(times[0] - born, *(after - before for before, after in pairwise(times)))
 
 
 def main(folder: str, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         prepare(folder, Path(temporary))
-        found = []
-        for _ in range(rounds):
-            command = [sys.executable, __file__, "--round", temporary, str(time.time())]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found.append(json.loads(answer.splitlines()[-1]))
-    print(f"{SECONDS} s of sound, {SPEC}, {rounds} rounds; load {os.getloadavg()[0]:.1f}")
-    for (what, limit), values in zip(LIMITS.items(), zip(*found, strict=True), strict=True):
-        median, low, high = statistics.median(values), min(values), max(values)
-        print(f"{what:>12}: {median:4.1f} s ({low:.1f} to {high:.1f}), at most {limit}")
+        answers = [in_own_process(__file__, "--round", temporary, time.time()) for _ in range(rounds)]
+    print(f"{SECONDS} s of sound, {SPEC}, {rounds} rounds")
+    found = zip(*([float(number) for number in answer.split()] for answer in answers), strict=True)
+    for (what, limit), values in zip(LIMITS.items(), found, strict=True):
+        print(f"{what:>12}: {spread(values, 1)} s, at most {limit}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,8 @@ python -m tests.benchmarks.bench_preprocess FOLDER [ROUNDS]
 
 from __future__ import annotations
 
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +14,7 @@ import joblib
 import pandas as pd
 
 from gtzan_keras import load_tracks, preprocess
-from tests.benchmarks.common import many_tracks, peak_mb
+from tests.benchmarks.common import in_own_process, in_turns, many_tracks, peak_mb, ratios, spread, workers_mb
 
 SPEC = "arrigo-v1"
 
@@ -56,54 +52,36 @@ def preprocess_with(tracks: pd.DataFrame, jobs: int) -> None:
         preprocess(tracks, Path(folder) / "store.h5", SPEC, jobs=jobs, progress=False)
 
 
-def seconds(work: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
 def speed(tracks: pd.DataFrame, rounds: int) -> None:
-    ways: dict[str, Callable[[], None]] = {
+    ways = {
         "bare loop": lambda: bare_loop(tracks),
         "1 job": lambda: preprocess_with(tracks, 1),
         "2 jobs": lambda: preprocess_with(tracks, 2),
     }
+    pairs = {
+        "1 job / bare loop (at most 1.25)": ("1 job", "bare loop"),
+        "1 job / 2 jobs (at least 1.7)": ("1 job", "2 jobs"),
+    }
     if find_spec("torchaudio"):
         ways["torchaudio"] = lambda: torchaudio_loop(tracks)
+        pairs["1 job / torchaudio"] = ("1 job", "torchaudio")
         torchaudio_loop(tracks[:2])
     else:
         print("torchaudio is not installed: its loop was not measured")
     bare_loop(tracks[:2])
     preprocess_with(tracks[:2], 1)
     joblib.Parallel(n_jobs=2)(joblib.delayed(preprocess_with)(tracks[:2], 1) for _ in range(4))
-    times = {way: [] for way in ways}
-    for _ in range(rounds):  # in turn, so that a slow minute of the machine falls on all of them
-        for way, work in ways.items():
-            times[way].append(seconds(work))
-    for way, values in times.items():
-        print(f"{way:>10}: median {statistics.median(values):6.2f} s for {len(tracks)} tracks")
-    pairs = {
-        "1 job / bare loop (at most 1.25)": ("1 job", "bare loop"),
-        "1 job / 2 jobs (at least 1.7)": ("1 job", "2 jobs"),
-    }
-    if "torchaudio" in ways:
-        pairs["1 job / torchaudio"] = ("1 job", "torchaudio")
+    seconds, _ = in_turns(ways, rounds, uncounted=0)
+    for way, values in seconds.items():
+        print(f"{way:>10}: {spread(values)} s for {len(tracks)} tracks")
     for title, (above, below) in pairs.items():
-        ratios = [a / b for a, b in zip(times[above], times[below], strict=True)]
-        print(f"{title}: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
-
-
-def memory(folder: str, counts: tuple[int, ...]) -> None:
-    """Peak resident memory of the writer and of its largest worker, each run in a process of its own."""
-    for count in counts:
-        command = [sys.executable, "-m", "tests.benchmarks.bench_preprocess", folder, "--memory", str(count)]
-        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        print(f"{title}: {spread(ratios(seconds[above], seconds[below]))}")
 
 
 def memory_of(folder: str, count: int) -> None:
+    """Print the peak of the writer and of its largest worker."""
     preprocess_with(many_tracks(folder, count), 2)
-    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(peak_mb)() for _ in range(8))  # the same processes
-    print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {max(workers)} MB")
+    print(f"{count:5d} tracks, 2 jobs: writer {peak_mb()} MB, worker {workers_mb()} MB")
 
 
 if __name__ == "__main__":
@@ -111,4 +89,5 @@ if __name__ == "__main__":
         memory_of(sys.argv[1], int(sys.argv[3]))
     else:
         speed(load_tracks(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5)
-        memory(sys.argv[1], (50, 100, 400))
+        for number in (50, 100, 400):
+            print(in_own_process(__file__, sys.argv[1], "--memory", number))

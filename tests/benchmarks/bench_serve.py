@@ -8,14 +8,19 @@ tracks; the song is several of them. Each round starts the server anew.
 
 from __future__ import annotations
 
-import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
+import soundfile
+from playwright.sync_api import sync_playwright
+
+from gtzan_keras import load_audio, load_tracks
+from tests.benchmarks.common import spread
 
 SECONDS, RATE = 240, 22050
 STEPS = ("start-up", "30 s, heard", "30 s, why", "4 min, heard", "4 min, why")
@@ -24,8 +29,6 @@ COMMAND = "from gtzan_keras.cli import main; main()"
 
 
 def one_round(songs: list[Path], port: str) -> list[float]:
-    from playwright.sync_api import sync_playwright
-
     begin = time.perf_counter()
     server = subprocess.Popen(
         [sys.executable, "-c", COMMAND, "serve", "--port", port],
@@ -57,23 +60,16 @@ def one_round(songs: list[Path], port: str) -> list[float]:
 
 
 def main(folder: str, rounds: int) -> None:
-    import numpy as np
-    import soundfile
-
-    from gtzan_keras import load_audio, load_tracks
-
     paths = list(load_tracks(folder)["path"])
     with tempfile.TemporaryDirectory() as work:
         song = Path(work) / "song.wav"
         pieces = [load_audio(path, RATE) for path in paths[: SECONDS // 30 + 1]]
         soundfile.write(song, np.concatenate(pieces)[: SECONDS * RATE], RATE)
         found = [one_round([Path(paths[0]), song], str(7870 + number)) for number in range(rounds)]
-    print(f"{rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    print(f"{rounds} rounds")
     for step, values in zip(STEPS, zip(*found, strict=True), strict=True):
         limit = f", at most {LIMITS[step]}" if step in LIMITS else ""
-        print(
-            f"{step:>12}: {statistics.median(values):5.1f} s ({min(values):.1f} to {max(values):.1f}){limit}"
-        )
+        print(f"{step:>12}: {spread(values, 1)} s{limit}")
 
 
 if __name__ == "__main__":

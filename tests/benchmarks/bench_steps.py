@@ -8,13 +8,18 @@ alike; the ratio is the median of the turns' ratios. FOLDER is not used; the oth
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from statistics import median
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+
+from gtzan_keras import models
+from gtzan_keras.models.layers import clone
+from gtzan_keras.training.fit import make_state
+from gtzan_keras.training.precision import dtypes_in, training_policy
+from tests.benchmarks.common import in_turns, ratios
 
 BUILDS = {
     "cnn": ("cnn", (224, 224, 3), 32, {}),
@@ -30,14 +35,6 @@ TURNS = 7
 
 def steps_of(name: str) -> dict[str, Callable[[], None]]:
     """A function that does one training step, for each setting."""
-    import keras
-    import numpy as np
-
-    from gtzan_keras import models
-    from gtzan_keras.models.layers import clone
-    from gtzan_keras.training.fit import make_state
-    from gtzan_keras.training.precision import dtypes_in, training_policy
-
     builder, shape, batch, arguments = BUILDS[name]
     keras.utils.set_random_seed(0)
     plain = getattr(models, builder)(shape, 10, **arguments)
@@ -66,21 +63,11 @@ def steps_of(name: str) -> dict[str, Callable[[], None]]:
 def main(names: list[str]) -> None:
     print("| model | setting | first step | step | times `train` |\n| --- | --- | --- | --- | --- |")
     for name in names:
-        seconds: dict[str, list[float]] = {}
-        steps = steps_of(name)
-        for _ in range(TURNS + 1):
-            for setting, step in steps.items():
-                begin = time.perf_counter()
-                step()
-                seconds.setdefault(setting, []).append(time.perf_counter() - begin)
+        seconds, _ = in_turns(steps_of(name), 1 + TURNS, uncounted=0)
         base = next(iter(seconds.values()))
-        for setting, found in seconds.items():
-            ratio = statistics.median(one / other for one, other in zip(found[1:], base[1:], strict=True))
-            print(
-                f"| {name} | {setting} | {found[0]:.1f} s | {1000 * statistics.median(found[1:]):.0f} ms "
-                f"| {ratio:.2f} |",
-                flush=True,
-            )
+        for setting, (first, *later) in seconds.items():
+            times = f"{first:.1f} s | {1000 * median(later):.0f} ms | {median(ratios(later, base[1:])):.2f}"
+            print(f"| {name} | {setting} | {times} |", flush=True)
 
 
 if __name__ == "__main__":

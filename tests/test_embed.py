@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +23,8 @@ from gtzan_keras.inference import embed as module
 from gtzan_keras.inference.embed import embed, load_embedder
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.weights import hub_folder
-from gtzan_keras.store import parts
 from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
 from gtzan_keras.store.open import open_store
-from gtzan_keras.store.spectrograms import SpectrogramStore
 from gtzan_keras.tracks.catalogue import load_tracks
 
 SECONDS = {"blues.00000": 1.2, "jazz.00000": 2.5, "rock.00000": 7.0}  # 1, 2 and 7 patches
@@ -92,29 +87,23 @@ def contents(path: Path) -> dict[str, Any]:
 # ---- tracks to embeddings
 
 
-def test_a_keras_model_gets_the_front_ends_patches(
-    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model
-) -> None:
+def test_a_keras_model_gets_the_front_ends_patches(store, tracks, network):
     for row, track_id in enumerate(store.track_id):
         expected = network(vggish_patches(sound_of(tracks, track_id)))[:4]
         np.testing.assert_allclose(store.read([row])[0, : len(expected)], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_saved_model_gets_the_sound(tracks: pd.DataFrame, saved_model: Path, tmp_path: Path) -> None:
+def test_a_saved_model_gets_the_sound(tracks, saved_model, tmp_path):
     report = embed(tracks, tmp_path / "x.h5", saved_model, patches=2, jobs=1)
     assert report.written == 3
     assert open_store(report.path).shape == (3, 2, 3)
     sound = sound_of(tracks, "jazz.00000")
-    expected = [
-        [piece.mean(), piece.max(), np.linalg.norm(piece)]
-        for piece in (sound[:15600], sound[15360 : 15360 + 15600])
-    ]
+    pieces = sound[:15600], sound[15360 : 15360 + 15600]
+    expected = [[piece.mean(), piece.max(), np.linalg.norm(piece)] for piece in pieces]
     np.testing.assert_allclose(open_store(report.path).read([1])[0], expected, rtol=1e-3, atol=1e-5)
 
 
-def test_hub_is_googles_vggish_and_is_taken_from_the_cache_folder(
-    tracks: pd.DataFrame, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub_is_googles_vggish_and_is_taken_from_the_cache_folder(tracks, saved_model, tmp_path, monkeypatch):
     name = hashlib.sha1(b"https://tfhub.dev/google/vggish/1").hexdigest()
     (tmp_path / name).symlink_to(saved_model)
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
@@ -124,32 +113,18 @@ def test_hub_is_googles_vggish_and_is_taken_from_the_cache_folder(
     assert load_embedder(HUB_HANDLE).size == 3  # the handle itself means the same
 
 
-def test_broken_tracks_are_left_out_with_one_line_each(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "gtzan_keras"):
-        report = embed(tracks, tmp_path / "x.h5", network, jobs=1)
-    ours = [record for record in caplog.records if record.name.startswith("gtzan_keras")]
-    assert [record.message for record in ours] == [
-        "left out pop.00000: not readable as sound (Format not recognised)"
-    ]
-    assert report.refused == {BROKEN: "not readable as sound (Format not recognised)"}
-    store = open_store(tmp_path / "x.h5")
-    assert store.refused == report.refused
+def test_broken_tracks_are_left_out_and_their_genre_stays(store, tracks):
+    assert store.refused == {BROKEN: "not readable as sound (Format not recognised)"}
     assert store.tracks["track_id"].tolist() == tracks["track_id"].tolist()
     assert store.genres == ["blues", "jazz", "pop", "rock"]
 
 
-def test_any_number_of_workers_makes_the_same_file(
-    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
-) -> None:
+def test_any_number_of_workers_makes_the_same_file(store, tracks, network, tmp_path):
     embed(tracks, tmp_path / "x.h5", network, patches=4, jobs=2)
     assert contents(tmp_path / "x.h5") == contents(store.path)
 
 
-def test_trimming_cuts_the_silence_at_both_ends(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
-) -> None:
+def test_trimming_cuts_the_silence_at_both_ends(tracks, network, tmp_path):
     sound = np.pad(sound_of(tracks, "jazz.00000"), 16000 * 2)
     (tmp_path / "jazz").mkdir()
     soundfile.write(tmp_path / "jazz" / "padded.wav", sound, 16000, "FLOAT")
@@ -161,21 +136,16 @@ def test_trimming_cuts_the_silence_at_both_ends(
         assert store.mask.sum() == len(expected) < len(vggish_patches(sound))
 
 
-def test_a_track_with_too_little_sound_in_it_is_left_out(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
-) -> None:
-    file = tmp_path / "jazz" / "click.wav"
-    file.parent.mkdir()
-    soundfile.write(file, np.pad(np.ones(1600), 16000), 16000)
+def test_a_track_with_too_little_sound_in_it_is_left_out(tracks, network, tmp_path):
+    (tmp_path / "jazz").mkdir()
+    soundfile.write(tmp_path / "jazz" / "click.wav", np.pad(np.ones(1600), 16000), 16000)
     (tmp_path / "jazz" / "good.wav").symlink_to(tracks["path"][1])
     report = embed(load_tracks(tmp_path), tmp_path / "x.h5", network, trim=True, jobs=1)
     assert list(report.refused) == ["jazz/click"]
     assert "s of sound without the silence around it, 0.975 s needed" in report.refused["jazz/click"]
 
 
-def test_sound_of_any_length_is_embedded_whatever_the_batch(
-    network: keras.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sound_of_any_length_is_embedded_whatever_the_batch(network, monkeypatch):
     monkeypatch.setattr(module, "_BATCH", 3)
     pieces = [np.random.default_rng(n).normal(size=(n, 96, 64)).astype("float32") for n in (5, 1, 4)]
     for found, piece in zip(load_embedder(network).network(pieces), pieces, strict=True):
@@ -184,22 +154,16 @@ def test_sound_of_any_length_is_embedded_whatever_the_batch(
 
 @pytest.mark.parametrize(("gpus", "most"), [(0, 4), (1, 4 + 2 + 4)])  # four at hand; a thread each, four more
 def test_reading_stays_a_few_tracks_ahead_of_a_gpu_and_waits_for_the_processor(
-    gpus: int,
-    most: int,
-    tracks: pd.DataFrame,
-    network: keras.Model,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    gpus, most, tracks, network, tmp_path, monkeypatch
+):
     many = pd.concat([tracks[tracks["track_id"] != BROKEN]] * 10, ignore_index=True)
     many["track_id"] = [f"copy/{number}" for number in range(len(many))]
     many["duplicates"] = [()] * len(many)
-    started: list[str] = []
-    ahead: list[int] = []
+    started, ahead = [], []
     load, good = module._load_sound, load_embedder(network)
 
-    def counted(task: parts.Task, *rest: Any) -> Any:
-        started.append(task.track_id)
+    def counted(task: Any, *rest: Any) -> Any:
+        started.append(task)
         return load(task, *rest)
 
     def watched(pieces: list[np.ndarray]) -> list[np.ndarray]:
@@ -217,28 +181,18 @@ def test_reading_stays_a_few_tracks_ahead_of_a_gpu_and_waits_for_the_processor(
 # ---- precision
 
 
-def test_the_policy_that_is_set_does_not_change_the_precision(
-    network: keras.Model, tracks: pd.DataFrame
-) -> None:
+def test_the_policy_that_is_set_does_not_change_the_precision(network, tracks):
     sound = sound_of(tracks, "jazz.00000")
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    try:
-        copy = keras.models.clone_model(
-            network,
-            clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": None}),
-        )
-        copy.set_weights(network.get_weights())
-        assert copy.layers[-1].compute_dtype == "bfloat16"
-        found = load_embedder(copy).run(sound)
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
-    np.testing.assert_array_equal(found, load_embedder(network).run(sound))
+    expected = load_embedder(network).run(sound)
+    keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
+    layers = [keras.Input((96, 64)), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(8)]
+    copy = keras.Sequential(layers)
+    copy.set_weights(network.get_weights())
+    assert copy.layers[-1].compute_dtype == "bfloat16"
+    np.testing.assert_array_equal(load_embedder(copy).run(sound), expected)
 
 
-def test_bfloat16_agrees_to_a_hundredth_and_is_another_source(
-    network: keras.Model, tracks: pd.DataFrame
-) -> None:
+def test_bfloat16_agrees_to_a_hundredth_and_is_another_source(network, tracks):
     sound = sound_of(tracks, "rock.00000")
     exact, fast = load_embedder(network), load_embedder(network, "bfloat16")
     expected, found = exact.run(sound), fast.run(sound)
@@ -246,95 +200,22 @@ def test_bfloat16_agrees_to_a_hundredth_and_is_another_source(
     assert fast.name == exact.name + " in bfloat16"
 
 
-def test_stores_of_another_precision_do_not_fit(
-    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model
-) -> None:
-    with pytest.raises(GtzanKerasError, match="in bfloat16' against"):
-        embed(tracks, store.path, network, patches=4, precision="bfloat16", jobs=1)
-
-
-def test_unavailable_precisions_are_refused(network: keras.Model, saved_model: Path) -> None:
+def test_unavailable_precisions_are_refused(network, saved_model):
     with pytest.raises(GtzanKerasError, match="precision='half': expected float32 or bfloat16"):
         load_embedder(network, "half")
     with pytest.raises(GtzanKerasError, match=r"is a SavedModel.*models\.vggish\('audioset'\)"):
         load_embedder(saved_model, "bfloat16")
 
 
-def test_a_complete_store_does_not_hide_an_unavailable_precision(
-    store: EmbeddingsStore, tracks: pd.DataFrame, saved_model: Path
-) -> None:
+def test_a_complete_store_does_not_hide_an_unavailable_precision(store, tracks, saved_model):
     with pytest.raises(GtzanKerasError, match="is a SavedModel, which computes as it was saved"):
         embed(tracks, store.path, saved_model, patches=4, precision="bfloat16", jobs=1)
-
-
-def test_a_real_track_has_31_patches(real_data: Path, network: keras.Model, tmp_path: Path) -> None:
-    tracks = load_tracks(real_data / "gtzan_mini").head(1)
-    embed(tracks, tmp_path / "x.h5", network, jobs=1)
-    assert open_store(tmp_path / "x.h5").mask.tolist() == [[True] * 31]
 
 
 # ---- what goes wrong
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "x.h5"
-    embed(tracks.head(1), path, network, jobs=1)
-    before = path.read_bytes()
-    good = module.load_embedder(network)
-
-    def second_fails(pieces: list[np.ndarray]) -> list[np.ndarray]:
-        return [good.network(pieces[:1])[0], np.full((1, 8), np.nan)]
-
-    monkeypatch.setattr(module, "load_embedder", lambda *_: good._replace(network=second_fails))
-    with pytest.raises(GtzanKerasError, match=r"rock\.00000: its embeddings hold NaN"):
-        embed(tracks, path, network, jobs=1)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_tracks_added_later_cost_only_those(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embed(tracks.head(2), tmp_path / "x.h5", network, jobs=1)
-    loaded: list[str] = []
-    load = module._load_sound
-    monkeypatch.setattr(module, "_load_sound", lambda t, *a: loaded.append(t.track_id) or load(t, *a))
-    assert embed(tracks, tmp_path / "x.h5", network, jobs=1).resumed == 2
-    assert loaded == tracks["track_id"].tolist()[2:]
-    embed(tracks, tmp_path / "fresh.h5", network, jobs=1)
-    found, fresh = contents(tmp_path / "x.h5"), contents(tmp_path / "fresh.h5")
-    embeddings, expected = found.pop("embeddings"), fresh.pop("embeddings")
-    np.testing.assert_allclose(embeddings, expected, rtol=1e-5)  # other tracks were in its batches
-    assert found == fresh
-
-
-def test_an_interrupted_run_continues(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parts, "_TRACKS", 1)
-    monkeypatch.setattr(parts, "_TRACKS_A_WORKER", 1)
-    load = module._load_sound
-
-    def stops_at_the_third(task: parts.Task, *rest: Any) -> Any:
-        if task.track_id == tracks["track_id"][2]:
-            raise KeyboardInterrupt
-        return load(task, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_load_sound", stops_at_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            embed(tracks, tmp_path / "x.h5", network, patches=4, jobs=1)
-    assert embed(tracks, tmp_path / "x.h5", network, patches=4, jobs=1).resumed == 2
-    embed(tracks, tmp_path / "fresh.h5", network, patches=4, jobs=1)
-    assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.h5", "x.h5"]
-
-
-def test_a_complete_store_costs_no_network(
-    tracks: pd.DataFrame, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_complete_store_costs_no_network(tracks, saved_model, tmp_path, monkeypatch):
     first = embed(tracks, tmp_path / "x.h5", saved_model, patches=2, jobs=1)
     monkeypatch.setattr(module, "load_embedder", lambda *_: pytest.fail("the network was loaded"))
     before = (tmp_path / "x.h5").stat().st_mtime_ns
@@ -343,44 +224,17 @@ def test_a_complete_store_costs_no_network(
     assert (tmp_path / "x.h5").stat().st_mtime_ns == before
 
 
-def test_a_store_of_another_spec_or_kind_is_not_overwritten(
-    store: EmbeddingsStore,
-    tracks: pd.DataFrame,
-    network: keras.Model,
-    make_store: Callable[..., SpectrogramStore],
-) -> None:
+def test_a_store_of_another_spec_network_or_kind_is_not_overwritten(store, tracks, network, make_store):
     with pytest.raises(GtzanKerasError, match=r"made with spec 'vggish-4x8'.*patches: 31 against 4"):
         embed(tracks, store.path, network, jobs=1)
     with pytest.raises(GtzanKerasError, match="made with spec 'tiny'"):
         embed(tracks, make_store(["rock.00000"]).path, network, jobs=1)
-    with pytest.raises(GtzanKerasError, match="cannot be opened as HDF5"):
-        embed(tracks, tracks["path"][0], network, jobs=1)
-
-
-def test_another_network_is_another_spec(
-    store: EmbeddingsStore, tracks: pd.DataFrame, network: keras.Model
-) -> None:
     other = keras.models.clone_model(network)
     with pytest.raises(GtzanKerasError, match=r"source: 'Keras model stand-in .* against 'Keras model"):
         embed(tracks, store.path, other, patches=4, jobs=1)
 
 
-def test_tables_and_numbers_of_workers_that_make_no_sense_are_refused(
-    tracks: pd.DataFrame, network: keras.Model, tmp_path: Path
-) -> None:
-    path = tmp_path / "x.h5"
-    with pytest.raises(GtzanKerasError, match="jobs=0"):
-        embed(tracks, path, network, jobs=0)
-    with pytest.raises(GtzanKerasError, match=r"'blues\.00000' is duplicated in the table of tracks"):
-        embed(pd.concat([tracks, tracks]), path, network, jobs=1)
-    with pytest.raises(GtzanKerasError, match="none of the 1 tracks could be read"):
-        embed(tracks[tracks["track_id"] == BROKEN], path, network, jobs=1)
-    with pytest.raises(GtzanKerasError, match="patches is 0"):
-        embed(tracks, path, network, patches=0, jobs=1)
-    assert not list(tmp_path.iterdir())
-
-
-def test_networks_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_networks_of_another_kind_are_refused(tmp_path):
     tf.saved_model.save(tf.Module(), tmp_path / "empty")
     two = tf.Module()
     two.__class__ = type("Two", (tf.Module,), {"__call__": tf.function(lambda _, x: x)})
@@ -396,9 +250,7 @@ def test_networks_of_another_kind_are_refused(tmp_path: Path) -> None:
         load_embedder(cnn((8, 8, 1), 2, filters=(4,)))
 
 
-def test_without_a_network_the_error_says_what_to_put_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_the_error_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     handle = "http://127.0.0.1:9/google/vggish/1"  # nobody is there
     with pytest.raises(GtzanKerasError) as caught:
@@ -409,9 +261,7 @@ def test_without_a_network_the_error_says_what_to_put_where(
         assert part in message
 
 
-def test_without_tensorflow_hub_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorflow_hub_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_hub", None)
-    with pytest.raises(
-        GtzanKerasError, match=re.escape(f"{HUB_HANDLE} needs TensorFlow Hub: pip install 'gtzan-keras[hub]'")
-    ):
+    with pytest.raises(GtzanKerasError, match=r"needs TensorFlow Hub: pip install 'gtzan-keras\[hub\]'"):
         load_embedder("hub")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
+import keras
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from markupsafe import escape
+from scipy.signal import butter, sosfilt
+from sklearn.metrics.pairwise import cosine_similarity
 
-from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image
 from gtzan_keras.datasets import BASELINE_MODEL, TRAINING_VECTORS
@@ -22,8 +26,17 @@ from gtzan_keras.inference.explain import MUSICNN_SPEC, Explanation, explain
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate
 from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.dense_network import dense
+from gtzan_keras.models.musicnn_networks import musicnn
 from gtzan_keras.models.saving import SavedModel
+from gtzan_keras.report.page import report_run
 from gtzan_keras.store.embeddings import EmbeddingSpec
+from gtzan_keras.tracks.catalogue import load_tracks
+from gtzan_keras.tracks.splits import Split
+from gtzan_keras.training.evaluate import evaluate
+from gtzan_keras.training.fit import train
+from gtzan_keras.training.results import read_result, write_result
+from gtzan_keras.training.settings import TrainingSettings
 
 RATE = 4000
 TONE, NOISE = 300, 1300  # Hz, where the bursts are that decide
@@ -37,8 +50,6 @@ GENRES = ["noise", "tone"]
 
 def sound(seconds: float, bursts: dict[float, int], rate: int = RATE, seed: int = 0) -> np.ndarray:
     """Faint noise with bursts of half a second: when each begins, and whether it is TONE or NOISE."""
-    from scipy.signal import butter, sosfilt
-
     random = np.random.default_rng(seed)
     samples = 0.01 * random.normal(size=round(seconds * rate))
     t = np.arange(rate // 2) / rate
@@ -46,9 +57,8 @@ def sound(seconds: float, bursts: dict[float, int], rate: int = RATE, seed: int 
         if kind == TONE:
             burst = np.sin(2 * np.pi * TONE * t)
         else:
-            burst = sosfilt(
-                butter(4, (1000, 1600), "bandpass", fs=rate, output="sos"), random.normal(size=len(t))
-            )
+            band = butter(4, (1000, 1600), "bandpass", fs=rate, output="sos")
+            burst = sosfilt(band, random.normal(size=len(t)))
         samples[round(start * rate) :][: len(t)] += 0.3 * burst
     return samples.astype(np.float32)
 
@@ -56,14 +66,9 @@ def sound(seconds: float, bursts: dict[float, int], rate: int = RATE, seed: int 
 @pytest.fixture(scope="module")
 def trained() -> dict[str, SavedModel]:
     """Networks that tell a low tone from a high noise, whenever it comes: one sees grey, one colours."""
-    import keras
-
-    random = np.random.default_rng(1)
-    labels = np.arange(32) % 2
-    sounds = [
-        sound(4, {random.uniform(0, 3.5): [NOISE, TONE][label]}, seed=number)
-        for number, label in enumerate(labels)
-    ]
+    random, labels = np.random.default_rng(1), np.arange(32) % 2
+    bursts = [{random.uniform(0, 3.5): kind} for kind in [NOISE, TONE] * 16]
+    sounds = [sound(4, burst, seed=number) for number, burst in enumerate(bursts)]
     found = {}
     for spec in (GREY, COLOUR):
         keras.utils.set_random_seed(0)
@@ -76,18 +81,6 @@ def trained() -> dict[str, SavedModel]:
     return found
 
 
-def randomised(saved: SavedModel) -> SavedModel:
-    """The same network with other random weights of the same size."""
-    import keras
-
-    random = np.random.default_rng(2)
-    other = keras.models.clone_model(saved.model)
-    other.set_weights(
-        [random.permutation(values.ravel()).reshape(values.shape) for values in saved.model.get_weights()]
-    )
-    return saved._replace(model=other)
-
-
 def strongest(found: Explanation, sign: int = 1) -> tuple[float, float]:
     """Time and frequency of the map's largest value."""
     band, column = np.unravel_index(np.nanargmax(sign * found.map), found.map.shape)
@@ -97,8 +90,7 @@ def strongest(found: Explanation, sign: int = 1) -> tuple[float, float]:
 # --- the planted cue
 
 
-def planted() -> np.ndarray:
-    return sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
+PLANTED = sound(4, {0.8: TONE, 2.9: NOISE}, seed=99)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +98,8 @@ def explained(trained: dict[str, SavedModel]) -> Callable[..., Explanation]:
     """Explains the planted cue; each explanation is made once."""
 
     @functools.cache
-    def explained(kind: str, method: str, genre: str) -> Explanation:
-        return explain(planted(), trained[kind], method, genre, sample_rate=RATE)
+    def explained(kind: str, method: str) -> Explanation:
+        return explain(PLANTED, trained[kind], method, "tone", sample_rate=RATE)
 
     return explained
 
@@ -115,7 +107,7 @@ def explained(trained: dict[str, SavedModel]) -> Callable[..., Explanation]:
 @pytest.mark.parametrize("kind", ["grey", "colour"])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_burst_that_decides_is_found_in_seconds_and_hertz(explained, kind, method):
-    found = explained(kind, method, "tone")
+    found = explained(kind, method)
     for sign, start, hertz in ((1, 0.8, TONE), (-1, 2.9, NOISE)):
         time, frequency = strongest(found, sign)
         assert start - 0.3 < time < start + 0.8
@@ -123,42 +115,42 @@ def test_the_burst_that_decides_is_found_in_seconds_and_hertz(explained, kind, m
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_speaks_for_one_of_two_genres_speaks_against_the_other(explained, method):
-    one, other = (explained("grey", method, genre).map for genre in GENRES)
-    np.testing.assert_allclose(one, -other, atol=1e-4 * np.abs(one).max())
-
-
-@pytest.mark.parametrize("method", METHODS)
 def test_a_network_with_randomised_weights_loses_the_map(trained, explained, method):
-    other = explain(planted(), randomised(trained["grey"]), method, "tone", sample_rate=RATE)
-    assert abs(np.corrcoef(explained("grey", method, "tone").map.ravel(), other.map.ravel())[0, 1]) < 0.5
+    saved, random = trained["grey"], np.random.default_rng(2)
+    other = keras.models.clone_model(saved.model)
+    other.set_weights([random.permutation(w.ravel()).reshape(w.shape) for w in saved.model.get_weights()])
+    found = explain(PLANTED, saved._replace(model=other), method, "tone", sample_rate=RATE)
+    assert abs(np.corrcoef(explained("grey", method).map.ravel(), found.map.ravel())[0, 1]) < 0.5
 
 
-def test_integrated_gradients_add_up_to_the_difference_from_the_mean_level(trained):
-    """Completeness, of Sundararajan et al.; the log-odds by hand from Keras' own predict."""
+def fall(model: keras.Model, image: np.ndarray, other: np.ndarray) -> float:
+    """How much higher the log-odds of one image are, by hand from Keras' own predict."""
+    shares = model.predict(np.concatenate([image, other]), verbose=0)
+    odds = shares[:, 1] / shares[:, 0]
+    return np.log(odds[0] / odds[1])
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return mel_image(sound(4, {1.0: TONE}, seed=5), GREY)[None] / np.float32(255)
+
+
+def test_integrated_gradients_add_up_to_the_difference_from_the_mean_level(trained, image):
+    """Completeness, of Sundararajan et al."""
     model = trained["grey"].model
-    image = mel_image(sound(4, {1.0: TONE}, seed=5), GREY)[None] / np.float32(255)
     found = attribution(model, image, 1, "integrated-gradients")
-    shares = model.predict(np.concatenate([image, np.full_like(image, image.mean())]), verbose=0)
-    log_odds = np.log(shares[:, 1] / shares[:, 0])
-    assert found.sum() == pytest.approx(log_odds[0] - log_odds[1], rel=0.02)
+    assert found.sum() == pytest.approx(fall(model, image, np.full_like(image, image.mean())), rel=0.02)
 
 
-def test_occlusion_is_the_fall_in_log_odds_where_a_patch_has_the_mean_level(trained):
-    model = trained["grey"].model
-    image = mel_image(sound(4, {1.0: TONE}, seed=5), GREY)[None] / np.float32(255)
-    found = attribution(model, image, 1, "occlusion")
-    hidden = image.copy()
+def test_occlusion_is_the_fall_in_log_odds_where_a_patch_has_the_mean_level(trained, image):
+    model, hidden = trained["grey"].model, image.copy()
     hidden[0, 20:24, 8:12] = image.mean()
-    shares = model.predict(np.concatenate([image, hidden]), verbose=0)
-    log_odds = np.log(shares[:, 1] / shares[:, 0])
-    np.testing.assert_allclose(found[0, 20:24, 8:12], log_odds[0] - log_odds[1], atol=1e-4)
+    found = attribution(model, image, 1, "occlusion")[0, 20:24, 8:12]
+    np.testing.assert_allclose(found, fall(model, image, hidden), atol=1e-4)
 
 
 def test_grad_cam_of_global_average_pooling_is_the_weighted_sum_of_the_last_maps():
     """Zhou et al.'s class activation map by hand, less that of the mean level."""
-    import keras
-
     model = cnn((64, 64, 1), 2, filters=(4, 8), dense_units=(), dropout=0.0, pooling="avg")
     image = np.random.default_rng(0).random((1, 64, 64, 1), dtype=np.float32)
     both = np.concatenate([image, np.full_like(image, image.mean())])
@@ -173,11 +165,9 @@ def test_grad_cam_of_global_average_pooling_is_the_weighted_sum_of_the_last_maps
 # --- songs
 
 
-@pytest.mark.parametrize("rate", [RATE, 11025])
-def test_times_are_those_of_the_song_at_any_rate_and_length(tmp_path, trained, rate):
-    path = tmp_path / "long.wav"
-    soundfile.write(path, sound(21.3, {17.2: TONE}, rate), rate)
-    found = explain(path, trained["grey"], "occlusion", "tone", progress=False)
+def test_times_are_those_of_the_song_at_any_rate_and_length(tmp_path, trained):
+    soundfile.write(tmp_path / "long.wav", sound(21.3, {17.2: TONE}, 11025), 11025)
+    found = explain(tmp_path / "long.wav", trained["grey"], "occlusion", "tone", progress=False)
     time, frequency = strongest(found)
     assert 16.9 < time < 18
     assert TONE / 1.7 < frequency < TONE * 1.7
@@ -215,9 +205,7 @@ def test_columns_of_a_spec_that_pads_are_frames_and_the_rest_of_a_window_is_unse
 
 
 def test_bands_are_centred_where_librosas_mel_filters_are(trained):
-    from librosa import mel_frequencies
-
-    centres = mel_frequencies(GREY.n_mels + 2, fmin=0, fmax=RATE / 2)[1:-1]
+    centres = librosa.mel_frequencies(GREY.n_mels + 2, fmin=0, fmax=RATE / 2)[1:-1]
     found = explain(sound(4, {}), trained["grey"], sample_rate=RATE)
     assert (found.hertz[:-1] < centres).all()
     assert (centres < found.hertz[1:]).all()
@@ -239,16 +227,14 @@ def made(curve: list[float]) -> Explanation:
     """An explanation of one band with a column a second."""
     values, nothing = np.array([curve], np.float32), pd.DataFrame()
     times, hertz = np.arange(len(curve) + 1.0), np.array([100.0, 200.0])
-    return Explanation(
-        "x", len(curve), "rock", {"rock": 1.0}, "grad-cam", values, values, times, hertz, nothing
-    )
+    about = ("x", len(curve), "rock", {"rock": 1.0}, "grad-cam")
+    return Explanation(*about, values, values, times, hertz, nothing)
 
 
 def test_parts_are_the_strongest_stretches_without_overlap_first_for_then_against():
     found = made([0, 3, 3, 0, 0, -5, -5, 0, 1, 1, 0.2]).parts(count=3, seconds=2)
-    assert found[["start", "end", "score"]].values.tolist() == pytest.approx(
-        np.array([[1, 3, 3], [8, 10, 1], [5, 7, -5]])
-    )
+    expected = [[1, 3, 3], [8, 10, 1], [5, 7, -5]]
+    np.testing.assert_allclose(found[["start", "end", "score"]], expected)
     assert found["lowest"].between(100, 200).all()
 
 
@@ -260,33 +246,18 @@ def test_a_map_without_any_evidence_has_no_parts():
 
 
 def test_a_classifier_on_musicnn_is_explained_with_each_method(musicnn_folder, monkeypatch):
-    """Its weights are the authors', its head is fitted here on planted bursts."""
-    import keras
-    from sklearn.linear_model import LogisticRegression
-
-    from gtzan_keras.models.musicnn_networks import musicnn
-
+    """Its weights are the authors'; its head is the direction between the means of two kinds of bursts."""
     monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
     monkeypatch.setattr("gtzan_keras.inference.attribution._STEPS", 8)  # enough, and quicker
     rate, random = 16000, np.random.default_rng(0)
     base = musicnn("msd", include_top=False)
-    labels = np.arange(16) % 2
-    patches = np.concatenate(
-        [
-            musicnn_patches(sound(3, {random.uniform(0, 2.4): [NOISE, TONE][label]}, rate, number))
-            for number, label in enumerate(labels)
-        ]
-    )
-    vectors = base.predict(patches, verbose=0)
-    norm = keras.layers.Normalization()
-    norm.adapt(vectors)
-    scaled = np.asarray(norm(vectors))
-    fitted = LogisticRegression(C=0.01).fit(scaled, labels)
-    dense = keras.layers.Dense(2, activation="softmax")
-    model = keras.Model(base.input, dense(norm(base.output)))
-    dense.set_weights(
-        [np.c_[-fitted.coef_[0], fitted.coef_[0]] / 2, np.r_[-fitted.intercept_, fitted.intercept_] / 2]
-    )
+    bursts = [{random.uniform(0, 2.4): kind} for kind in [NOISE, TONE] * 8]
+    sounds = [sound(3, burst, rate, number) for number, burst in enumerate(bursts)]
+    vectors = base.predict(np.concatenate([musicnn_patches(one) for one in sounds]), verbose=0)
+    direction = (vectors[1::2].mean(axis=0) - vectors[::2].mean(axis=0)) / (vectors.std(axis=0) + 0.1)
+    last = keras.layers.Dense(2, activation="softmax", use_bias=False)
+    model = keras.Model(base.input, last(base.output))
+    last.set_weights([np.c_[-direction, direction] / 100])
     song = sound(3, {0.3: TONE, 2.0: NOISE}, rate, seed=50)
     for method in METHODS:
         found = explain(song, SavedModel(model, MUSICNN_SPEC, GENRES), method, "tone", sample_rate=rate)
@@ -313,8 +284,6 @@ def test_musicnns_own_tags_are_explained(musicnn_folder, monkeypatch):
 
 
 def test_nearest_tracks_are_those_with_the_largest_cosine():
-    from sklearn.metrics.pairwise import cosine_similarity
-
     random = np.random.default_rng(0)
     vectors, query = random.random((20, 6)), random.random(6)
     ids = [f"rock.{number:05d}" for number in range(20)]
@@ -329,14 +298,8 @@ def test_nearest_tracks_are_those_with_the_largest_cosine():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, separable):
     """A run that takes one test track, whose label is wrong, for what it is."""
-    from gtzan_keras.tracks.splits import Split
-    from gtzan_keras.training.fit import train
-    from gtzan_keras.training.settings import TrainingSettings
-
     ids = [track for track in separable.tracks["track_id"] if not track.endswith("00011")]
-    split = Split(
-        "by hand", train=tuple(ids), validation=(), test=("disco.00011", "metal.00011", "rock.00011")
-    )
+    split = Split("by hand", tuple(ids), (), ("disco.00011", "metal.00011", "rock.00011"))
     model = cnn(separable.spec.shape, 3, filters=(8,), dense_units=(), dropout=0.0)
     settings = TrainingSettings(epochs=20, learning_rate=0.01, batch_size=8)
     return train(model, separable, split, settings, out=tmp_path_factory.mktemp("run"), verbose=0)
@@ -353,10 +316,6 @@ def test_a_runs_explanation_names_its_own_training_tracks(run, separable):
 
 
 def test_a_runs_page_names_the_training_tracks_nearest_to_its_mistakes(run):
-    from gtzan_keras.report.page import report_run
-    from gtzan_keras.training.evaluate import evaluate
-    from gtzan_keras.training.results import read_result, write_result
-
     evaluate(run)
     result, tracks = read_result(run.folder)
     tracks.loc[0, "genre"] = "rock"  # as if the label were wrong
@@ -365,27 +324,21 @@ def test_a_runs_page_names_the_training_tracks_nearest_to_its_mistakes(run):
     named = pd.read_csv(run.folder / "nearest.csv")
     assert set(named["of"]) == {"disco.00011"}
     assert set(named["genre"]) == {"disco"}
-    for title in named["title"].dropna():
-        assert title.replace("'", "&#39;").replace("&", "&amp;").replace("&amp;#39;", "&#39;") in page
+    assert all(escape(title) in page for title in named["title"].dropna())
     assert "nearest training tracks" in report_run(run.folder).read_text("utf-8")
 
 
 def test_the_packaged_vectors_are_of_the_packaged_model():
-    import hashlib
-
     with np.load(TRAINING_VECTORS) as file:
-        assert file["model"] == hashlib.md5(BASELINE_MODEL.read_bytes()).hexdigest(), (
-            "run: python -m tests.make_packaged_data FOLDER"
-        )
+        digest = hashlib.md5(BASELINE_MODEL.read_bytes()).hexdigest()
+        assert file["model"] == digest, "run: python -m tests.make_packaged_data FOLDER"
     ids, vectors = packaged_vectors()
     assert len(set(ids)) == len(vectors) == 442
 
 
-def test_the_packaged_model_finds_its_own_training_tracks_from_their_sound(real_data: Path):
-    from gtzan_keras.tracks.catalogue import load_tracks
-
+def test_the_packaged_model_finds_its_own_training_tracks_from_their_sound(real_data):
     tracks = load_tracks(real_data / "gtzan_mini")
-    learned = tracks[tracks["fault_filtered"] == "train"].groupby("genre").head(1)
+    learned = tracks[tracks["fault_filtered"] == "train"].groupby("genre").head(1)[::4]
     for path, track_id in zip(learned["path"], learned["track_id"], strict=True):
         first = explain(path, progress=False).nearest.iloc[0]
         assert first["track_id"] == track_id
@@ -405,27 +358,17 @@ def test_the_penultimate_layer_is_what_the_last_dense_layer_takes(trained):
 
 
 def test_what_cannot_be_explained_is_refused_with_the_reason(trained):
-    from gtzan_keras.models.dense_network import dense
-
     model, song = trained["grey"], sound(4, {})
-    with pytest.raises(GtzanKerasError, match=r"genre='polka': expected one of noise, tone"):
-        explain(song, model, genre="polka", sample_rate=RATE)
-    with pytest.raises(GtzanKerasError, match=r"method='lime': expected one of grad-cam, occlusion"):
-        explain(song, model, "lime", sample_rate=RATE)
-    with pytest.raises(AudioError, match="silent"):
-        explain(np.zeros(4 * RATE), model, sample_rate=RATE)
-    with pytest.raises(AudioError, match=r"too short: 0\.50 s"):
-        explain(song[: RATE // 2], model, sample_rate=RATE)
-    with pytest.raises(
-        GtzanKerasError, match=r"shape \(9, 9, 1\): expected \(32, 32, 1\), as of spec 'grey'"
-    ):
-        explain(np.zeros((9, 9, 1), np.uint8), model)
-    embeddings = EmbeddingSpec(name="vggish")
-    with pytest.raises(
-        GtzanKerasError, match=r"expects EmbeddingSpec 'vggish'; this function only makes spectrograms"
-    ):
-        explain(song, model._replace(spec=embeddings), sample_rate=RATE)
+    embeddings = model._replace(spec=EmbeddingSpec(name="vggish"))
     flat = SavedModel(dense(GREY.shape, 2, units=(4,)), GREY, GENRES)
-    with pytest.raises(GtzanKerasError, match=r"has no feature maps.*use method='occlusion'"):
-        explain(song, flat, sample_rate=RATE)
+    for given, classifier, options, message in (
+        (song, model, {"genre": "polka"}, "genre='polka': expected one of noise, tone"),
+        (song, model, {"method": "lime"}, "method='lime': expected one of grad-cam, occlusion"),
+        (np.zeros(4 * RATE), model, {}, "silent"),
+        (np.zeros((9, 9, 1), np.uint8), model, {}, r"shape \(9, 9, 1\): expected \(32, 32, 1\)"),
+        (song, embeddings, {}, "expects EmbeddingSpec 'vggish'; this function only makes spectrograms"),
+        (song, flat, {}, "has no feature maps.*use method='occlusion'"),
+    ):
+        with pytest.raises(GtzanKerasError, match=message):
+            explain(given, classifier, **options, sample_rate=RATE)
     assert explain(song, flat, "occlusion", sample_rate=RATE).map.shape == (32, 32)

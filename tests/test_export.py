@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import soundfile
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.export import export, sound_model
-from gtzan_keras.inference.predict import Prediction, predict
+from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.saving import SavedModel, save_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,20 +66,11 @@ def runtime(path: Path, format: str) -> Runtime:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The packaged model in all formats."""
-    folder = tmp_path_factory.mktemp("exported")
-    return {format: export(None, folder / format / name, format) for format, name in made(folder).items()}
-
-
-def made(folder: Path) -> dict[str, str]:
-    for format in NAMES:
-        (folder / format).mkdir()
-    return NAMES
+    return {format: export(None, tmp_path_factory.mktemp(format) / NAMES[format], format) for format in NAMES}
 
 
 @pytest.mark.parametrize("spec", [*SPECTROGRAM_SPECS.values(), ODD], ids=lambda spec: spec.name)
-def test_the_front_end_in_the_graph_makes_the_images_of_mel_image(spec: SpectrogramSpec) -> None:
-    import keras
-
+def test_the_front_end_in_the_graph_makes_the_images_of_mel_image(spec):
     identity = keras.Sequential([keras.Input(spec.shape), keras.layers.Identity()])
     model = sound_model(SavedModel(identity, spec, []))
     sound = music(model.input_shape[1] / spec.sample_rate, spec.sample_rate)
@@ -90,54 +80,18 @@ def test_the_front_end_in_the_graph_makes_the_images_of_mel_image(spec: Spectrog
     assert (difference > 0.01).mean() < 1e-3
 
 
-@pytest.fixture(scope="module")
-def predicted() -> Prediction:
-    """What `predict` answers to 22 s."""
-    return predict(music(22), sample_rate=22050)
-
-
-@pytest.fixture(scope="module")
-def clips(real_data: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The first 10 s of four real clips, and what `predict` answers to them."""
-    paths = sorted((real_data / "gtzan_mini").glob("*/*.wav"))[::25]
-    return [
-        (soundfile.read(path, dtype="float32")[0][:220500], predict(path).window_probabilities[0])
-        for path in paths
-    ]
-
-
 @pytest.mark.parametrize("format", NAMES)
-def test_the_exported_model_agrees_with_predict(
-    format: str, exported: dict[str, Path], predicted: Prediction
-) -> None:
-    sound = music(22)
+def test_the_exported_model_agrees_with_predict(format, exported):
+    sound = music(15)
+    windows = sound[None, :220500], sound[None, -220500:]
+    expected = predict(sound, sample_rate=22050).window_probabilities
     run = runtime(exported[format], format)
-    for (start, _), probabilities in zip(predicted.times, predicted.window_probabilities, strict=True):
-        first = round(start * 22050)
-        np.testing.assert_allclose(run(sound[None, first : first + 220500])[0], probabilities, atol=1e-3)
+    np.testing.assert_allclose([run(window)[0] for window in windows], expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("format", NAMES)
-def test_on_real_clips_the_exported_model_agrees_with_predict(
-    format: str, exported: dict[str, Path], clips: list[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    run = runtime(exported[format], format)
-    for sound, expected in clips:
-        np.testing.assert_allclose(run(sound[None])[0], expected, atol=1e-3)
-
-
-def test_the_file_next_to_it_describes_the_interface(exported: dict[str, Path]) -> None:
-    about = json.loads((exported["onnx"].parent / "genres.json").read_text())
-    assert (about["sample_rate"], about["samples"], len(about["genres"])) == (22050, 220500, 10)
-    assert SpectrogramSpec.from_dict(about["spec"]).clip_seconds == 10
-
-
-def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path: Path) -> None:
-    import keras
-
-    spec = SpectrogramSpec(
-        name="colours", n_mels=16, height=16, width=32, channels=3, colour_map="viridis", clip_seconds=3.0
-    )
+def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path):
+    shape = {"n_mels": 16, "height": 16, "width": 32, "channels": 3}
+    spec = SpectrogramSpec(name="colours", **shape, colour_map="viridis", clip_seconds=3.0)
     keras.utils.set_random_seed(0)
     layers = [keras.Input(spec.shape), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
     file = save_model(keras.Sequential(layers), tmp_path / "model.keras", spec, ["jazz", "rock"])
@@ -147,24 +101,18 @@ def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path: Path
     np.testing.assert_allclose(run(sound[None]), expected, atol=1e-3)
 
 
-def test_the_script_of_the_docs_runs_without_this_package(exported: dict[str, Path]) -> None:
+def test_the_script_of_the_docs_runs_without_this_package(exported):
     pytest.importorskip("ai_edge_litert")
     script = re.search(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text("utf-8"), re.DOTALL)
     assert script
     assert len(script[1].split("\n\n", 1)[1].splitlines()) <= 15
-    folder, sound = exported["litert"].parent, music(22)
+    folder, sound = exported["litert"].parent, music(20)
     soundfile.write(folder / "song.wav", sound, 22050, subtype="FLOAT")
     alone = "import sys; sys.modules['gtzan_keras'] = sys.modules['keras'] = None\n" + script[1]
-    done = subprocess.run(
-        [sys.executable, "-c", alone, "song.wav"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=dict(os.environ),
-    )
+    command = [sys.executable, "-c", alone, "song.wav"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    windows = [sound[start : start + 220500] for start in range(0, sound.size - 220500 + 1, 110250)]
-    shares = np.mean([predict(window, sample_rate=22050).probabilities for window in windows], axis=0)
+    shares = predict(sound, sample_rate=22050).probabilities
     about = json.loads((folder / "genres.json").read_text())
     assert done.stdout.startswith(f"{about['genres'][shares.argmax()]} {shares.max():.0%}")
 
@@ -178,23 +126,21 @@ def test_the_script_of_the_docs_runs_without_this_package(exported: dict[str, Pa
         ("genres.pb", "pb", "format='pb': expected litert, onnx, tf_saved_model"),
     ],
 )
-def test_a_bad_target_is_refused_before_the_model_is_read(
-    path: str, format: str, message: str, tmp_path: Path
-) -> None:
+def test_a_bad_target_is_refused_before_the_model_is_read(path, format, message, tmp_path):
     (tmp_path / "taken.tflite").touch()
     (tmp_path / "other.json").touch()
     with pytest.raises(GtzanKerasError, match=re.escape(message)):
         export("no-such.keras", tmp_path / path, format)  # type: ignore[arg-type]
 
 
-def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else name)
     with pytest.raises(GtzanKerasError, match=re.escape("tf2onnx: pip install 'gtzan-keras[export]'")):
         export(None, tmp_path / "genres.onnx", "onnx")
 
 
-def test_nothing_is_left_when_the_conversion_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_when_the_conversion_fails(tmp_path, monkeypatch):
     def half(model: keras.Model, path: Path, *_: object, **__: object) -> None:
         Path(path).mkdir()
         raise ZeroDivisionError

@@ -32,46 +32,32 @@ from gtzan_keras.training.settings import TrainingSettings
 pytestmark = pytest.mark.usefixtures("eagerly")
 MakeStore = Callable[..., SpectrogramStore]
 SPEC = SpectrogramSpec(name="small", n_mels=32, height=32, width=32)
-NUMBERS = {"train": range(4), "validation": range(4, 6), "test": range(6, 7)}
+DISCO, ROCK = ([f"{genre}.{number:05d}" for number in range(7)] for genre in ("disco", "rock"))
+SPLIT = Split("by hand", *((*DISCO[part], *ROCK[part]) for part in (slice(4), slice(4, 6), slice(6, 7))))
 
 
 @pytest.fixture(scope="module")
 def store(make_store: MakeStore) -> SpectrogramStore:
-    ids = [f"{genre}.{number:05d}" for genre in ("disco", "rock") for number in range(7)]
-    images = np.random.default_rng(0).integers(256, size=(len(ids), 32, 32), dtype=np.uint8)
-    return make_store(ids, images, spec=SPEC)
-
-
-SPLIT = Split(
-    "by hand",
-    *(
-        tuple(f"{genre}.{number:05d}" for genre in ("disco", "rock") for number in numbers)
-        for numbers in NUMBERS.values()
-    ),
-)
+    images = np.random.default_rng(0).integers(256, size=(14, 32, 32), dtype=np.uint8)
+    return make_store(DISCO + ROCK, images, spec=SPEC)
 
 
 def transfer(**arguments: Any) -> keras.Model:
     """A small network whose convolutions are frozen."""
     keras.utils.set_random_seed(1)
-    model = cnn(
-        (32, 32, 1), 2,
-        **{"filters": (4, 4, 4), "dense_units": (8,), "dropout": 0.0, "pooling": "avg", **arguments},
-    )  # fmt: skip
+    options = {"filters": (4, 4, 4), "dense_units": (8,), "dropout": 0.0, "pooling": "avg", **arguments}
+    model = cnn((32, 32, 1), 2, **options)
     freeze(model, "dense_1")
     return model
 
 
-def fit(model: keras.Model, store: SpectrogramStore, out: Path, **arguments: Any) -> Run:
-    options = {name: arguments.pop(name) for name in ("cache_frozen", "resume") if name in arguments}
-    settings = TrainingSettings(**{"epochs": 3, "batch_size": 3, "learning_rate": 0.01, **arguments})
+def fit(model: keras.Model, store: SpectrogramStore, out: Path, epochs: int = 3, **options: Any) -> Run:
+    settings = TrainingSettings(epochs=epochs, batch_size=3, learning_rate=0.01)
     return train(model, store, SPLIT, settings, out=out, verbose=0, **options)
 
 
-def tune(run: Run, trainable_from: str, rate: float = 1e-5, **arguments: Any) -> Run:
-    names = ("out", "cache_frozen", "resume")
-    options = {name: arguments.pop(name) for name in names if name in arguments}
-    settings = dataclasses.replace(run.settings, **{"learning_rate": rate, "epochs": 1, **arguments})
+def tune(run: Run, trainable_from: str, rate: float = 1e-5, epochs: int = 1, **options: Any) -> Run:
+    settings = dataclasses.replace(run.settings, learning_rate=rate, epochs=epochs)
     return fine_tune(run, trainable_from, settings, verbose=0, **options)
 
 
@@ -84,24 +70,12 @@ def cached(store: SpectrogramStore, tmp_path_factory: pytest.TempPathFactory) ->
 # ---- where the frozen part ends
 
 
-def test_the_frozen_part_goes_up_to_the_pooled_vector() -> None:
-    model = transfer()
-    base, head = frozen_part(model) or pytest.fail("no frozen part")
-    assert base.output is model.get_layer("pooling").output
-    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype(np.float32)
-    np.testing.assert_array_equal(head(base(images)), model(images))
-
-
-def block(x: keras.KerasTensor, width: int, trainable: bool = False) -> keras.KerasTensor:
-    return keras.layers.Dense(width, trainable=trainable)(x)
-
-
 def ends_after(*layers: Any) -> list[str]:
     """Classes of the frozen part of a chain of layers, with a trainable last one."""
     inputs = x = keras.Input((6,))
     for layer in layers:
         x = layer(x)
-    parts = frozen_part(keras.Model(inputs, block(x, 2, trainable=True)))
+    parts = frozen_part(keras.Model(inputs, keras.layers.Dense(2)(x)))
     return [type(layer).__name__ for layer in parts[0].layers[1:]] if parts else []
 
 
@@ -109,7 +83,7 @@ def frozen(name: str, *arguments: Any, **options: Any) -> Any:
     return getattr(keras.layers, name)(*arguments, trainable=False, **options)
 
 
-def test_the_frozen_part_ends_before_what_is_trained_or_drawn() -> None:
+def test_the_frozen_part_ends_before_what_is_trained_or_drawn():
     layers = keras.layers
     dense = frozen("Dense", 4)
     assert ends_after(dense, layers.ReLU(), layers.Dropout(0.5), frozen("Dense", 4)) == ["Dense", "ReLU"]
@@ -122,27 +96,25 @@ def test_the_frozen_part_ends_before_what_is_trained_or_drawn() -> None:
     assert ends_after(nested) == []
 
 
-def test_without_frozen_weights_or_without_a_rest_there_is_none() -> None:
+def test_without_frozen_weights_or_without_a_rest_there_is_none():
     assert frozen_part(cnn((8, 8, 1), 2, filters=(4,), dense_units=())) is None
     model = transfer()
     model.trainable = False
     assert frozen_part(model) is None
 
 
-def test_the_frozen_part_ends_where_all_paths_meet() -> None:
+def test_the_frozen_part_ends_where_all_paths_meet():
     inputs = keras.Input((6,))
-    first = block(inputs, 4)
-    left, right = block(first, 4), block(first, 5)
-    outside = block(inputs, 3, trainable=True)
-    meet = keras.layers.Concatenate()([left, right])
-    open_ended = keras.Model(inputs, block(keras.layers.Concatenate()([meet, outside]), 2, trainable=True))
-    assert frozen_part(open_ended) is None  # one path goes round
-    parts = frozen_part(keras.Model(inputs, block(meet, 2, trainable=True)))
+    first = frozen("Dense", 4)(inputs)
+    meet = keras.layers.Concatenate()([frozen("Dense", 4)(first), frozen("Dense", 5)(first)])
+    around = keras.layers.Concatenate()([meet, keras.layers.Dense(3)(inputs)])
+    assert frozen_part(keras.Model(inputs, keras.layers.Dense(2)(around))) is None
+    parts = frozen_part(keras.Model(inputs, keras.layers.Dense(2)(meet)))
     assert parts is not None
     assert parts[0].output is meet
 
 
-def test_large_feature_maps_are_not_kept() -> None:
+def test_large_feature_maps_are_not_kept():
     model = vgg16((64, 64, 1), 2, weights=None, trainable_from="block2_conv1")
     assert frozen_part(model) is None  # 32 x 32 x 64 numbers for each image of 64 x 64
     deeper = frozen_part(vgg16((64, 64, 1), 2, weights=None, trainable_from="block5_conv1"))
@@ -153,7 +125,7 @@ def test_large_feature_maps_are_not_kept() -> None:
 # ---- the same training
 
 
-def test_training_on_kept_features_is_training_on_images(store: SpectrogramStore, tmp_path: Path) -> None:
+def test_training_on_kept_features_is_training_on_images(store, tmp_path):
     one = fit(transfer(pooling="flatten"), store, tmp_path / "one", cache_frozen=tmp_path)
     other = fit(transfer(pooling="flatten"), store, tmp_path / "other", cache_frozen=False)
     assert one.outcome.frozen_part_cached
@@ -161,24 +133,9 @@ def test_training_on_kept_features_is_training_on_images(store: SpectrogramStore
     pd.testing.assert_frame_equal(one.history, other.history, rtol=1e-3)
     images = store.as_input(store.read())
     np.testing.assert_allclose(one.model(images), other.model(images), atol=1e-4)
-    assert one.model.count_params() == other.model.count_params()
 
 
 # ---- the file
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images went through a base, call by call."""
-    calls: list[int] = []
-    original = keras.Model.predict_on_batch
-
-    def count(self: keras.Model, x: np.ndarray) -> np.ndarray:
-        calls.append(len(x))
-        return original(self, x)
-
-    monkeypatch.setattr(keras.Model, "predict_on_batch", count)
-    return calls
 
 
 def features_of(store: SpectrogramStore, model: keras.Model, ids: tuple[str, ...], folder: Path) -> Any:
@@ -187,26 +144,24 @@ def features_of(store: SpectrogramStore, model: keras.Model, ids: tuple[str, ...
     return FrozenFeatures(parts[0], store, ids, folder)
 
 
-def test_features_are_the_bases_output_in_the_order_of_the_batches(
-    store: SpectrogramStore, tmp_path: Path
-) -> None:
+def test_features_are_the_bases_output_in_the_order_of_the_batches(store, tmp_path):
     model = transfer()
     features = features_of(store, model, SPLIT.train, tmp_path)
     base = keras.Model(model.input, model.get_layer("pooling").output)
+    options = {"batch_size": 5, "shuffle": True, "seed": 3}
     for in_memory in (True, False):
-        options = {"batch_size": 5, "shuffle": True, "seed": 3}
-        kept = features.batches(SPLIT.train, **options)
+        kept, given = (source.batches(SPLIT.train, **options) for source in (features, store))
         kept.held = kept.held if in_memory else None
-        for (vectors, labels), (images, expected) in zip(
-            kept, store.batches(SPLIT.train, **options), strict=True
-        ):
+        for (vectors, labels), (images, expected) in zip(kept, given, strict=True):
             np.testing.assert_array_equal(labels, expected)
             np.testing.assert_allclose(vectors, base(images), rtol=1e-3, atol=1e-4)
 
 
-def test_only_missing_images_are_computed(
-    store: SpectrogramStore, tmp_path: Path, computed: list[int]
-) -> None:
+def test_only_missing_images_are_computed(store, tmp_path, monkeypatch):
+    computed, original = [], keras.Model.predict_on_batch
+    monkeypatch.setattr(
+        keras.Model, "predict_on_batch", lambda self, x: computed.append(len(x)) or original(self, x)
+    )
     features_of(store, transfer(), SPLIT.validation, tmp_path)
     both = features_of(store, transfer(), SPLIT.train + SPLIT.validation, tmp_path)
     assert computed == [4, 8]
@@ -215,9 +170,7 @@ def test_only_missing_images_are_computed(
     np.testing.assert_allclose(both.read(rows), whole.read(rows), rtol=1e-4, atol=1e-5)
 
 
-def test_other_weights_other_layers_and_other_images_have_files_of_their_own(
-    store: SpectrogramStore, tmp_path: Path, make_store: MakeStore
-) -> None:
+def test_other_weights_other_layers_and_other_images_have_files_of_their_own(store, tmp_path, make_store):
     other = transfer()
     kernel = other.get_layer("block3_conv").kernel
     kernel.assign(1.01 * kernel)
@@ -230,9 +183,7 @@ def test_other_weights_other_layers_and_other_images_have_files_of_their_own(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_what_was_begun_and_not_ended_leaves_no_file(
-    store: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_begun_and_not_ended_leaves_no_file(store, tmp_path, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -242,9 +193,7 @@ def test_what_was_begun_and_not_ended_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_is_computed_again(
-    store: SpectrogramStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_file_is_computed_again(store, tmp_path, caplog):
     path = features_of(store, transfer(), SPLIT.test, tmp_path).path
     path.write_bytes(path.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING):
@@ -254,9 +203,7 @@ def test_a_damaged_file_is_computed_again(
         assert file["there"][:].sum() == 2
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_clear_error(
-    store: SpectrogramStore, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_to_is_one_clear_error(store, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GtzanKerasError, match=r"cannot write the frozen base.* cache_frozen="):
         fit(transfer(), store, tmp_path / "run", cache_frozen=tmp_path / "file")
@@ -271,30 +218,23 @@ def tuned(cached: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def changed(before: keras.Model, after: keras.Model) -> set[str]:
-    return {
-        layer.name
-        for layer in before.layers
-        if any(
-            (one != other).any()
-            for one, other in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True)
-        )
-    }
+    """Layers whose weights differ."""
+    pairs = zip(before.weights, after.weights, strict=True)
+    return {one.path.split("/")[-2] for one, other in pairs if not np.array_equal(one, other)}
 
 
-def test_layers_change_from_the_named_one_on(cached: Run, tuned: Run) -> None:
-    assert changed(cached.model, tuned.model) == {
-        "block2_conv", "block3_conv", "dense_1", "predictions",
-    }  # fmt: skip
+def test_layers_change_from_the_named_one_on(cached, tuned):
+    assert changed(cached.model, tuned.model) == {"block2_conv", "block3_conv", "dense_1", "predictions"}
     assert not any(layer.trainable for layer in cached.model.layers if layer.name.startswith("block"))
 
 
-def test_the_second_stage_starts_from_the_first_ones_best(cached: Run, tmp_path: Path) -> None:
+def test_the_second_stage_starts_from_the_first_ones_best(cached, tmp_path):
     still = tune(cached, "block2_conv", 1e-30, out=tmp_path)
     best = cached.outcome.best_epoch
     assert still.history["val_loss"].iloc[-1] == pytest.approx(cached.history["val_loss"].iloc[best - 1])
 
 
-def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
+def test_the_history_holds_both_stages(cached, tuned):
     history = tuned.history
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert history["stage"].tolist() == [1, 1, 1, 2, 2]
@@ -305,19 +245,15 @@ def test_the_history_holds_both_stages(cached: Run, tuned: Run) -> None:
     assert len(plots.history(history, best_epoch=best).axes) == 4
 
 
-def test_the_second_stage_is_a_run_like_any_other(cached: Run, tuned: Run) -> None:
+def test_the_second_stage_is_a_run_like_any_other(cached, tuned):
     again = load_run(tuned.folder)
     pd.testing.assert_frame_equal(again.history, tuned.history, check_exact=True)
-    assert again.outcome.first_stage == {
-        "settings": cached.settings.to_dict(), "outcome": dataclasses.asdict(cached.outcome)
-    }  # fmt: skip
-    assert again.settings.batch_size == 3
+    first = {"settings": cached.settings.to_dict(), "outcome": dataclasses.asdict(cached.outcome)}
+    assert again.outcome.first_stage == first
     assert again.facts["trainable_from"] == "block2_conv"
 
 
-def test_by_default_the_second_stage_has_the_firsts_settings_and_a_low_rate(
-    cached: Run, tmp_path: Path
-) -> None:
+def test_by_default_the_second_stage_has_the_firsts_settings_and_a_low_rate(cached, tmp_path):
     def stop(epoch: int, logs: object) -> None:
         stopper.model.stop_training = True
 
@@ -327,8 +263,8 @@ def test_by_default_the_second_stage_has_the_firsts_settings_and_a_low_rate(
 
 
 def test_the_second_stage_replaces_the_first_and_frozen_batch_normalization_keeps_its_statistics(
-    store: SpectrogramStore, tmp_path: Path
-) -> None:
+    store, tmp_path
+):
     first = fit(transfer(normalization="batch"), store, tmp_path / "run", epochs=1, cache_frozen=tmp_path)
     second = tune(first, "block2_norm", cache_frozen=tmp_path)
     assert changed(first.model, second.model) == {"block3_conv", "dense_1", "dense_1_norm", "predictions"}
@@ -336,9 +272,7 @@ def test_the_second_stage_replaces_the_first_and_frozen_batch_normalization_keep
     assert load_run(first.folder).history["stage"].tolist() == [1, 2]
 
 
-def test_an_interrupted_second_stage_continues_without_the_first(
-    store: SpectrogramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_second_stage_continues_without_the_first(store, tmp_path, monkeypatch):
     options: dict[str, Any] = {"resume": True, "cache_frozen": tmp_path, "epochs": 2}
     first = fit(transfer(), store, tmp_path / "broken", **options)
     shutil.copytree(first.folder, tmp_path / "whole")
@@ -361,14 +295,7 @@ def test_an_interrupted_second_stage_continues_without_the_first(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_second_stage_from_no_layer_of_the_model_is_refused(cached: Run, tmp_path: Path) -> None:
-    with pytest.raises(GtzanKerasError, match="trainable_from='block9': expected None or one"):
-        fine_tune(cached, "block9", out=tmp_path)
-
-
-def test_features_of_the_packaged_thumbnails_are_kept_in_the_users_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_of_the_packaged_thumbnails_are_kept_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GTZAN_KERAS_CACHE", str(tmp_path))
     inputs = keras.Input((64, 64, 1))
     base = keras.Model(inputs, keras.layers.AveragePooling2D(32)(inputs))

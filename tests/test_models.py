@@ -42,21 +42,10 @@ def small_dense(**arguments: Any) -> keras.Model:
     return models.dense(**{"input_shape": (16, 24, 1), "num_classes": 3, "units": (7, 5), **arguments})
 
 
-both = pytest.mark.parametrize("build", [small_cnn, small_dense])
-
-
-# ---- what is built
-
-
 @pytest.mark.parametrize(("source", "shape"), PARAMETERS)
 def test_the_sources_networks_have_the_parameters_counted_by_hand(source, shape):
     model = models.cnn(shape, **models.CNN_ARGUMENTS[source])
     assert model.count_params() == PARAMETERS[source, shape]
-    assert (model.input_shape, model.output_shape) == ((None, *shape), (None, 10))
-
-
-def test_every_named_argument_set_is_counted():
-    assert {source for source, _ in PARAMETERS} == set(models.CNN_ARGUMENTS)
 
 
 def test_dense_has_the_parameters_counted_by_hand():
@@ -106,20 +95,11 @@ def test_layers_of_the_cnn_have_stable_names():
     ]
 
 
-@both
-def test_models_are_named_not_compiled_and_give_probabilities(build):
-    model = build(name="mine")
-    assert (model.name, model.compiled) == ("mine", False)
-    outputs = np.asarray(model(np.random.default_rng(0).random((5, 16, 24, 1), dtype=np.float32)))
-    assert outputs.shape == (5, 3)
-    assert (outputs >= 0).all()
-    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
-
-
-@both
+@pytest.mark.parametrize("build", [small_cnn, small_dense])
 def test_under_mixed_precision_probabilities_stay_float32(build):
     keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
-    model = build(normalization="batch")
+    model = build(normalization="batch", name="mine")
+    assert (model.name, model.compiled) == ("mine", False)
     outputs = model(np.random.default_rng(0).random((2, 16, 24, 1), dtype=np.float32))
     assert model.get_layer("dense_1").compute_dtype == "bfloat16"
     assert outputs.dtype == "float32"
@@ -127,20 +107,15 @@ def test_under_mixed_precision_probabilities_stay_float32(build):
     np.testing.assert_allclose(np.asarray(outputs).sum(axis=1), 1, rtol=1e-5)
 
 
-# ---- what is refused
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"input_shape": (16, 24)}, r"input_shape=\(16, 24\): expected 3 numbers, \(height, width, chan"),
         ({"input_shape": (16, 0, 1)}, r"input_shape=\(16, 0, 1\): expected whole numbers >= 1"),
-        ({"input_shape": (None, 24, 1)}, r"input_shape=\(None, 24, 1\): expected whole numbers"),
         ({"input_shape": (16, None, 1)}, r"input_shape=\(16, None, 1\): expected whole numbers"),  # flatten
         ({"input_shape": (3, 24, 1)}, r"too small for 2 blocks, nothing remains to pool in block 2"),
         ({"input_shape": (9, 24, 1), "padding": "valid"}, "nothing remains to pool in block 2"),
         ({"num_classes": 1}, "num_classes=1: expected at least 2"),
-        ({"filters": (4, 0)}, r"filters=\(4, 0\): expected whole numbers >= 1"),
         ({"dense_units": (0.5,)}, r"dense_units=\(0.5,\): expected whole numbers >= 1"),
         ({"kernel_size": 0}, r"kernel_size=\(0,\): expected whole numbers >= 1"),
         ({"dropout": 1.0}, r"dropout=1.0 \(dense_1_dropout\): expected 0 <= dropout < 1"),
@@ -152,9 +127,3 @@ def test_under_mixed_precision_probabilities_stay_float32(build):
 def test_cnn_arguments_out_of_range_are_refused_by_name(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         small_cnn(**arguments)
-
-
-def test_a_cnn_with_global_pooling_takes_spectrograms_of_any_width():
-    model = models.cnn((16, None, 1), 3, filters=(4, 8), dense_units=(), pooling="avg+max")
-    for width in (8, 21):
-        assert model(np.zeros((2, 16, width, 1), "float32")).shape == (2, 3)

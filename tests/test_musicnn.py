@@ -56,7 +56,7 @@ def test_tags_and_features_equal_the_original_graph_on_real_tracks(weights, real
     tagger = models.musicnn("msd")
     tensors = [tagger.output, tagger.get_layer("penultimate").output, tagger.get_layer("pooled").output]
     network = keras.Model(tagger.input, tensors)
-    for row in range(0, 100, 20):
+    for row in (0, 60):
         track_id = str(reference["track_id"][row])
         path = real_data / "gtzan_mini" / track_id.split(".")[0] / f"{track_id}.wav"
         tags, penultimate, pooled = (
@@ -123,20 +123,10 @@ def test_a_damaged_or_missing_file_is_refused(tmp_path, monkeypatch, name):
 
 
 def test_the_command_lists_what_is_here(weights, tmp_path, monkeypatch):
-    shown = CliRunner().invoke(app, ["weights"]).output
-    assert [line.split("│")[-2].strip() for line in shown.splitlines() if "musicnn-m" in line] == [
-        "yes",
-        "yes",
-    ]
-    assert "ISC" in shown
-    monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path))
-    shown = CliRunner().invoke(app, ["weights"]).output
-    assert [line.split("│")[-2].strip() for line in shown.splitlines() if "musicnn-m" in line] == ["no", "no"]
-
-
-def test_an_unknown_pooling_is_refused():
-    with pytest.raises(GtzanKerasError, match=r"pooling='max': expected 'mean\+max' or 'penultimate'"):
-        models.musicnn(pooling="max")
+    for folder, answer in ((weights, "yes"), (tmp_path, "no")):
+        monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(folder))
+        shown = CliRunner().invoke(app, ["weights"]).output.splitlines()
+        assert [line.split("│")[-2].strip() for line in shown if "musicnn-m" in line] == [answer] * 2
 
 
 def test_the_classifier_continues_musicnn_on_pooled_features(weights, real_data):
@@ -149,5 +139,10 @@ def test_the_classifier_continues_musicnn_on_pooled_features(weights, real_data)
     np.testing.assert_allclose(until.predict(pooled[None], verbose=0)[0], expected, atol=1e-4)
     padded = np.pad(pooled, ((0, 3), (0, 0)))
     np.testing.assert_allclose(model(padded[None]), model(pooled[None]), atol=1e-6)
+
+
+def test_unfit_arguments_are_refused():
+    with pytest.raises(GtzanKerasError, match=r"pooling='max': expected 'mean\+max' or 'penultimate'"):
+        models.musicnn(pooling="max")
     with pytest.raises(GtzanKerasError, match=r"input_shape=\(10, 128\): expected \(patches, 1506\)"):
         models.musicnn_classifier((10, 128))

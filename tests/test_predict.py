@@ -23,7 +23,6 @@ from gtzan_keras.store.embeddings import EmbeddingSpec
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import load_tracks
-from tests.made_results import prediction_of
 
 RATE = 4000
 SPEC = SpectrogramSpec(
@@ -85,17 +84,13 @@ def by_hand(audio: np.ndarray, model: SavedModel) -> np.ndarray:
         (4, None, [0]),
         (4.1, None, [0]),  # under a thirtieth more: GTZAN's clips of 30 s are up to 0.65 s longer
         (4.5, None, [0, 0.5]),
-        (9, None, [0, 2, 4, 5]),
-        (12, 4.0, [0, 4, 8]),
         (25.5, 3.0, [0, 3, 6, 9, 12, 15, 18, 21, 21.5]),
     ],
 )
 def test_windows_begin_every_hop_and_the_last_ends_with_the_recording(model, seconds, hop, starts):
     prediction = predict(music(seconds), model, hop, sample_rate=RATE)
-    assert prediction.duration == pytest.approx(seconds)
     assert prediction.times[:, 0].tolist() == starts
-    assert prediction.times[-1, 1] == pytest.approx(seconds)
-    assert prediction.window_probabilities.shape == (len(starts), 3)
+    assert prediction.times[-1, 1] == prediction.duration == pytest.approx(seconds)
     assert not prediction.padded
 
 
@@ -109,27 +104,18 @@ def test_each_window_equals_what_keras_predicts_for_that_sound(tmp_path, model):
     np.testing.assert_allclose(prediction.probabilities, np.mean(expected, axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
-def test_a_clip_is_one_window_equal_to_the_stores_image(tmp_path, spec):
-    seconds = 4.07 if spec is SPEC else 30.65
+@pytest.mark.parametrize(
+    ("spec", "seconds", "starts"), [(SPEC, 4.07, [0]), (WHOLE, 30.65, [0]), (SEGMENTS, 7, [0, 1, 2, 3, 4, 5])]
+)
+def test_windows_of_a_clip_are_the_stores_samples_without_padded_ones(tmp_path, spec, seconds, starts):
     (tmp_path / "rock").mkdir()
     write(tmp_path / "rock" / "one.flac", music(seconds, 8000), 8000)
     preprocess(load_tracks(tmp_path), tmp_path / "s.h5", spec, jobs=1, progress=False)
     classifier = SavedModel(network(spec, 2), spec, ["jazz", "rock"])
     stored = classifier.model.predict(open_store(tmp_path / "s.h5").batches(["rock/one"]), verbose=0)
     prediction = predict(tmp_path / "rock" / "one.flac", classifier)
-    np.testing.assert_allclose(prediction.window_probabilities, stored, atol=1e-6)
-
-
-def test_segments_equal_those_of_the_store_without_padding(tmp_path):
-    (tmp_path / "rock").mkdir()
-    path = write(tmp_path / "rock" / "one.wav", music(7.0))
-    preprocess(load_tracks(tmp_path), tmp_path / "s.h5", SEGMENTS, jobs=1, progress=False)
-    classifier = SavedModel(network(SEGMENTS, 2), SEGMENTS, ["jazz", "rock"])
-    stored = classifier.model.predict(open_store(tmp_path / "s.h5").batches(["rock/one"]), verbose=0)
-    prediction = predict(path, classifier)
-    assert prediction.times.tolist() == [[start, start + 2] for start in range(6)]
-    np.testing.assert_allclose(prediction.window_probabilities, stored[:6], atol=1e-6)
+    assert prediction.times[:, 0].tolist() == starts
+    np.testing.assert_allclose(prediction.window_probabilities, stored[: len(starts)], atol=1e-6)
 
 
 @pytest.mark.parametrize("spec", [SPEC, WHOLE], ids=lambda spec: spec.name)
@@ -152,19 +138,11 @@ def test_silent_windows_are_left_out(model):
     assert prediction.times[:, 0].tolist() == [8, 12, 16]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "native", "channels"),
-    [("wav", 8000, 1), ("flac", 44100, 2), ("ogg", 44100, 1), ("mp3", 44100, 2), ("mp3", 8000, 1)],
-)
-def test_files_of_any_format_rate_and_channels_give_what_their_samples_give(
-    tmp_path, model, suffix, native, channels
-):
-    samples = np.repeat(music(10, native)[:, :1], channels, axis=1)
-    prediction = predict(write(tmp_path / f"a.{suffix}", samples, native), model)
-    reference = predict(samples, model, sample_rate=native)
-    assert prediction.duration == pytest.approx(10, abs=0.1)
-    tolerance = 0.02 if suffix in ("wav", "flac") else 0.2
-    np.testing.assert_allclose(prediction.probabilities, reference.probabilities, atol=tolerance)
+def test_samples_of_another_rate_give_what_their_file_gives(tmp_path, model):
+    samples = music(10, 44100)
+    found = predict(samples, model, sample_rate=44100).window_probabilities
+    expected = predict(write(tmp_path / "a.flac", samples, 44100), model).window_probabilities
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path, model):
@@ -172,11 +150,8 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, model):
     half_minutes = model._replace(spec=dataclasses.replace(WHOLE, sample_rate=rate))
 
     def peak(minutes: int) -> int:
-        path = tmp_path / f"{minutes}.wav"
-        random = np.random.default_rng(0)
-        with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
-            for _ in range(minutes):
-                file.write(0.1 * random.normal(size=60 * rate))
+        noise = 0.1 * np.random.default_rng(0).normal(size=minutes * 60 * rate)
+        path = write(tmp_path / f"{minutes}.wav", noise, rate)
         tracemalloc.start()
         try:
             assert predict(path, half_minutes).duration == minutes * 60
@@ -190,28 +165,6 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, model):
 
 
 # --- models
-
-
-def test_a_model_may_be_a_file_a_loaded_model_or_a_run(model, model_file):
-    audio = music(4)
-    expected = predict(audio, model, sample_rate=RATE).probabilities
-    np.testing.assert_allclose(predict(audio, model_file, sample_rate=RATE).probabilities, expected)
-
-    class Store:
-        spec, genres = model.spec, model.genres
-
-    class Run:
-        store = Store()
-
-    run = Run()
-    run.model = model.model
-    np.testing.assert_allclose(predict(audio, run, sample_rate=RATE).probabilities, expected)
-
-
-def test_a_model_of_imported_images_is_refused(model):
-    images = model._replace(spec=dataclasses.replace(SPEC, from_audio=False))
-    with pytest.raises(GtzanKerasError, match="trained on imported images"):
-        predict(music(4), images, sample_rate=RATE)
 
 
 EMBEDDED = EmbeddingSpec(name="musicnn-10x1506", patches=10, size=1506, source="musicnn-msd")
@@ -252,16 +205,22 @@ def test_a_model_of_musicnns_features_answers_for_each_window_of_sound(tagger):
     np.testing.assert_allclose(found.probabilities, both.probabilities, atol=0.03)
 
 
-def test_a_model_of_a_network_that_is_not_in_the_file_is_refused(model):
-    spec = dataclasses.replace(EMBEDDED, source="Keras model mine 0123456789ab")
-    with pytest.raises(GtzanKerasError, match="takes embeddings of Keras model mine 0123456789ab, which"):
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (dataclasses.replace(SPEC, from_audio=False), "trained on imported images"),
+        (dataclasses.replace(EMBEDDED, source="Keras model mine 01ab"), "embeddings of Keras model mine"),
+    ],
+)
+def test_a_model_whose_input_cannot_be_made_from_sound_is_refused(model, spec, message):
+    with pytest.raises(GtzanKerasError, match=message):
         predict(music(4), model._replace(spec=spec), sample_rate=RATE)
 
 
 # --- bad input
 
 
-@pytest.mark.parametrize("hop", [0, -1.0, 4.5, float("nan")])
+@pytest.mark.parametrize("hop", [0, 4.5, float("nan")])
 def test_a_hop_out_of_range_is_refused(model, hop):
     with pytest.raises(GtzanKerasError, match=r"hop=.*: expected seconds above 0, at most the window .*4\)"):
         predict(music(4), model, hop, sample_rate=RATE)
@@ -279,11 +238,9 @@ def test_an_array_needs_a_rate_and_a_file_takes_none(model):
     [
         (np.zeros((2, 50_000)), "samples are float64 of shape .2, 50000.; expected floating-point"),
         (np.zeros(50_000, "int16"), "samples are int16 of shape .50000,.; expected floating-point"),
-        (np.zeros((9, 9, 9)), "of shape .9, 9, 9.; expected"),
         (np.zeros(50_000), "silent: every sample is below"),
         (np.full(50_000, np.nan), "holds NaN or infinite samples"),
         (np.ones(RATE // 2), r"too short: 0\.50 s of sound, at least 1 s needed"),
-        (np.zeros(0), r"too short: 0\.00 s of sound"),
     ],
     ids=str,
 )
@@ -320,7 +277,7 @@ def test_a_bad_model_or_hop_is_refused_before_any_song(model):
 
 
 def test_folders_and_globs_stand_for_the_sound_files_in_them(tmp_path):
-    names = ["b/2.MP3", "b/1.flac", "b/deep/3.m4a", "b/cover.jpg", "b/._1.flac", "a.wav", "notes.txt"]
+    names = ["b/2.MP3", "b/1.flac", "b/deep/3.m4a", "b/cover.jpg", "b/._1.flac", "a.wav", "[live].ogg"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -331,14 +288,8 @@ def test_folders_and_globs_stand_for_the_sound_files_in_them(tmp_path):
     assert found(tmp_path / "b") == ["b/1.flac", "b/2.MP3", "b/deep/3.m4a"]
     assert found(tmp_path / "*.wav") == ["a.wav"]
     assert found(tmp_path / "**" / "*.m4a") == ["b/deep/3.m4a"]
-    assert found(tmp_path / "notes.txt", tmp_path / "gone.wav") == ["notes.txt", "gone.wav"]
+    assert found(tmp_path / "[live].ogg", tmp_path / "gone.wav") == ["[live].ogg", "gone.wav"]
     assert found(tmp_path / "a.wav", tmp_path / "?.wav") == ["a.wav"]
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
-    song = tmp_path / "song [live].wav"
-    song.touch()
-    assert find_songs([song]) == [song]
 
 
 def test_a_folder_or_pattern_without_songs_is_refused(tmp_path):
@@ -351,33 +302,21 @@ def test_a_folder_or_pattern_without_songs_is_refused(tmp_path):
 # --- predictions
 
 
-def test_the_overall_probabilities_are_the_mean_and_top_sorts_them():
-    prediction = prediction_of([[0, 30], [15, 45]], [[0.6, 0.3, 0.1], [0.0, 0.5, 0.5]], 45.0)
-    np.testing.assert_allclose(prediction.probabilities, [0.3, 0.4, 0.3])
-    assert [genre for genre, _ in prediction.top()] == ["metal", "disco", "rock"]
-    assert prediction.top(1) == [("metal", pytest.approx(0.4))]
-
-
 def test_a_prediction_is_plain_values_for_json(model):
     content = json.loads(json.dumps(predict(music(9), model, sample_rate=RATE).to_dict()))
     assert (content["song"], content["duration"], content["padded"]) == ("array", 9.0, False)
-    assert sum(content["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert content["top"] == max(content["probabilities"], key=content["probabilities"].get)
     assert [window["start"] for window in content["windows"]] == [0, 2, 4, 5]
     assert list(content["windows"][0]["probabilities"]) == model.genres
 
 
 def test_the_overview_keeps_few_columns_and_shows_where_the_sound_is(model):
-    minutes = 30
-    audio = np.zeros(minutes * 60 * RATE, np.float32)
-    middle = slice(len(audio) // 2, len(audio) // 2 + len(audio) // 10)
-    tone = np.sin(2 * np.pi * 500 * np.arange(len(audio) // 10) / RATE)
-    audio[middle] = tone
+    audio = np.zeros(1800 * RATE, np.float32)
+    audio[900 * RATE : 1080 * RATE] = np.sin(2 * np.pi * 500 * np.arange(180 * RATE) / RATE)
     overview = predict(audio, model, hop=4.0, sample_rate=RATE).overview
     bands, columns = overview.shape
     assert bands == 64
     assert 700 < columns <= 1500
     loud = np.flatnonzero(overview.max(axis=0) > -20) / columns
-    assert (loud.min(), loud.max()) == (pytest.approx(0.5, abs=0.003), pytest.approx(0.6, abs=0.003))
-    assert overview.max() == 0
-    assert overview.min() == -80
+    assert (loud.min(), loud.max()) == pytest.approx((0.5, 0.6), abs=0.003)
+    assert (overview.min(), overview.max()) == (-80, 0)

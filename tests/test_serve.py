@@ -51,30 +51,20 @@ class Server(NamedTuple):
     log: Path
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("serve")
-    temporary, log, port = folder / "tmp", folder / "log", str(free_port())
-    temporary.mkdir()
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "serve", "--port", port],
-            env=os.environ | {"TMPDIR": str(temporary)}, stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
-    assert process.stdout
-    try:
-        first = process.stdout.readline()
-        assert first == f"http://127.0.0.1:{port} (press Ctrl-C to stop)\n", log.read_text()
-        yield Server(process, first.split()[0], temporary, log)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    temporary, log = tmp_path_factory.mktemp("tmp"), tmp_path_factory.mktemp("log") / "log"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    command = [sys.executable, "-c", COMMAND, "serve", "--port", port]
+    given = {"env": os.environ | {"TMPDIR": str(temporary)}, "stdout": subprocess.PIPE, "text": True}
+    with log.open("w") as errors, subprocess.Popen(command, stderr=errors, **given) as process:
+        try:
+            first = process.stdout.readline()
+            assert first == f"http://127.0.0.1:{port} (press Ctrl-C to stop)\n", log.read_text()
+            yield Server(process, first.split()[0], temporary, log)
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +116,6 @@ def answered(page: Any) -> list[str]:
     return page.locator("#result h2").all_inner_texts()
 
 
-def in_words(song: Path) -> str:
-    """The heading that `predict` asks for."""
-    shares = predict(song, progress=False).top(3)
-    return ", ".join(f"{genre} {share:.0%}" for genre, share in shares if share >= 0.005)
-
-
 def seconds(page: Any) -> float:
     return page.locator("#player audio").evaluate("audio => audio.currentTime")
 
@@ -141,21 +125,7 @@ def left_behind(server: Server) -> list[Path]:
 
 
 @in_browser
-def test_a_song_is_answered_with_genres_timeline_reasons_and_nearest_tracks(
-    opened: Any, server: Server, songs: dict[str, Path]
-) -> None:
-    page = opened()
-    drop(page, songs["chords"])
-    heard, why = answered(page)
-    assert re.sub(r"\s*%", "%", heard.replace("\N{NO-BREAK SPACE}", " ")) == in_words(songs["chords"])
-    assert why == f"Why {heard.split()[0]}?"
-    assert page.locator("#result svg").count() == 2
-    assert page.locator("#result table").last.locator("tr").count() == 3
-    assert left_behind(server) == []
-
-
-@in_browser
-def test_a_click_on_a_moment_plays_from_there_and_a_line_follows(opened: Any, songs: dict[str, Path]) -> None:
+def test_a_click_on_a_moment_plays_from_there_and_a_line_follows(opened, songs):
     page = opened()
     drop(page, songs["beats"])
     answered(page)
@@ -164,13 +134,12 @@ def test_a_click_on_a_moment_plays_from_there_and_a_line_follows(opened: Any, so
         left, right, duration = (
             float(figure.get_attribute(f"data-{key}")) for key in ("left", "right", "duration")
         )
-        assert duration == 16
         figure.scroll_into_view_if_needed()
         box = figure.bounding_box()
         place = left + share * (right - left)
         figure.click(position={"x": place * box["width"], "y": box["height"] / 2})
         page.wait_for_function("!document.querySelector('#player audio').paused")
-        assert share * 16 - 0.1 < seconds(page) < share * 16 + 2
+        assert share * duration - 0.1 < seconds(page) < share * duration + 2
         page.wait_for_function("document.querySelector('.now').style.left")
         line = figure.locator(".now").bounding_box()
         assert place - 0.01 < (line["x"] - box["x"]) / box["width"] < place + 0.15
@@ -181,28 +150,28 @@ def test_a_click_on_a_moment_plays_from_there_and_a_line_follows(opened: Any, so
 
 
 @in_browser
-def test_two_at_once_get_their_own_answers_also_to_the_same_song(
-    opened: Any, server: Server, songs: dict[str, Path]
-) -> None:
-    asked = ["chords", "beats", "chords"]
+def test_visitors_at_once_get_their_own_genres_timeline_reasons_and_nearest_tracks(opened, server, songs):
+    asked = ["chords", "beats", "chords"]  # the same song twice
     pages = [opened() for _ in asked]
     for page, name in zip(pages, asked, strict=True):
         drop(page, songs[name])
-    heard = [answered(page)[0].split()[0] for page in pages]
-    assert heard == [predict(songs[name], progress=False).top(1)[0][0] for name in asked]
-    assert heard[0] != heard[1]
+    for page, name in zip(pages, asked, strict=True):
+        heard, why = answered(page)
+        best = predict(songs[name], progress=False).top(3)
+        expected = ", ".join(f"{genre} {share:.0%}" for genre, share in best if share >= 0.005)
+        assert re.sub(r"\s*%", "%", heard.replace("\N{NO-BREAK SPACE}", " ")) == expected
+        assert why == f"Why {best[0][0]}?"
+        assert page.locator("#result svg").count() == 2
+        assert page.locator("#result table").last.locator("tr").count() == 3
     assert left_behind(server) == []
 
 
 @in_browser
-def test_a_file_without_sound_is_named_with_the_reason_and_the_next_one_is_answered(
-    opened: Any, server: Server, songs: dict[str, Path]
-) -> None:
+def test_a_file_without_sound_is_named_with_the_reason_and_the_next_one_is_answered(opened, server, songs):
     page = opened()
     drop(page, songs["notes"])
-    assert (
-        page.get_by_role("alert").inner_text() == "notes.txt: not readable as sound (Format not recognised)"
-    )
+    reason = "not readable as sound (Format not recognised)"
+    assert page.get_by_role("alert").inner_text() == f"notes.txt: {reason}"
     assert not page.locator("#player audio").is_visible()
     page.locator("#sources:not(.busy)").wait_for()
     assert left_behind(server) == []
@@ -212,10 +181,10 @@ def test_a_file_without_sound_is_named_with_the_reason_and_the_next_one_is_answe
 
 
 @in_browser
-def test_a_file_that_is_too_large_is_refused(browser: Any, server: Server, tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_refused(browser, server, tmp_path):
     with (tmp_path / "large.wav").open("wb") as file:
         file.truncate(serving.MEGABYTES * 1_100_000)
-    page = browser.new_page()
+    page = browser.new_page()  # not `opened`: the browser complains
     page.goto(server.address)
     page.get_by_text("Drop File Here").wait_for()
     drop(page, tmp_path / "large.wav")
@@ -225,7 +194,7 @@ def test_a_file_that_is_too_large_is_refused(browser: Any, server: Server, tmp_p
 
 
 @in_browser
-def test_what_the_microphone_hears_is_answered(opened: Any, server: Server) -> None:
+def test_what_the_microphone_hears_is_answered(opened, server):
     page = opened()
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2000)
@@ -237,9 +206,7 @@ def test_what_the_microphone_hears_is_answered(opened: Any, server: Server) -> N
 
 
 @in_browser
-def test_on_a_phone_in_the_dark_only_figures_scroll_and_a_click_is_where_the_time_axis_is(
-    opened: Any, songs: dict[str, Path]
-) -> None:
+def test_on_a_phone_in_the_dark_only_figures_scroll_and_a_click_is_where_the_time_axis_is(opened, songs):
     page = opened(400, "dark")  # the other tests open it light
     drop(page, songs["chords"])
     answered(page)
@@ -253,7 +220,7 @@ def test_on_a_phone_in_the_dark_only_figures_scroll_and_a_click_is_where_the_tim
 
 
 @in_browser
-def test_interrupted_it_ends_without_an_error_and_leaves_nothing(server: Server) -> None:
+def test_interrupted_it_ends_without_an_error_and_leaves_nothing(server):
     """The last test of the server: it called nothing outside this machine, and its folder is gone."""
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(20) == 0
@@ -261,23 +228,21 @@ def test_interrupted_it_ends_without_an_error_and_leaves_nothing(server: Server)
     assert list(server.temporary.iterdir()) == []
 
 
-def test_a_recording_that_is_too_long_is_refused(
-    songs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_that_is_too_long_is_refused(songs, monkeypatch):
     monkeypatch.setattr(serving, "MINUTES", 0.25)
     with pytest.raises(AudioError, match=r"chords.wav: longer than 0.25 minutes"):
         next(serving.answer(songs["chords"]))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs Gradio")
-def test_a_port_in_use_is_named() -> None:
+def test_a_port_in_use_is_named():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(GtzanKerasError, match=f"127.0.0.1, port {port}: Address already in use"):
             serving.serve(port=port)
 
 
-def test_without_gradio_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(GtzanKerasError, match=re.escape("pip install 'gtzan-keras[serve]'")):
         serving.serve()

@@ -1,7 +1,5 @@
 """The small model that comes with the package."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
@@ -16,25 +14,18 @@ def noise(seconds: float) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, size=round(seconds * 22050)).astype("float32")
 
 
-def test_it_is_small_and_carries_what_it_needs() -> None:
-    assert BASELINE_MODEL.stat().st_size < 5_000_000
-    loaded = load_model(BASELINE_MODEL)
-    assert loaded.spec.name == "librosa-128x387"
-    assert loaded.genres == list(GENRES)
-
-
-def test_predict_uses_it_by_default_in_windows_of_10_s_every_5_s() -> None:
+def test_predict_uses_it_by_default_in_windows_of_10_s_every_5_s():
     prediction = predict(noise(31), sample_rate=22050)
+    assert prediction.genres == list(GENRES)
     assert prediction.times.tolist() == [[0, 10], [5, 15], [10, 20], [15, 25], [20, 30], [21, 31]]
-    assert prediction.window_probabilities.shape == (6, 10)
     assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_whole_clips_can_be_asked_for() -> None:
+def test_whole_clips_can_be_asked_for():
     assert predict(noise(45), window=30, sample_rate=22050).times.tolist() == [[0, 30], [15, 45]]
 
 
-def test_it_recognises_tracks_that_it_was_trained_on(real_data: Path) -> None:
+def test_it_recognises_tracks_that_it_was_trained_on(real_data):
     """Well above chance on one track a genre; otherwise the analysis differs from the one in training."""
     from gtzan_keras import load_tracks
 
@@ -49,7 +40,7 @@ def test_it_recognises_tracks_that_it_was_trained_on(real_data: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_windows_of_10_s_cost_the_accuracy_that_its_card_states(real_data: Path) -> None:
+def test_windows_of_10_s_cost_the_accuracy_that_its_card_states(real_data):
     """Validation part: 128 columns every 64 against whole spectrograms."""
     loaded, known = load_model(BASELINE_MODEL), facts()
     with h5py.File(real_data / "gtzan_mel_128x387.h5") as file:
@@ -65,7 +56,7 @@ def test_windows_of_10_s_cost_the_accuracy_that_its_card_states(real_data: Path)
     assert 100 * np.mean(np.mean(windows, axis=0).argmax(axis=1) == truth) == pytest.approx(67.0, abs=0.6)
 
 
-def test_the_packaged_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_model_is_loaded_once(monkeypatch):
     first = predict(noise(31), sample_rate=22050)
     monkeypatch.setattr("keras.saving.load_model", None)  # a second load would fail
     np.testing.assert_array_equal(predict(noise(31), sample_rate=22050).probabilities, first.probabilities)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from gtzan_keras import TrainingSettings, experiments, load_tracks, models, splits, train
 from gtzan_keras.audio.patches import musicnn_patches
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.experiments.inputs import find_inputs
 from gtzan_keras.inference.embed import embed, embed_images, load_embedder
 from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
 from gtzan_keras.store.base import Sample, pack, write_store
@@ -28,13 +28,11 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 def embedded(
     musicnn_folder: Path, real_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> EmbeddingsStore:
-    """Four real tracks of two genres, through musicnn."""
+    """Two real tracks, through musicnn."""
     root = tmp_path_factory.mktemp("tracks")
-    for genre in ("classical", "metal"):
-        (root / genre).mkdir()
-        for number in (0, 1):
-            name = f"{genre}.{number:05d}.wav"
-            (root / genre / name).symlink_to(real_data / "gtzan_mini" / genre / name)
+    for name in ("classical/classical.00000.wav", "metal/metal.00000.wav"):
+        (root / name).parent.mkdir()
+        (root / name).symlink_to(real_data / "gtzan_mini" / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GTZAN_KERAS_WEIGHTS", str(musicnn_folder))
         embed(load_tracks(root), root / "store.h5", "musicnn-msd", jobs=1, progress=False)
@@ -43,9 +41,8 @@ def embedded(
 
 def test_musicnn_embeddings_of_real_tracks_equal_the_original_graph(embedded, real_data):
     reference = np.load(real_data / "musicnn_reference.npz")
-    assert embedded.shape == (4, 10, 1506)
-    assert embedded.spec.source == "musicnn-msd"
-    assert embedded.spec.name == "musicnn-10x1506"
+    assert embedded.shape == (2, 10, 1506)
+    assert (embedded.spec.source, embedded.spec.name) == ("musicnn-msd", "musicnn-10x1506")
     rows = {track_id: row for row, track_id in enumerate(reference["track_id"])}
     for track_id, patches, mask in zip(embedded.track_id, embedded.read(), embedded.mask, strict=True):
         found = patches[mask].mean(axis=0)
@@ -66,30 +63,8 @@ def test_any_model_on_musicnns_patches_is_an_embedder():
     sound = np.random.default_rng(0).uniform(-1, 1, 16000 * 7).astype("float32")
     np.testing.assert_allclose(embedder.run(sound), musicnn_patches(sound).mean(axis=1), rtol=1e-5)
     needed = embedder.front_end.samples(2)
-    assert (len(embedder.prepare(sound[:needed])), needed) == (2, 2 * 187 * 256)
-    whole = embedder.prepare(sound)[:2]
-    np.testing.assert_allclose(embedder.prepare(sound[:needed]), whole, atol=1e-5)
-
-
-def test_a_sound_shorter_than_a_patch_is_left_out_with_what_is_needed(tmp_path, write_tone):
-    write_tone(tmp_path / "rock" / "short.wav", 2.5)
-    write_tone(tmp_path / "rock" / "long.wav", 3.5)
-    network = keras.Sequential([keras.Input((187, 96)), keras.layers.GlobalAveragePooling1D()])
-    report = embed(load_tracks(tmp_path), tmp_path / "x.h5", network, jobs=1, progress=False)
-    assert list(report.refused) == ["rock/short"]
-    assert "2.50 s of sound" in report.refused["rock/short"]
-    assert "2.992 s needed" in report.refused["rock/short"]
-
-
-@pytest.fixture
-def write_tone():
-    import soundfile
-
-    def write(path: Path, seconds: float) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.sin(np.arange(int(16000 * seconds)) / 7), 16000)
-
-    return write
+    assert needed == 2 * 187 * 256
+    np.testing.assert_allclose(embedder.prepare(sound[:needed]), embedder.prepare(sound)[:2], atol=1e-5)
 
 
 def test_statistics_of_feature_maps_are_those_of_keras(real_data):
@@ -139,73 +114,52 @@ def test_spectrograms_are_embedded_once_a_track_and_kept(tmp_path, make_store):
 
 
 def test_a_recipe_on_a_frozen_network_runs_from_spectrograms(tmp_path, make_store):
-    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(10)]
-    random = np.random.default_rng(0)
-    images = random.integers(100, size=(len(ids), *TINY.shape), dtype=np.uint8)
-    images[10:] += 120
-    [folder] = experiments.run(
-        "baseline/mobilenet-v2-frozen",
-        make_store(ids, images).path,
-        protocol="random",
-        weights="none",
-        out=tmp_path / "reports",
-        stores=tmp_path / "stores",
-    )
+    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(5)]
+    images = np.random.default_rng(0).integers(100, size=(len(ids), *TINY.shape), dtype=np.uint8)
+    images[5:] += 120
+    options = {"protocol": "random", "weights": "none", "stores": tmp_path / "stores"}
+    path = make_store(ids, images).path
+    [folder] = experiments.run("baseline/mobilenet-v2-frozen", path, out=tmp_path / "reports", **options)
     result, tracks = read_result(folder / "seed0")
     assert result["departures"] == [
         "spectrograms of tiny in place of librosa-128x387",
         "random weights in place of pretrained ones (imagenet)",
     ]
-    assert len(tracks) == 4  # 80/20
-    accuracy = (tracks["genre"] == tracks["predicted"]).mean()
-    assert result["scores"]["test"]["accuracy"]["value"] == pytest.approx(accuracy)
-    assert accuracy == 1  # one genre is bright, the other dark
-
-
-def test_a_recipe_on_sound_refuses_spectrograms(tmp_path, make_store):
-    store = make_store(["pop.00000", "rock.00000"])
-    with pytest.raises(GtzanKerasError, match=r"gtzan-keras embed --source musicnn-msd"):
-        experiments.run("baseline/musicnn", store.path, out=tmp_path)
+    assert tracks["genre"].tolist() == tracks["predicted"].tolist() == ["pop", "rock"]  # dark, bright; 80/20
+    assert result["scores"]["test"]["accuracy"]["value"] == 1
 
 
 def test_embeddings_become_a_table_of_a_row_a_track(embedded):
-    from gtzan_keras.experiments.inputs import find_inputs
-
     recipe = experiments.find("baseline/musicnn")
-    inputs = find_inputs(recipe, [embedded.path], Path("unused"), 1, None)
-    table = inputs.table
-    assert isinstance(table, pd.DataFrame)
+    table = find_inputs(recipe, [embedded.path], Path("unused"), 1, None).table
     assert table["filename"].tolist() == [f"{track_id}.wav" for track_id in embedded.track_id]
     np.testing.assert_allclose(table["e7"], embedded.read()[:, :, 7].mean(axis=1), rtol=1e-5)
 
 
-def test_embeddings_of_another_network_are_a_departure(tmp_path):
+def store_of(spec: EmbeddingSpec, folder: Path) -> Path:
+    """A store of random embeddings of ten tracks each of two genres."""
     ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(10)]
+    arrays = np.random.default_rng(0).random((len(ids), spec.patches, spec.size))
+    EmbeddingsStore.from_arrays(folder / "x.h5", arrays, ids, spec).close()
+    return folder / "x.h5"
+
+
+def test_embeddings_of_another_network_are_a_departure(tmp_path):
     spec = EmbeddingSpec(name="vggish-2x8", patches=2, size=8)
-    arrays = np.random.default_rng(0).random((len(ids), 2, 8))
-    EmbeddingsStore.from_arrays(tmp_path / "vggish.h5", arrays, ids, spec).close()
-    [folder] = experiments.run("baseline/musicnn", tmp_path / "vggish.h5", protocol="random", out=tmp_path)
+    path = store_of(spec, tmp_path)
+    [folder] = experiments.run("baseline/musicnn", path, protocol="random", out=tmp_path)
     assert read_result(folder / "seed0")[0]["departures"] == [
         f"embeddings of {spec.source} in place of musicnn-msd"
     ]
 
 
 def test_a_network_on_frozen_embeddings_sees_every_patch(tmp_path):
-    ids = [f"{genre}.{number:05d}" for genre in ("pop", "rock") for number in range(20)]
     spec = EmbeddingSpec(name="musicnn-2x1506", patches=2, size=1506, source="musicnn-msd")
-    arrays = np.random.default_rng(0).random((len(ids), 2, 1506)).astype("float32")
-    EmbeddingsStore.from_arrays(tmp_path / "x.h5", arrays, ids, spec).close()
-    [folder] = experiments.run(
-        "baseline/musicnn-fine-tuned",
-        tmp_path / "x.h5",
-        protocol="random",
-        weights="none",
-        max_epochs=1,
-        out=tmp_path,
-        verbose=0,
-    )
-    result, tracks = read_result(folder / "seed0")
-    assert (result["model"]["parameters"], len(tracks)) == (301_400 + 6_824 + 2 * 201, 6)  # 70/15/15
+    options = {"protocol": "random", "weights": "none", "max_epochs": 1, "verbose": 0}
+    path = store_of(spec, tmp_path)
+    [folder] = experiments.run("baseline/musicnn-fine-tuned", path, out=tmp_path, **options)
+    result, _ = read_result(folder / "seed0")
+    assert result["model"]["parameters"] == 301_400 + 6_824 + 2 * 201
     assert result["departures"] == [
         "at most 1 epochs in place of 30",
         "random weights in place of pretrained ones (msd)",

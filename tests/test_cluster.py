@@ -283,6 +283,18 @@ def test_a_worker_elsewhere_finds_files_by_relative_paths_and_may_die_or_lose_it
         list(in_parallel(time.sleep, [(0.1,)] * 99, ["sleeps"] * 99))
 
 
+def test_results_that_are_lost_with_the_last_worker_are_not_waited_for(
+    elsewhere: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_PATIENCE", 0.2)
+    results = in_parallel(os.getpid, [()] * 9, ["the worker's number"] * 9)
+    worker = next(results)
+    time.sleep(1)  # the next two are finished, but still on the worker
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(GtzanKerasError, match="no worker is left in the cluster"):
+        list(results)
+
+
 def test_a_tasks_own_timeout_is_not_taken_for_a_slow_cluster(on_workers: str) -> None:
     def late() -> None:
         raise TimeoutError("the task's own")

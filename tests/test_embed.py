@@ -124,6 +124,11 @@ def test_any_number_of_workers_makes_the_same_file(store, tracks, network, tmp_p
     assert contents(tmp_path / "x.h5") == contents(store.path)
 
 
+def test_a_real_track_has_31_patches(real_data, network, tmp_path):
+    embed(load_tracks(real_data / "gtzan_mini").head(1), tmp_path / "x.h5", network, jobs=1)
+    assert open_store(tmp_path / "x.h5").mask.tolist() == [[True] * 31]
+
+
 def test_trimming_cuts_the_silence_at_both_ends(tracks, network, tmp_path):
     sound = np.pad(sound_of(tracks, "jazz.00000"), 16000 * 2)
     (tmp_path / "jazz").mkdir()

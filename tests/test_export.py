@@ -89,6 +89,14 @@ def test_the_exported_model_agrees_with_predict(format, exported):
     np.testing.assert_allclose([run(window)[0] for window in windows], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("format", NAMES)
+def test_on_real_clips_the_exported_model_agrees_with_predict(format, exported, real_data):
+    run = runtime(exported[format], format)
+    for path in sorted((real_data / "gtzan_mini").glob("*/*.wav"))[::25]:
+        sound = soundfile.read(path, dtype="float32")[0][:220500]
+        np.testing.assert_allclose(run(sound[None])[0], predict(path).window_probabilities[0], atol=1e-3)
+
+
 def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path):
     shape = {"n_mels": 16, "height": 16, "width": 32, "channels": 3}
     spec = SpectrogramSpec(name="colours", **shape, colour_map="viridis", clip_seconds=3.0)

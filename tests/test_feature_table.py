@@ -113,6 +113,14 @@ def test_two_jobs_write_the_table_that_one_returns(root, tmp_path):
 # Reading tables
 
 
+def test_kaggles_table_loads(real_data):
+    table = load_feature_table(real_data / "features_30_sec.csv")
+    assert list(table) == list(TABLE_COLUMNS)
+    assert table["label"].value_counts().eq(100).all()
+    assert table.loc[0, "tempo"] == 123.046875
+    assert (table[list(FEATURE_COLUMNS)].dtypes == "float64").all()
+
+
 def test_other_columns_orders_and_labels_do_not_matter(tmp_path):
     table = table_like_kaggle().assign(label="fado")
     table[table.columns[::-1]].to_csv(tmp_path / "table.csv")  # with the index as a nameless column

@@ -149,6 +149,31 @@ def test_each_base_is_trained_from_the_named_layer_on_but_for_its_statistics(bui
     assert built.trained == [name for name, kept in kinds.items() if not kept or name == "head_norm"]
 
 
+def test_a_pretrained_base_keeps_its_statistics_while_it_is_trained(real_data):
+    weights = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    model = image_base("mobilenet_v2", (32, 48, 1), 4, weights=weights, trainable_from="block_13_expand")
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [layer.get_weights() for layer in layers if layer.name != "head_norm"]
+    assert len(before) == 52
+    images, labels = np.random.default_rng(0).random((8, 32, 48, 1), "float32"), np.eye(4)[[0, 1, 2, 3] * 2]
+    model.compile("adam", "categorical_crossentropy", run_eagerly=True)  # tracing takes longer
+    model.fit(images, labels, verbose=0)
+    after = [layer.get_weights() for layer in layers if layer.name != "head_norm"]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_mobilenet_v2_with_real_weights_gives_keras_features_at_any_size(real_data):
+    weights = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    own = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 96, 3))
+    own.load_weights(weights)
+    images = np.random.default_rng(0).random((2, 64, 96, 1), "float32")
+    expected = own(keras.applications.mobilenet_v2.preprocess_input(np.repeat(255 * images, 3, axis=-1)))
+    model = image_base("mobilenet_v2", (64, 96, 1), 4, weights=weights)
+    found = keras.Model(model.input, model.get_layer("out_relu").output)(images)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_each_frozen_base_can_be_kept(built, images):
     freeze(built.model, "head_norm")
     parts = frozen_part(built.model)

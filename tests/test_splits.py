@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks import splits
-from gtzan_keras.tracks.catalogue import GENRES, describe, facts, known_near_duplicates
+from gtzan_keras.tracks.catalogue import GENRES, describe, facts, known_near_duplicates, load_tracks
 from gtzan_keras.tracks.splits import Split
 
 
@@ -113,6 +113,13 @@ def test_shares_of_ones_own_are_named_in_percent(gtzan):
 def test_a_table_without_the_needed_columns_is_refused_by_their_names(gtzan, column, made_from):
     with pytest.raises(GtzanKerasError, match=rf"no column {column}; make it with load_tracks\(\)"):
         made_from(gtzan.drop(columns=column))
+
+
+def test_artist_folds_of_the_mini_set_cannot_be_more_than_60_percent_right(real_data):
+    tracks = load_tracks(real_data / "gtzan_mini")
+    ceilings = [splits.ceiling(fold, tracks) for fold in splits.folds(tracks, 5, "artist")]
+    sizes_of = [len(fold.test) for fold in splits.folds(tracks, 5, "artist")]
+    assert np.average(ceilings, weights=sizes_of) == pytest.approx(0.6)
 
 
 # --- the same everywhere

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gtzan_keras.store.augmentation import FeatureAugmentation
@@ -170,21 +170,3 @@ class Recipe:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of data that the model takes, by name."""
         return tuple(self.data.split("+"))
-
-    def variant(self, name: str, title: str, **changes: Any) -> Recipe:
-        """Return the recipe of this name and title that changes this one.
-
-        Parameters
-        ----------
-        name, title : str
-            Of the new recipe; its ``base`` is this one.
-        **changes
-            Other fields that differ.
-
-        Examples
-        --------
-        >>> from gtzan_keras import experiments
-        >>> experiments.find("arrigo/01").variant("mine/01", "the same, all data", kfold=5).base
-        'arrigo/01'
-        """
-        return replace(self, name=name, title=title, base=self.name, **changes)

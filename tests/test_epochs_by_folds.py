@@ -19,7 +19,7 @@ def test_the_folds_choose_how_long_to_train_on_all_but_the_test_part(separable, 
         separable,
         split,
         out=tmp_path,
-        settings=TrainingSettings(epochs=4, patience=1, learning_rate=0.03),
+        settings=TrainingSettings(epochs=3, patience=1, learning_rate=0.03, precision="float32"),
         k=2,
         verbose=0,
     )

@@ -170,8 +170,12 @@ def without(value: Any) -> Any:
     return [without(inner) for inner in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("count", [2, pytest.param(50, marks=pytest.mark.nightly)])
+# Features and embeddings go on from finished parts as spectrograms do, so by night only.
+@pytest.mark.parametrize(
+    ("job", "count"),
+    [(job, 2) for job in ("preprocess", "download", "train", "run")]
+    + [pytest.param(job, 50, marks=pytest.mark.nightly) for job in JOBS],
+)
 def test_a_job_that_is_killed_anywhere_ends_as_if_undisturbed(job, count, inputs, tmp_path):
     begin = time.perf_counter()
     ended(forked(work, job, inputs, tmp_path / "undisturbed"))

@@ -134,7 +134,7 @@ def test_the_design_page_lists_the_files_that_there_are() -> None:
     there = {(path.stem, path.stem) for path in package.glob("[!_]*.py")}
     files = (*package.glob("*/[!_]*.py"), *package.glob("*/_style.py"))
     there |= {(path.parent.name, path.stem) for path in files}
-    there |= {(path.parts[-3], path.parts[-2]) for path in package.glob("*/*/__init__.py")}
+    there |= {(path.parts[-3], path.parts[-2]) for path in package.glob("*/*/*.toml")}
     assert listed == there
 
 

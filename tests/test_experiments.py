@@ -357,13 +357,14 @@ def test_random_rows_of_segments_leak_and_are_marked(tmp_path):
 
 
 MEMBER = ("baseline/cnn", "fault-filtered")
+KEY = {"settings": "0", "data": "same"}
 
 
 @pytest.fixture
 def members(tmp_path):
     """Two seeds of the recipe that `baseline/ensemble` averages."""
     return [
-        put_recipe(tmp_path, *MEMBER, right=right, seed=seed, departures=["at most 3 epochs"])
+        put_recipe(tmp_path, *MEMBER, right=right, seed=seed, departures=["at most 3 epochs"], key=KEY)
         for seed, right in enumerate((7, 5))
     ]
 
@@ -381,11 +382,11 @@ def test_an_ensemble_averages_its_members(members, tmp_path):
     ("seeds", "changed", "message"),
     [
         (3, {}, "seed2 missing; run `gtzan-keras run baseline/cnn --sp"),
-        (2, {"key": {"settings": "1", "data": "same"}}, "seed1: holds a run that differs in settings;"),
+        (2, {"key": {**KEY, "settings": "1"}}, "seed1: holds a run that differs in settings;"),
     ],
 )
 def test_an_ensemble_of_missing_or_unlike_runs_is_refused(seeds, changed, message, members, tmp_path):
-    put_recipe(tmp_path, *MEMBER, seed=1, departures=["at most 3 epochs"], **changed)
+    put_recipe(tmp_path, *MEMBER, seed=1, **{"key": KEY, **changed})
     with pytest.raises(GtzanKerasError, match=message):
         run("baseline/ensemble", seeds=seeds, out=tmp_path)
 

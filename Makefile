@@ -39,7 +39,7 @@ LONGEST   := $(wildcard $(addprefix notebooks/,06_* 05_* 10_* 09_* 14_* 04_*))
 # Kernels draw inline; the data that notebooks make is kept under data/.
 KERNEL := MPLBACKEND= GTZAN_KERAS_CACHE=$(CURDIR)/data/notebooks IPYTHONDIR=$(CURDIR)/tests/ipython
 
-.PHONY: help install report demo from-sound notebooks docs test test-oldest test-nightly lint format bench clean
+.PHONY: help install report demo from-sound notebooks docs test tests-and-notebooks test-oldest test-nightly lint format bench clean
 
 help:
 	@sed -n '2,14s/^# \{0,2\}//p' Makefile
@@ -99,7 +99,11 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+# The type checker uses one core, so the first tests run beside it.
+test: $(VENV)/installed-test
+	@$(MAKE) --no-print-directory --jobs=2 lint tests-and-notebooks
+
+tests-and-notebooks: $(VENV)/installed-test
 	$(ONE_CORE) $(BIN)/python -m pytest $(SHARED_OUT)
 	$(ONE_CORE) $(KERNEL) GTZAN_KERAS_DATA= $(BIN)/python -m pytest $(SHARED_OUT) --nbval --nbval-cell-timeout=600 -p no:cacheprovider \
 	  $(LONGEST) $(filter-out $(LONGEST),$(NOTEBOOKS))

@@ -23,6 +23,7 @@ from gtzan_keras.inference import embed as module
 from gtzan_keras.inference.embed import embed, load_embedder
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.weights import hub_folder
+from gtzan_keras.store import parts
 from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
 from gtzan_keras.store.open import open_store
 from gtzan_keras.tracks.catalogue import load_tracks
@@ -218,6 +219,26 @@ def test_a_complete_store_does_not_hide_an_unavailable_precision(store, tracks, 
 
 
 # ---- what goes wrong
+
+
+def test_an_interrupted_run_continues(tracks, network, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_TRACKS", 1)
+    monkeypatch.setattr(parts, "_TRACKS_A_WORKER", 1)
+    load = module._load_sound
+
+    def stops_at_the_third(task: parts.Task, *rest: Any) -> Any:
+        if task.track_id == tracks["track_id"][2]:
+            raise KeyboardInterrupt
+        return load(task, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_load_sound", stops_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            embed(tracks, tmp_path / "x.h5", network, patches=4, jobs=1)
+    assert embed(tracks, tmp_path / "x.h5", network, patches=4, jobs=1).resumed == 2
+    embed(tracks, tmp_path / "fresh.h5", network, patches=4, jobs=1)
+    assert contents(tmp_path / "x.h5") == contents(tmp_path / "fresh.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.h5", "x.h5"]
 
 
 def test_a_complete_store_costs_no_network(tracks, saved_model, tmp_path, monkeypatch):

@@ -87,6 +87,20 @@ def test_the_interval_of_the_accuracy_is_that_of_the_binomial(units, size):
     assert (ours["low"], ours["high"]) == pytest.approx((low, high), abs=1.04 / units + 0.0015)
 
 
+def test_intervals_are_scipys_percentile_bootstrap(guesses):
+    ours = interval_scores(*guesses, 4)["macro_precision"]
+    theirs = scipy.stats.bootstrap(
+        guesses,
+        SCORES["macro_precision"],
+        n_resamples=400,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (ours["low"], ours["high"]) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
 def test_groups_of_unlike_size_are_drawn_as_scipy_draws_them(guesses):
     truth, predicted = guesses
     groups = np.random.default_rng(2).integers(12, size=60)
@@ -282,7 +296,14 @@ def test_segments_are_counted_and_scored_by_themselves(result, run):
     codes = np.asarray(run.model(run.store.read(rows).astype(np.float32) / 255)).argmax(axis=1)
     segments = result["scores"]["test"]["segments"]
     assert segments["count"] == len(rows) > 6
-    assert segments["value"] == (np.array(run.store.genres)[codes] == run.store.genre[rows]).mean()
+    right = np.array(run.store.genres)[codes] == run.store.genre[rows]
+    assert segments["value"] == right.mean()
+    # An independent bootstrap over tracks gives much the same ends.
+    by_track = pd.Series(right).groupby(run.store.track_id[rows]).agg(["sum", "count"])
+    samples = [by_track.sample(frac=1, replace=True, random_state=n).sum() for n in range(300)]
+    spread = [sample["sum"] / sample["count"] for sample in samples]
+    assert segments["low"] == pytest.approx(np.percentile(spread, 2.5), abs=0.08)
+    assert segments["high"] == pytest.approx(np.percentile(spread, 97.5), abs=0.08)
 
 
 def test_refused_tracks_are_listed_and_not_counted(result):

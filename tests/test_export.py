@@ -97,6 +97,12 @@ def test_on_real_clips_the_exported_model_agrees_with_predict(format, exported, 
         np.testing.assert_allclose(run(sound[None])[0], predict(path).window_probabilities[0], atol=1e-3)
 
 
+def test_the_file_next_to_it_describes_the_interface(exported):
+    about = json.loads((exported["onnx"].parent / "genres.json").read_text())
+    assert (about["sample_rate"], about["samples"], len(about["genres"])) == (22050, 220500, 10)
+    assert SpectrogramSpec.from_dict(about["spec"]).clip_seconds == 10
+
+
 def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path):
     shape = {"n_mels": 16, "height": 16, "width": 32, "channels": 3}
     spec = SpectrogramSpec(name="colours", **shape, colour_map="viridis", clip_seconds=3.0)

@@ -48,6 +48,10 @@ def test_the_sources_networks_have_the_parameters_counted_by_hand(source, shape)
     assert model.count_params() == PARAMETERS[source, shape]
 
 
+def test_every_named_argument_set_is_counted():
+    assert {source for source, _ in PARAMETERS} == set(models.CNN_ARGUMENTS)
+
+
 def test_dense_has_the_parameters_counted_by_hand():
     assert models.dense().count_params() == (
         (224 * 224 * 3 * 512 + 512) + (512 * 256 + 256) + (256 * 10 + 10)

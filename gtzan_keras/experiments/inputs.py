@@ -120,11 +120,16 @@ def _needed(kind: str) -> tuple[str, tuple[int, ...]]:
     if kind in FEATURES:
         cut = f" --segment {FEATURES[kind]:g}" if FEATURES[kind] else ""
         return f"a table of features (.csv, from `gtzan-keras features{cut}`)", ()
-    if EMBEDDINGS.get(kind, kind) is None:  # a network makes it from sound
+    if _is_of_sound(kind):
         source = "hub" if kind == VGGISH else kind
         return f"a store of embeddings (.h5, from `gtzan-keras embed --source {source}`)", (2,)
     spec, ranks = (EMBEDDINGS[kind], (2, 3)) if kind in EMBEDDINGS else (kind, (3,))
     return f"a store of spectrograms (.h5, from `gtzan-keras preprocess --spec {spec}`)", ranks
+
+
+def _is_of_sound(kind: str) -> bool:
+    """Return whether a network makes this kind from sound; others take spectrograms, or nothing."""
+    return EMBEDDINGS.get(kind, kind) is None
 
 
 def _from_audio(
@@ -142,7 +147,7 @@ def _from_audio(
         elif kind == VGGISH:
             path = stores / f"{stem}-{kind}-{digest_of_weights(weights) or 'hub'}.h5"
             store = open_store(embed(tracks, path, _vggish(weights), trim=True, jobs=jobs).path)
-        elif EMBEDDINGS.get(kind, kind) is None:
+        elif _is_of_sound(kind):
             store = open_store(embed(tracks, stores / f"{stem}-{kind}.h5", kind, jobs=jobs).path)
         else:
             spec = EMBEDDINGS.get(kind) or kind

@@ -73,7 +73,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.nightly)])
 def test_two_devices_train_what_one_trains(backend):
     if backend == "jax":
         pytest.importorskip("jax")

@@ -75,7 +75,7 @@ def run_embed(inputs: Path, out: Path) -> None:
     embed(load_tracks(inputs / "sounds"), out / "x.h5", network, patches=2, jobs=1)
 
 
-def run_train(inputs: Path, out: Path, units: int = 4, epochs: int = 6) -> None:
+def run_train(inputs: Path, out: Path, units: int = 4, epochs: int = 3) -> None:
     store = SpectrogramStore(inputs / "store.h5")
     keras.utils.set_random_seed(0)
     model = models.dense(store.spec.shape, 2, units=(units,), dropout=0.5)

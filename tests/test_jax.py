@@ -30,7 +30,6 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
             keras.layers.Dense(3, "sigmoid"),
         ]
     ),
-    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
     "dropblock": lambda: keras.Sequential(
         [
             keras.Input((12, 12, 2)),
@@ -40,14 +39,15 @@ BUILDS: dict[str, Callable[[], keras.Model]] = {
         ]
     ),
     "vggish_classifier": lambda: models.vggish_classifier((31, 16)),
-    "musicnn": models.musicnn,
     "two_branch": lambda: models.two_branch((51,), (16, 16, 1)),
 }
 PLAIN: dict[str, Callable[[], keras.Model]] = {
     "dense": lambda: models.dense((8, 8, 1), units=(16,), normalization="batch"),
     "vggish": lambda: models.vggish(include_top=False),
+    "musicnn": models.musicnn,
     "musicnn_vgg": models.musicnn_vgg,
     "feature_cnn": lambda: models.feature_cnn((51,)),
+    "vgg16": lambda: models.vgg16((32, 32, 1), weights=None),
     "yolov4": lambda: models.yolov4((32, 32, 1), width=0.125, depth=0.125),
     "yolov8": lambda: models.yolov8((32, 32, 1), size="xs", head=(8,)),
 }

@@ -27,6 +27,7 @@ OUT    := reports/local
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+export TF_ENABLE_ONEDNN_OPTS ?= 1
 export MPLBACKEND ?= agg
 
 # A file of tests, and a notebook, stays in one process; they start in the order of their names.

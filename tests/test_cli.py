@@ -189,6 +189,16 @@ def test_the_version_is_printed(run_command) -> None:
     assert run_command("--version").out == f"gtzan-keras {gtzan_keras.__version__}\n"
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_onednn_is_on_unless_the_user_has_it_off(given, expected):
+    code = "import atexit, os; from gtzan_keras.cli import main\n"
+    code += "atexit.register(lambda: print(os.environ['TF_ENABLE_ONEDNN_OPTS'])); main()"
+    others = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    command = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(command, env=others | given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected
+
+
 def test_recipes_are_listed_and_shown_whole(run_command) -> None:
     (line,) = re.findall("^arrigo/18.*", run_command("recipes").out, re.MULTILINE)
     assert "80.3 % mP" in line

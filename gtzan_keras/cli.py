@@ -410,7 +410,7 @@ def run(
     weights: Annotated[
         str | None, Option(help="Pretrained weights by path, or 'none' for random ones.")
     ] = None,
-    out: Annotated[Path, Option(help="Folder of the results.")] = Path("reports"),
+    out: Annotated[Path, Option(help="Folder of the results.")] = Path("runs"),
     stores: Annotated[Path, Option(help="Folder for data made from audio.")] = Path("data/stores"),
     precision: Annotated[
         str | None, Option(help="auto, float32 or bfloat16, in place of the recipe's.")
@@ -488,7 +488,7 @@ def quickstart(
 def report(
     folder: Annotated[
         Path, Argument(help="The folder of one run, or one with results below it.", metavar="FOLDER")
-    ] = Path("reports"),
+    ] = Path("runs"),
 ) -> None:
     """Write the leaderboard of a folder of results, and a page for each recipe and run."""
     from gtzan_keras.report.leaderboard import report_all

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -224,6 +225,14 @@ def test_a_recipe_runs_from_audio_to_the_leaderboard(
     assert (reports / "index.html").is_file()
     result, _ = read_result(reports / "zhang/cnn/published/seed1")
     assert result["departures"] == ["at most 1 epochs in place of 50"]
+
+
+def test_a_recipe_runs_in_a_clone_beside_our_own_results(run_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(REPORTS / "zhang/svm", "reports/zhang/svm")
+    assert "no figure" in run_command("run", "zhang/svm").out
+    assert read_result("runs/zhang/svm/published/seed0")[0]["data"]["tracks"] == 1000
+    assert "zhang-svm.html" in Path(run_command("report").out.strip()).read_text("utf-8")
 
 
 def test_compare_says_first_what_the_artists_say(run_command) -> None:

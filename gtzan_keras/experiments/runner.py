@@ -119,7 +119,7 @@ def run(
     seeds: int = 1,
     max_epochs: int | None = None,
     arguments: Mapping[str, Any] | None = None,
-    out: str | os.PathLike[str] = "reports",
+    out: str | os.PathLike[str] = "runs",
     stores: str | os.PathLike[str] = "data/stores",
     weights: str | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
@@ -181,7 +181,7 @@ def run(
     --------
     >>> from gtzan_keras import experiments
     >>> experiments.run("arrigo/01", "data/gtzan", protocol="fault-filtered", seeds=3)  # doctest: +SKIP
-    [PosixPath('reports/arrigo/01/fault-filtered')]
+    [PosixPath('runs/arrigo/01/fault-filtered')]
     """
     recipe = find(name)
     if protocol is not None and protocol not in PROTOCOLS:

@@ -246,8 +246,8 @@ def report_all(folder: str | os.PathLike[str], only: str | None = None) -> Path:
     Examples
     --------
     >>> from gtzan_keras.report.leaderboard import report_all
-    >>> report_all("reports")  # doctest: +SKIP
-    PosixPath('reports/pages/index.html')
+    >>> report_all("runs")  # doctest: +SKIP
+    PosixPath('runs/pages/index.html')
     """
     folder = Path(folder)
     if (folder / RESULT).is_file():

@@ -255,8 +255,8 @@ def report_run(run: str | os.PathLike[str] | Run) -> Path:
     Examples
     --------
     >>> from gtzan_keras.report.page import report_run
-    >>> report_run("reports/my-run")  # doctest: +SKIP
-    PosixPath('reports/my-run/index.html')
+    >>> report_run("runs/my-run")  # doctest: +SKIP
+    PosixPath('runs/my-run/index.html')
     """
     folder = Path(run) if isinstance(run, (str, os.PathLike)) else run.folder
     result, tracks = read_result(folder)

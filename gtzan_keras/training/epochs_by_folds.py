@@ -79,7 +79,7 @@ def train_kfold_then_full(
     Examples
     --------
     >>> from gtzan_keras.training.epochs_by_folds import train_kfold_then_full
-    >>> run = train_kfold_then_full(build, store, split, out="reports/kfold")  # doctest: +SKIP
+    >>> run = train_kfold_then_full(build, store, split, out="runs/kfold")  # doctest: +SKIP
     >>> run.facts["kfold"]["best_epochs"]  # doctest: +SKIP
     [12, 15, 9, 14, 11]
     """

@@ -64,7 +64,7 @@ def fine_tune(
     Examples
     --------
     >>> from gtzan_keras import fine_tune
-    >>> run = train(models.vgg16(), store, split, out="reports/vgg16")  # doctest: +SKIP
+    >>> run = train(models.vgg16(), store, split, out="runs/vgg16")  # doctest: +SKIP
     >>> run = fine_tune(run)  # doctest: +SKIP
     """
     from gtzan_keras.models.image_bases import freeze

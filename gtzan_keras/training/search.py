@@ -85,7 +85,7 @@ def grid_search(
     --------
     >>> from gtzan_keras.training.search import grid_search
     >>> grid = {"dropout": (0.2, 0.4), "learning_rate": (1e-3, 1e-4)}
-    >>> grid_search(build, store, split, grid, out="reports/search")  # doctest: +SKIP
+    >>> grid_search(build, store, split, grid, out="runs/search")  # doctest: +SKIP
     """
     import keras
     from sklearn.model_selection import ParameterGrid

@@ -69,9 +69,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names with characters that the terminal lacks
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages are no help here
-    os.environ.setdefault(
-        "TF_ENABLE_ONEDNN_OPTS", "1"
-    )  # faster where TensorFlow leaves it off; see docs/speed.md
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off on many laptops; see docs/speed.md
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("gtzan_keras").setLevel(logging.INFO)
     try:

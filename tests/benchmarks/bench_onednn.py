@@ -22,12 +22,12 @@ RECIPES = {
     "baseline/thumbnail-cnn": ((64, 64, 1), 32, {}),
     "malvezzi/basic-cnn": ((128, 387, 1), 32, {}),
     "malvezzi/vgg16-fine-tuned": ((96, 96, 3), 8, {"weights": None, "trainable_from": "block1_conv1"}),
-    "arrigo/15": ((128, 128, 1), 8, {"size": "xs"}),
+    "arrigo/15": ((416, 416, 1), 8, {"size": "xs"}),
     "feature-cnn/all": ((57,), 32, {}),
 }
 """Shape of a sample, batch size, and arguments in place of the recipe's."""
 
-TURNS = 7
+TURNS = 11
 
 
 def work(pipe: Connection, name: str) -> None:

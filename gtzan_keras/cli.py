@@ -150,7 +150,7 @@ def demo(
 def preprocess(
     folder: Folder,
     store: NewStore,
-    spec: Annotated[str, Option(help="Name of the analysis; see the README.")] = "malvezzi-rgb224",
+    spec: Annotated[str, Option(help="Name of a spectrogram spec: see docs/guide.md.")] = "malvezzi-rgb224",
     jobs: Jobs = -1,
     cluster: Cluster = None,
 ) -> None:
@@ -402,7 +402,7 @@ def run(
     split: Annotated[
         str | None, Option(help="published (the default), random, artist or fault-filtered.")
     ] = None,
-    seeds: Annotated[int, Option(help="Number of seeds: 0, 1, ...")] = 1,
+    seeds: Annotated[int, Option(help="Number of seeds (0, 1, ...).")] = 1,
     max_epochs: Annotated[int | None, Option(help="Upper limit of epochs.")] = None,
     arguments: Arguments = "{}",
     weights: Annotated[
@@ -450,7 +450,7 @@ def run(
 @app.command()
 def quickstart(
     out: Annotated[Path, Option(help="Folder of the results.")] = Path("reports/local"),
-    seeds: Annotated[int, Option(help="Seeds 0, 1, ... of each model and split.")] = 2,
+    seeds: Annotated[int, Option(help="Number of seeds (0, 1, ...) of each model and split.")] = 2,
     max_epochs: Annotated[int, Option(help="Train no longer than this; the recipe says 60.")] = 40,
 ) -> None:
     """Train on the packaged data under two splits and write a page about the difference."""
@@ -572,8 +572,7 @@ def predict(
             tqdm.write(f"error: {result}", file=sys.stderr)
             continue
         if figure is not None:
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            (taggram if result.tags else timeline)(result).savefig(figure, dpi=150)
+            _draw((taggram if result.tags else timeline)(result), figure)
         track = gtzan_track(path)
         if as_json:
             content.append({**result.to_dict(), "gtzan_track": track})
@@ -620,8 +619,7 @@ def explain(
     for similarity, track_id, *names in found.nearest[columns].to_numpy():
         print(f"{similarity:.2f}  {track_id}  {', '.join(filter(None, names))}")
     if plot:
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        explanation_figure(found).savefig(plot, dpi=150)
+        _draw(explanation_figure(found), plot)
 
 
 @app.command()
@@ -643,7 +641,7 @@ def export(
 def serve(
     model: Model = None,
     port: Annotated[int, Option(min=1, max=65535, help="Port of the page.")] = 7860,
-    host: Annotated[str, Option(help="0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
+    host: Annotated[str, Option(help="Address; 0.0.0.0 shows the page to the whole network.")] = "127.0.0.1",
 ) -> None:
     """Serve a local page: drop or record a song, see what the model hears, and why."""
     _import_tensorflow(says_so=True)
@@ -662,9 +660,20 @@ def _songs(songs: Sequence[str | Path]) -> list[Path]:
     return paths
 
 
+def _draw(figure: Any, path: Path) -> None:
+    """Write a figure in the format that its file's name says."""
+    from gtzan_keras.store.files import replacing
+
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+    except ValueError as error:
+        raise GtzanKerasError(f"--plot {path}: {error}") from error
+
+
 def _with_run(model: str | None) -> Any:
     """Return the run of a model file, which knows the training tracks, or the model as given."""
-    if model and (Path(model).parent / "run.json").is_file():
+    if model and Path(model).name == "model.keras" and Path(model).with_name("run.json").is_file():
         try:
             return gk.load_run(Path(model).parent)
         except GtzanKerasError as error:
@@ -735,7 +744,7 @@ def _json(option: str, text: str) -> dict[str, Any]:
             raise ValueError("not an object")
     except ValueError as error:  # JSON's own errors are of this kind
         raise GtzanKerasError(
-            f"{option} is {text!r} ({error}); expected a JSON object, such as '{{\"dropout\": 0.3}}'"
+            f"{option} is {text!r} ({error}); expected a JSON object, such as '{{\"name\": 1}}'"
         ) from error
     return values
 

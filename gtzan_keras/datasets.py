@@ -86,8 +86,8 @@ def demo(folder: str | os.PathLike[str], tracks_per_genre: int = 20, jobs: int =
     Parameters
     ----------
     folder : str or os.PathLike
-        Where to write it. A demo set that is already there is used again.
-    tracks_per_genre : int > 0
+        Where to write it. A demo set that is already there is reused.
+    tracks_per_genre : int >= 3
         Tracks of each of the ten genres; planted faults are added.
     jobs : int
         Worker processes as joblib counts them; -1 uses every core.

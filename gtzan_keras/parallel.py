@@ -123,7 +123,7 @@ def _by_joblib(
 def _in_folder(folder: str, function: Callable[..., Any], *task: Any) -> Any:
     """Call a function where relative paths mean what they mean to the caller.
 
-    joblib uses worker processes again, which are still in the folder of an earlier call.
+    joblib reuses worker processes, which are still in the folder of an earlier call.
     """
     os.chdir(folder)
     return function(*task)

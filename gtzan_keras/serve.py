@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
 import signal
 import socket
@@ -65,8 +65,12 @@ def serve(
     >>> serve(port=8000)  # doctest: +SKIP
     http://127.0.0.1:8000 (press Ctrl-C to stop)
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise GtzanKerasError("serve needs Gradio: pip install 'gtzan-keras[serve]'")
+    try:
+        version = importlib.metadata.version("gradio")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    if int(version.partition(".")[0]) < 6:
+        raise GtzanKerasError("serve needs Gradio 6 or later: pip install 'gtzan-keras[serve]'")
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
@@ -185,7 +189,7 @@ def _page(model: Any) -> Any:
                     os.rmdir(os.path.dirname(path))
 
     limits = (
-        f"At most {MINUTES} minutes and {MEGABYTES} MB. Recordings stay on this machine and are not kept."
+        f"At most {MINUTES} minutes and {MEGABYTES} MB. Recordings are sent nowhere else and are not kept."
     )
     with gr.Blocks(title="gtzan-keras", analytics_enabled=False, delete_cache=_FORGET) as page:
         gr.Markdown(f"# What does the model hear?\n\n{limits}")

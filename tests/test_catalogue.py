@@ -17,7 +17,7 @@ from gtzan_keras import AudioError, SpectrogramSpec, open_store, preprocess
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.feature_table import feature_table
 from gtzan_keras.tracks import catalogue
-from gtzan_keras.tracks.catalogue import describe, facts, genre_names, load_tracks
+from gtzan_keras.tracks.catalogue import describe, exact_copies, facts, genre_names, load_tracks
 from gtzan_keras.tracks.verify import verify
 from gtzan_keras.training.cross_validate import tracks_of
 
@@ -151,6 +151,11 @@ def test_copies_of_one_absent_track_are_copies_of_each_other(tmp_path):
 
 
 # --- folders as people have them
+
+
+def test_a_trailing_semicolon_links_nothing():
+    table = pd.DataFrame({"exact_duplicate_of": ["b; ", "d;"]}, index=["a", "c"])
+    assert [pair for pair in exact_copies(table) if pair[0] in "ac"] == [("a", "b"), ("c", "d")]
 
 
 def test_pieces_are_read_as_one_sound_in_their_order(tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 import sys
 import time
 from functools import partial
@@ -290,11 +291,20 @@ def test_less_than_a_second_is_refused_at_any_sample_rate(tmp_path, seconds, rat
     assert len(load_audio(write(tmp_path / "b.wav", np.zeros(rate), rate), RATE)) == RATE
 
 
-@pytest.mark.parametrize("samples", [(0.1, np.nan), (np.inf, -np.inf), (3e38, 3e38)], ids=str)
+@pytest.mark.parametrize("samples", [(0.1, np.nan), (np.inf, -np.inf), (3e38, 3e38), (0.1, 1e25)], ids=str)
 def test_samples_that_are_not_finite_are_refused_without_a_warning(tmp_path, noise, samples):
     noise[30000] = samples
     path = write(tmp_path / "a.wav", noise, subtype="FLOAT")
-    assert refusal(path) == "holds NaN or infinite samples"
+    assert refusal(path) == "holds NaN or infinite samples, or some over 2^40"
+
+
+def test_integers_of_64_bits_are_refused(tmp_path):
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 8 * RATE, 8, 64)
+    head = (
+        struct.pack("<4sI4s", b"RIFF", 36 + 8 * RATE, b"WAVE") + form + struct.pack("<4sI", b"data", 8 * RATE)
+    )
+    (tmp_path / "a.wav").write_bytes(head + bytes(8 * RATE))
+    assert refusal(tmp_path / "a.wav") == "has samples of 64-bit integers; convert it to 32 bits"
 
 
 def test_arguments_out_of_range_are_refused_by_name_and_value(tmp_path, noise):

@@ -90,7 +90,7 @@ def test_second_call_leaves_everything_as_it_is(root):
 
 
 def test_folder_of_something_else_is_refused_and_kept(tmp_path, root):
-    with pytest.raises(GtzanKerasError, match="a demo set of other arguments"):
+    with pytest.raises(GtzanKerasError, match="a demo set made with other arguments"):
         demo.make(root, TRACKS, SECONDS, seed=1)
     (tmp_path / "thesis.txt").write_text("all I have")
     with pytest.raises(GtzanKerasError, match="holds something else"):
@@ -100,11 +100,24 @@ def test_folder_of_something_else_is_refused_and_kept(tmp_path, root):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("tracks_per_genre", 2), ("seconds", 0.5), ("seconds", float("nan")), ("seed", -1), ("jobs", 0)],
+    [
+        ("tracks_per_genre", 2),
+        ("seconds", 0.5),
+        ("seconds", float("nan")),
+        ("seconds", float("inf")),
+        ("seed", -1),
+        ("jobs", 0),
+    ],
 )
 def test_argument_out_of_range_is_named(tmp_path, name, value):
     with pytest.raises(GtzanKerasError, match=f"{name}={value}"):
         demo.make(tmp_path / "set", **{name: value})
+
+
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GtzanKerasError, match="the current folder cannot be replaced"):
+        demo.make(".", 3, 1.0, jobs=1)
 
 
 def test_nothing_half_written_stays(tmp_path, monkeypatch):
@@ -112,7 +125,7 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(demo, "_write", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(GtzanKerasError, match=r"cannot be written \(disk full"):
         demo.make(tmp_path / "set", 3, 1.0, jobs=1)
     assert list(tmp_path.iterdir()) == []
 

@@ -95,11 +95,22 @@ def test_bad_arguments_are_refused(root, tmp_path):
             feature_table(tracks, segment=segment)
     with pytest.raises(GtzanKerasError, match="no column genre"):
         feature_table(tracks[["track_id", "path"]])
-    with pytest.raises(GtzanKerasError, match="is a folder; name the CSV file to write"):
+    with pytest.raises(GtzanKerasError, match="is a folder; name the file to write"):
         feature_table(tracks, path=tmp_path)
 
 
 # Written and read back (interrupted: test_parts.py)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zip", "xz", "bz2"])
+def test_a_damaged_archive_is_one_error(suffix, tmp_path):
+    path = tmp_path / f"table.csv.{suffix}"
+    pd.DataFrame({"filename": [f"{number}.wav" for number in range(99)]}).to_csv(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(
+        GtzanKerasError, match=rf"table\.csv\.{suffix}: cannot be read as a table of features"
+    ):
+        load_feature_table(path)
 
 
 def test_two_jobs_write_the_table_that_one_returns(root, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -103,6 +105,14 @@ def test_palette_and_grey_images_and_jpegs_are_read(tmp_path):
     np.testing.assert_allclose(store.read(), 100, atol=3)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="every name is text")
+def test_a_name_that_is_not_text_is_refused(folder, tmp_path):
+    source = folder / "rock" / "rock00001.png"
+    os.rename(source, os.fsencode(folder) + b"/rock/\xff.png")
+    with pytest.raises(GtzanKerasError, match=r"rock/.*udcff\.png: its name has control characters or inv"):
+        import_images(folder, tmp_path / "x.h5")
+
+
 def test_what_cannot_be_imported_is_refused_by_name_and_leaves_nothing(folder, tmp_path):
     def refuse(message: str, source: Path = folder, **options: int) -> None:
         with pytest.raises(GtzanKerasError, match=message):
@@ -186,6 +196,12 @@ def test_what_cannot_be_resized_is_refused_and_leaves_nothing(grey, tmp_path):
             resize(grey, path, *size, colour_map)
     assert [path.name for path in tmp_path.iterdir()] == ["grey.h5"]
     coloured = resize(grey, tmp_path / "coloured.h5", 10, 10, "viridis")
+    cut = SpectrogramStore.from_arrays(
+        tmp_path / "cut.h5", grey.read()[..., 0], grey.track_id, replace(GREY, fit="pad")
+    )
+    # Of sound, the frames that "pad" cuts off would be squeezed into the image.
+    specs = [store.spec for store in (coloured, resize(cut, tmp_path / "z.h5", 10, 10))]
+    assert [spec.from_audio for spec in specs] == [True, False]
     with pytest.raises(GtzanKerasError, match="is already in colour"):
         resize(coloured, out, 10, 10, "viridis")
     assert resize(coloured, out, 10, 15).shape == (3, 10, 15, 3)

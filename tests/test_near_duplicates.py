@@ -115,8 +115,10 @@ def test_more_tracks_than_one_block_give_the_same_pairs():
         ({"threshold": 0}, "threshold=0, .*: expected 0 < threshold <= 1"),
         ({"frame_seconds": 0}, "frame_seconds=0, .*: expected 0 < threshold <= 1 and seconds above 0"),
         ({"min_overlap": -1}, "min_overlap=-1: expected"),
+        ({"frame_seconds": np.inf}, "frame_seconds=inf, .*: expected"),
+        ({"spectrograms": [music(0), music(1)[:32]]}, "numbers of bands differ; expected the same in all"),
         ({"track_ids": ["a"]}, "2 spectrograms, 1 track ids"),
-        ({"min_overlap": 31}, r"last 30 s at most, less than min_overlap=31"),
+        ({"min_overlap": 31}, r"longest recording lasts 30 s, less than min_overlap=31"),
         ({"spectrograms": [music(0), music(0)[0]]}, r"of shape \(120,\); expected \(bands, frames\)"),
     ],
 )

@@ -230,7 +230,7 @@ def test_an_existing_store_is_replaced_at_the_end_or_stays_as_it_is(tmp_path, st
 
 def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path):
     (tmp_path / "x.h5").mkdir()
-    with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be replaced"):
+    with pytest.raises(GtzanKerasError, match=r"x\.h5 is a folder; name the file to write"):
         SpectrogramStore.from_arrays(tmp_path / "x.h5", pixels(), IDS, SPEC)
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
@@ -259,9 +259,13 @@ def test_a_repacked_store_gives_the_same_numbers(tmp_path, store, layout):
 
 
 def test_what_is_no_hdf5_file_is_refused(tmp_path, store):
-    for path in (tmp_path / "x.h5", tmp_path):
-        with pytest.raises(GtzanKerasError, match="no such store; make one with `gtzan-keras preprocess`"):
-            open_store(path)
+    for name, message in (
+        ("x.h5", "no such store; make one with `gtzan-keras preprocess`"),
+        (".", "is a folder; name a store"),
+        ("x" * 300, "cannot be opened as HDF5 .*too long"),
+    ):
+        with pytest.raises(GtzanKerasError, match=message):
+            open_store(tmp_path / name)
     (tmp_path / "x.h5").write_text("hello")
     with pytest.raises(GtzanKerasError, match=r"x\.h5: cannot be opened as HDF5.*signature"):
         open_store(tmp_path / "x.h5")

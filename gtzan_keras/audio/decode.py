@@ -40,6 +40,7 @@ MINIMUM_SECONDS = 1.0
 SILENCE = 2.0**-16
 """Sound whose samples are all smaller is silent [1 is full scale]: half a 16-bit step."""
 
+_LOUDEST = 2.0**40  # louder samples overflow in float32 when they are squared and summed
 _RATES = (1_000, 768_000)  # Hz
 _MAXIMUM_CHANNELS = 64
 _TOLERANCE = 0.1  # s: encoders pad, and round the lengths that they declare
@@ -94,7 +95,7 @@ class AudioError(GtzanKerasError):
 
 
 def is_sound(name: str) -> bool:
-    """Return whether a file has the name of a sound; hidden files, as the ``._`` files of a Mac, have not."""
+    """Return whether a file has the name of a sound; hidden files (macOS's ``._`` files) do not count."""
     return name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
 
 
@@ -297,8 +298,8 @@ def _checked(
     """Pass on blocks; refuse samples that are not finite, or too few."""
     frames = 0
     for native_rate, block in blocks:
-        if not np.isfinite(block).all():
-            raise AudioError(path, "holds NaN or infinite samples")
+        if not np.abs(block).max(initial=0) < _LOUDEST:  # also of NaN
+            raise AudioError(path, "holds NaN or infinite samples, or some over 2^40")
         frames += len(block)
         yield native_rate, block
     if frames < max(1, round(needed * native_rate)):
@@ -396,6 +397,8 @@ def _decode_with_av(path: Path, reason: str) -> Iterator[av.AudioFrame]:
                         raise _damaged(path, position / rate, f"its rate becomes {frame.sample_rate} Hz")
                     failure, rate = None, frame.sample_rate
                     _check_format(path, rate, frame.layout.nb_channels)
+                    if frame.format.name.startswith("s64"):  # NumPy arrays of it cannot be made
+                        raise AudioError(path, "has samples of 64-bit integers; convert it to 32 bits")
                     yield frame
                     position += frame.samples
         except av.FFmpegError as error:  # where FFmpeg cannot go on

@@ -45,13 +45,13 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, None] = {}
     for song in songs:
         path = Path(song)
-        if path.is_dir():
+        if os.path.isdir(path):  # false, not an error, where a folder may not be entered
             if not (matches := _songs_below(path)):
                 raise GtzanKerasError(f"{path}: no sound file in this folder ({', '.join(AUDIO_SUFFIXES)})")
-        elif not path.exists() and glob.has_magic(os.fspath(song)):
+        elif not os.path.exists(path) and glob.has_magic(os.fspath(song)):
             matches = []
             for match in map(Path, sorted(glob.glob(os.fspath(song), recursive=True))):
-                matches += _songs_below(match) if match.is_dir() else [match]
+                matches += _songs_below(match) if os.path.isdir(match) else [match]
             if not matches:
                 raise GtzanKerasError(f"{path}: no file matches this pattern")
         else:
@@ -61,4 +61,4 @@ def find_songs(songs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _songs_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if is_sound(path.name) and path.is_file())
+    return sorted(path for path in folder.rglob("*") if is_sound(path.name) and os.path.isfile(path))

@@ -1,9 +1,8 @@
 """All recipes by name, from the files of the sources, and what a recipe changes in another.
 
-A file has one table per recipe, with the fields of `Recipe`. A recipe with a ``base``, or made ``like``
-another without being based on it, has that one's fields below its own, and is merged with them table by
-table; the others stand on the file's ``defaults``. "none" is None; ``arguments`` may name some of
-`CNN_ARGUMENTS`.
+A file has one table per recipe, with the fields of `Recipe`. A recipe with a ``base`` inherits that recipe's
+fields; ``like`` inherits another recipe's fields without being based on it. All others inherit the file's
+``defaults``. Tables are merged key by key. "none" is None; ``arguments`` may name some of `CNN_ARGUMENTS`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from gtzan_keras.models.cnn_arguments import CNN_ARGUMENTS
 from gtzan_keras.store.augmentation import FeatureAugmentation
 from gtzan_keras.training.settings import TrainingSettings
 
-__all__ = ["RECIPES", "changes", "find", "read"]
+__all__ = ["RECIPES", "changes", "find", "plain", "read"]
 
 SOURCES = ("malvezzi", "zhang", "feature_cnn", "uncu", "arrigo", "baseline")
 
@@ -58,7 +57,7 @@ def read(path: Path) -> dict[str, Recipe]:
 
     name, found = "", {}
     try:
-        tables = {"defaults": {}, **_plain(tomllib.loads(path.read_text("utf-8")))}
+        tables = {"defaults": {}, **plain(tomllib.loads(path.read_text("utf-8")))}
         for name in tables:
             if name != "defaults":
                 found[name] = _recipe(name, **whole(name))
@@ -67,12 +66,12 @@ def read(path: Path) -> dict[str, Recipe]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of a file as recipes have it."""
+def plain(value: Any) -> Any:
+    """Return a value of TOML or JSON as recipes have it."""
     if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return tuple(map(_plain, value))
+        return tuple(map(plain, value))
     return None if value == "none" else value
 
 

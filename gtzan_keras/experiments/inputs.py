@@ -86,7 +86,7 @@ def find_inputs(
     Raises
     ------
     GtzanKerasError
-        The paths are not of the kind that the recipe needs, or as the function that opens or makes the data.
+        The paths are not of the kind that the recipe needs, or the data cannot be opened or made.
     """
     store: Any = None
     table, known, name = None, None, ""
@@ -101,7 +101,7 @@ def find_inputs(
     for kind in recipe.kinds:
         wanted, ranks = _needed(kind)
         if table is None if kind in FEATURES else store is None or len(store.spec.shape) not in ranks:
-            given = ", ".join(map(str, paths)) or "nothing"
+            given = ", ".join(map(str, paths)) or "missing"
             raise GtzanKerasError(
                 f"recipe {recipe.name}: --data is {given}; expected a folder of tracks, or {wanted}"
             )
@@ -109,6 +109,11 @@ def find_inputs(
     if recipe.data in EMBEDDINGS and len(spec.shape) == 3:
         store = _image_embeddings(store, stores, weights)
     if recipe.data in EMBEDDINGS and recipe.settings is None:  # a classical model
+        if weights is not None and len(spec.shape) == 2:
+            raise GtzanKerasError(
+                f"weights={weights!r}: recipe {recipe.name} takes embeddings, which were made with their "
+                "network's weights; omit weights"
+            )
         return Inputs(None, _embedding_table(store), data_name(store.tracks), spec, store.tracks)
     if FEATURES.keys().isdisjoint(recipe.kinds):
         return Inputs(store, None, data_name(store.tracks), spec)
@@ -137,7 +142,6 @@ def _from_audio(
 ) -> tuple[Store | None, pd.DataFrame | None, pd.DataFrame]:
     """Make missing data from the tracks of a folder; return these tracks too."""
     tracks = load_tracks(folder)
-    stores.mkdir(parents=True, exist_ok=True)
     # Two folders with the same name, or one that has grown, must not share a store.
     ids = ",".join(sorted(tracks["track_id"]))
     stem, store, table = f"{folder.resolve().name}-{zlib.crc32(ids.encode()):08x}", None, None
@@ -191,7 +195,6 @@ def _image_embeddings(store: Any, stores: Path, weights: str | None) -> Store:
     network = image_features(
         "mobilenet_v2", shape, layers, weights=given, size=(224, 672), name="mobilenet-v2"
     )
-    stores.mkdir(parents=True, exist_ok=True)
     return embed_images(store, stores / f"{store.path.stem}-mobilenet-v2.h5", network)
 
 
@@ -222,7 +225,8 @@ def departures(recipe: Recipe, inputs: Inputs, weights: str | None) -> list[str]
         elif len(spec.shape) == 2:
             network = HUB_HANDLE if kind == VGGISH else kind
             if network not in spec.source.split():
-                found.append(f"embeddings of {spec.source} in place of {network}")
+                random = "random weights: " if kind == VGGISH and weights == "none" else ""
+                found.append(f"{random}embeddings of {spec.source} in place of {network}")
         elif spec.name != (EMBEDDINGS.get(kind) or kind):
             found.append(f"spectrograms of {spec.name} in place of {EMBEDDINGS.get(kind) or kind}")
     if recipe.pretrained and VGGISH not in recipe.kinds and weights is not None:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.experiments.catalogue import DESCRIPTIONS, find, in_words
+from gtzan_keras.experiments.catalogue import DESCRIPTIONS, find, in_words, plain
 from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import Recipe
 from gtzan_keras.parallel import in_parallel
@@ -98,7 +99,7 @@ class Experiment:
         return f"{self.recipe.name}, {self.protocol}, seed {seed}"
 
     def facts(self, seed: int) -> dict[str, Any]:
-        """Return the facts of each result besides its scores; a training adds date and environment itself."""
+        """Return the facts of a result besides its scores; a training has its own date and environment."""
         return {
             "name": self.name(seed),
             "recipe": self.recipe.name,
@@ -185,7 +186,7 @@ def run(
     """
     recipe = find(name)
     if protocol is not None and protocol not in PROTOCOLS:
-        raise GtzanKerasError(f"protocol={protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+        raise GtzanKerasError(f"protocol={protocol!r} (--split): expected one of {', '.join(PROTOCOLS)}")
     if seeds < 1:
         raise GtzanKerasError(f"seeds={seeds}: expected a whole number >= 1")
     wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
@@ -240,6 +241,7 @@ def _changed(
     recipe: Recipe, arguments: Mapping[str, Any], max_epochs: int | None, precision: Any
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe with the caller's changes, and in words how that departs from it."""
+    arguments = plain(dict(arguments))
     differences = [
         f"{name} {in_words(value)} in place of {in_words(recipe.arguments.get(name, 'the default'))}"
         for name, value in arguments.items()
@@ -377,7 +379,17 @@ def _built(one: Experiment, store: Any, arguments: Mapping[str, Any]) -> Any:
         weights = {None: recipe.pretrained, "none": None}.get(one.weights, one.weights)
         arguments = {"weights": weights, **arguments}
     build: Any = getattr(models, recipe.builder, partial(models.image_base, recipe.builder))
-    return build(shape, len(store.genres), name=recipe.builder, **arguments)
+    with _named_arguments(arguments):
+        return build(shape, len(store.genres), name=recipe.builder, **arguments)
+
+
+@contextmanager
+def _named_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Name the arguments in the error of a builder that does not take them."""
+    try:
+        yield
+    except TypeError as error:
+        raise GtzanKerasError(f"arguments={dict(arguments)}: {error}") from error
 
 
 def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[str, Any]:
@@ -429,10 +441,11 @@ def _cross_validate(one: Experiment, seed: int) -> Result:
     is_classical = recipe.settings is None
 
     def build(features: int) -> Any:
-        if is_classical:
-            return classical(recipe.builder, threshold=threshold, **recipe.arguments)
-        shapes = [(features,)] if store is None else [(features,), store.spec.shape]
-        return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
+        with _named_arguments(recipe.arguments):
+            if is_classical:
+                return classical(recipe.builder, threshold=threshold, **recipe.arguments)
+            shapes = [(features,)] if store is None else [(features,), store.spec.shape]
+            return getattr(models, recipe.builder)(*shapes, genres, **recipe.arguments)
 
     begin = time.perf_counter()
     found = cross_validate(
@@ -484,14 +497,16 @@ def _ensemble(recipe: Recipe, out: Path, protocol: str, seeds: int, command: str
     """Average the probabilities of finished runs."""
     pairs: dict[Path, tuple[dict[str, Any], pd.DataFrame]] = {}
     for member in recipe.members:
-        folders = [out / member / protocol / f"seed{seed}" for seed in range(seeds)]
+        inner = find(member)
+        kept = out / member / protocol_of(inner, protocol)
+        folders = [kept / f"seed{seed}" for seed in range(1 if inner.members else seeds)]
         if absent := [str(folder) for folder in folders if not (folder / RESULT).is_file()]:
             raise GtzanKerasError(
                 f"recipe {recipe.name}: {', '.join(absent)} missing; run "
                 f"`gtzan-keras run {member} --split {protocol} --seeds {seeds}` first"
             )
         pairs |= {folder: read_result(folder) for folder in folders}
-        _check_folder(out / member / protocol, pairs[folders[0]][0].get("key") or {})
+        _check_folder(kept, pairs[folders[0]][0].get("key") or {})
     results = [result for result, _ in pairs.values()]
     words = [word for result in results for word in result.get("departures", [])]
     one = Experiment(recipe, Inputs(), protocol, None, tuple(dict.fromkeys(words)), command)

@@ -30,8 +30,8 @@ def attribution(model: keras.Model, inputs: Array, output: int, method: str) -> 
     """Compute how much each cell of an input speaks for an output of a network.
 
     The explained quantity is the log-odds of the output, ln p - ln(1 - p). A cell above 0 speaks for it, one
-    below 0 against it. "Level" is the input's mean, everywhere: neither silence nor anything else that sounds
-    like a genre.
+    below 0 against it. The "level" is an input with this input's mean in every cell: it is not silence,
+    and it does not resemble any genre.
 
     - ``grad-cam``: the gradient times the deepest feature maps with at least 16 rows, minus their values for
       the level; summed over the maps and enlarged to the input's size. The gradient is not averaged over a
@@ -148,7 +148,7 @@ def _feature_maps(model: keras.Model) -> tuple[keras.Model, keras.Model]:
             continue
         try:
             base, head = keras.Model(model.inputs[0], maps), keras.Model(maps, model.outputs[0])
-        except ValueError:  # another path leads around them
+        except ValueError:  # another path bypasses them
             continue
         if base.weights and maps.shape[-1] > model.inputs[0].shape[-1]:  # not the input, normalized
             return base, head

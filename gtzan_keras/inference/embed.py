@@ -20,6 +20,7 @@ import pandas as pd
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.audio.patches import MUSICNN, SAMPLE_RATE, VGGISH, FrontEnd
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.saving import check_input_shape
 from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.parallel import cluster, in_parallel
 from gtzan_keras.store.base import Sample, write_store
@@ -244,7 +245,7 @@ def embed_images(
     Raises
     ------
     GtzanKerasError
-        A track has several spectrograms, or the network gives another shape.
+        A track has several spectrograms, or the network takes or gives another shape.
 
     Examples
     --------
@@ -263,6 +264,7 @@ def embed_images(
             f"{store.path}: {len(store)} spectrograms of {len(set(store.track_id))} tracks, and a network "
             f"that gives {gives}; expected one spectrogram per track, and (None, size)"
         )
+    check_input_shape(network, store.spec.shape)
     source = f"{_source_name(network, 'float32')} of {store.checksum[:12]}"
     spec = EmbeddingSpec(name=f"{network.name}-1x{gives[1]}", patches=1, size=gives[1], source=source)
     if Path(path).is_file():
@@ -323,7 +325,7 @@ def load_embedder(
     Raises
     ------
     GtzanKerasError
-        The network is not available, or does something else.
+        The network is not available, or does not turn sound into (patches, size); or `precision` is invalid.
 
     Examples
     --------
@@ -395,13 +397,13 @@ def _source_name(source: str | os.PathLike[str] | keras.Model, precision: str) -
         return f"SavedModel {folder.resolve().name} {checksum.hexdigest()[:12]}"
     else:
         for weights in source.get_weights():
-            checksum.update(np.ascontiguousarray(weights).data)
+            checksum.update(weights.tobytes())
         name = f"Keras model {source.name} {checksum.hexdigest()[:12]}"
     return name if precision == "float32" else f"{name} in {precision}"
 
 
 def source_and_precision(name: str) -> tuple[str, str]:
-    """Return what `_source_name` made a name of, where that was a name or an address."""
+    """Return source and precision from `EmbeddingSpec.source`, if the source is a name or an address."""
     source, _, precision = name.partition(" in ")
     return source, precision or "float32"
 
@@ -459,7 +461,8 @@ def _load_sound(task: Task, spec: EmbeddingSpec, embedder: Embedder) -> Array | 
     needs = embedder.front_end.samples
     if len(samples) < needs(1):
         found, needed = len(samples) / SAMPLE_RATE, needs(1) / SAMPLE_RATE
-        return f"too short: {found:.2f} s of sound without the silence around it, {needed} s needed"
+        trimmed = " without the silence around it" if spec.trim else ""
+        return f"too short: {found:.2f} s of sound{trimmed}, {needed} s needed"
     # Samples after the last patch have no influence on it.
     return embedder.prepare(samples[: needs(spec.patches)].copy())
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "sound_model"]
 
-_FORMATS = ("litert", "onnx", "tf_saved_model")
+_FORMATS = {"litert": ".tflite", "onnx": ".onnx", "tf_saved_model": ""}
 Array = npt.NDArray[np.float32]
 
 
@@ -62,7 +62,8 @@ def export(
     Raises
     ------
     GtzanKerasError
-        The format is unknown, its packages are missing, `path` exists or its folder does not, or
+        The format is unknown, its packages are missing, the name of `path` does not
+        end as the format requires, `path` exists or its folder does not, or
         the model does not take spectrograms of sound.
 
     See Also
@@ -91,7 +92,9 @@ def export(
             f"format={format!r} needs {', '.join(missing)}: pip install 'gtzan-keras[export]'"
         )
     path = Path(path)
-    described = path.with_name(f"{path.stem}.json")
+    if not path.name.endswith(_FORMATS[format]):
+        raise GtzanKerasError(f"{path}: expected a file name that ends in {_FORMATS[format]}")
+    described = path.parent / f"{path.stem}.json"
     if taken := [file for file in (path, described) if file.exists()]:
         raise GtzanKerasError(f"{taken[0]} exists; remove it, or choose another name")
     if not path.parent.is_dir():

@@ -58,7 +58,7 @@ def track_vectors(
 
 
 def packaged_vectors() -> tuple[list[str], Vectors]:
-    """Return the same for the packaged model and the tracks that it was trained on.
+    """Return the vectors of the packaged model for the tracks that it was trained on, as `track_vectors`.
 
     Each is the mean over windows of 128 columns (10 s) every 64 of its 387, as `predict` cuts a song.
 

@@ -328,7 +328,12 @@ def _listener(
 def _of_patches(
     embedder: Embedder, head: keras.Model | None, genres: Sequence[str], window: float | None
 ) -> _Listener:
-    """Return a listener to as many patches as `head` takes: a window of them, or one. No head: their mean."""
+    """Return a listener whose window has as many patches as `head` takes, or as fit `window`, or one.
+
+    Without a head it answers with the mean over the patches.
+    """
+    if window is not None and not 0 < window < math.inf:
+        raise GtzanKerasError(f"window={window:g}: expected seconds above 0")
     needs = embedder.front_end.samples
     any_number = max(1, round((window or 0) * SAMPLE_RATE / needs(1)))
     count = any_number if head is None else head.input_shape[1] or any_number
@@ -339,7 +344,10 @@ def _of_patches(
         embeddings = np.stack(embedder.network(list(patches)))
         return embeddings.mean(axis=1) if head is None else head(embeddings, training=False)
 
-    return _Listener(genres, spec, embedder.prepare, answer, tags=head is None)
+    def prepare(sound: Audio) -> npt.NDArray[Any]:
+        return embedder.prepare(sound[: needs(count)])  # a single window may be longer: see `_SLACK`
+
+    return _Listener(genres, spec, prepare, answer, tags=head is None)
 
 
 def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:

@@ -69,8 +69,8 @@ def freed_memory_kept() -> Iterator[None]:
     """Let the process keep the memory of one training step for the next; only glibc (Linux) needs it.
 
     TensorFlow has glibc return freed memory to Linux from 128 kB on, and each step asks for it again, page
-    by page. `tests/benchmarks/bench_memory.py` measures the difference. Settings of one's own in the
-    environment (``MALLOC_TOP_PAD_``, ``MALLOC_MMAP_MAX_``) stay.
+    by page. `tests/benchmarks/bench_memory.py` measures the difference. Nothing changes if
+    ``MALLOC_TOP_PAD_`` or ``MALLOC_MMAP_MAX_`` is set in the environment.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -87,6 +88,8 @@ def classifier(
     `l2` penalizes the kernels. Layers are called ``dense_1``, ``dense_2``, ... and ``predictions``. The
     softmax is float32 under every precision policy.
     """
+    if not 0 <= l2 < math.inf:
+        raise GtzanKerasError(f"l2={l2!r}: expected a number >= 0")
     penalty = keras.regularizers.L2(l2) if l2 else None
     for number, width in enumerate(units, start=1):
         x = keras.layers.Dense(width, kernel_regularizer=penalty, name=f"dense_{number}")(x)

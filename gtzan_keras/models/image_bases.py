@@ -228,9 +228,9 @@ def image_features(
     >>> models.image_features("mobilenet_v2", (64, 64, 1), weights=None).output_shape
     (None, 3840)
     """
-    height, width = size or (input_shape[0], input_shape[1])
-    model = image_base(base, (height, width, input_shape[2]), weights=weights, dense_units=())
-    names = [layer.name for layer in model.layers]
+    shape = (*(size or input_shape[:2]), *input_shape[2:])
+    model = image_base(base, shape, weights=weights, dense_units=())
+    names = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
     if absent := [layer for layer in layers if layer not in names]:
         raise GtzanKerasError(f"layers: {base} has no {', '.join(absent)}; its layers are {', '.join(names)}")
     maps = [model.get_layer(layer).output for layer in layers] or [model.get_layer("pooling").input]
@@ -244,7 +244,7 @@ def image_features(
     if size is None:
         return features
     inputs = keras.Input(tuple(input_shape), name="input")
-    resized = keras.layers.Resizing(height, width, name="resize")(inputs)
+    resized = keras.layers.Resizing(*size, name="resize")(inputs)
     return keras.Model(inputs, features(resized), name=name or base)
 
 

@@ -182,7 +182,7 @@ def musicnn_classifier(
     >>> model.input_shape, [layer.name for layer in model.layers if layer.trainable and layer.weights]
     ((None, None, 1506), ['dense', 'predictions'])
     """
-    check_input(input_shape, num_classes)
+    check_input([size for size in input_shape if size is not None], num_classes)
     if tuple(input_shape)[1:] != (_POOLED,):
         raise GtzanKerasError(f"input_shape={tuple(input_shape)}: expected (patches, {_POOLED})")
     tagger = musicnn(weights)

@@ -82,7 +82,6 @@ def save_model(
     if path.suffix != ".keras":
         raise GtzanKerasError(f"{path}: expected a file name that ends in .keras")
     check_fit(model, spec.shape, len(genres))
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
@@ -99,12 +98,28 @@ def check_fit(model: keras.Model, shape: Sequence[int], num_classes: int) -> Non
     >>> from gtzan_keras.models.saving import check_fit
     >>> check_fit(models.cnn((16, None, 1), filters=(4,), pooling="avg"), (16, 99, 1), 10)
     """
-    sides, classes = model.input_shape[1:], model.output_shape[-1]
-    same = len(sides) == len(shape) and all(a in (None, b) for a, b in zip(sides, shape, strict=True))
-    if not same or classes != num_classes:
+    check_input_shape(model, shape)
+    if (classes := model.output_shape[-1]) != num_classes:
         raise GtzanKerasError(
-            f"model {model.name!r} maps {sides} to {classes} classes, but the samples are {tuple(shape)} of "
-            f"{num_classes} genres; build it with input_shape={tuple(shape)}, num_classes={num_classes}"
+            f"model {model.name!r} has {classes} classes; build it with num_classes={num_classes}, one for "
+            "each genre"
+        )
+
+
+def check_input_shape(model: keras.Model, shape: Sequence[int]) -> None:
+    """Refuse a model whose input is not of this shape; a side of None accepts any length.
+
+    Examples
+    --------
+    >>> from gtzan_keras import models
+    >>> from gtzan_keras.models.saving import check_input_shape
+    >>> check_input_shape(models.cnn((16, None, 1), filters=(4,), pooling="avg"), (16, 99, 1))
+    """
+    sides = getattr(model, "input_shape", (None, "not known yet"))[1:]
+    if len(sides) != len(shape) or any(a not in (None, b) for a, b in zip(sides, shape, strict=True)):
+        raise GtzanKerasError(
+            f"model {model.name!r} takes samples of {sides}, but these are {tuple(shape)}; build it with "
+            f"input_shape={tuple(shape)}"
         )
 
 
@@ -130,9 +145,11 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     path = Path(path)
     if not path.is_file():
         raise GtzanKerasError(f"{path}: no such model")
-    if not zipfile.is_zipfile(path):
-        raise GtzanKerasError(f"{path}: not a .keras file")
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise GtzanKerasError(f"{path}: not a .keras file ({error})") from error
+    with archive:
         if _MEMBER not in archive.namelist():
             raise GtzanKerasError(
                 f"{path}: this model does not describe its input (spec and genre names are missing); save "

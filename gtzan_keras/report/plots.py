@@ -500,7 +500,7 @@ def grid_heat_map(table: pd.DataFrame, x: str, y: str, value: str = "val_loss") 
 
     style.need_columns(table, (x, y, value), "grid_heat_map")
     loss = value.endswith("loss")
-    cells = table.groupby([y, x])[value].agg("min" if loss else "max").unstack()
+    cells = table.groupby([y, x], dropna=False)[value].agg("min" if loss else "max").unstack()
     reached = cells.to_numpy()
     texts = [[f"{number:.3f}" if loss else f"{100 * number:.1f} %" for number in row] for row in reached]
 

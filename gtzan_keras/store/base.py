@@ -100,7 +100,7 @@ class Store:
             self._read_head()
         except _MALFORMED as error:
             self._file.close()
-            if str(path) in str(error):  # our own error, which says what is wrong
+            if isinstance(error, GtzanKerasError) and str(self.path) in str(error):  # it says what is wrong
                 raise
             raise GtzanKerasError(
                 f"{path}: a damaged store ({type(error).__name__}: {error}); make it again"
@@ -117,8 +117,9 @@ class Store:
             )
         if not version or not has(self._file, self.dataset):
             raise GtzanKerasError(
-                f"{self.path}: an HDF5 file, but not a store of {self.dataset}; open one of either kind with "
-                f"open_store(), or make one with {type(self).__name__}.from_arrays()"
+                f"{self.path}: an HDF5 file, but not a store of {self.dataset}; make one with `gtzan-keras "
+                f"preprocess` or {type(self).__name__}.from_arrays(), or open a store of the other kind with "
+                "open_store()"
             )
         self.spec = self.spec_type.from_dict(json.loads(attributes["spec"]))
         self._images = images = self._dataset(self.dataset)
@@ -429,7 +430,8 @@ class Store:
             return Sample(track_id, md5=md5, refused=self.refused[track_id])
         rows, images = self._rows_of[track_id], self._images
         only_deflated = images.compression == "gzip" and images.id.get_create_plist().get_nfilters() == 1
-        if not only_deflated or images.chunks != (1, *self.spec.shape):  # another tool repacked the file
+        as_written = images.dtype == self.dtype and images.chunks == (1, *self.spec.shape)
+        if not (only_deflated and as_written):  # another tool repacked the file
             return Sample(track_id, pack(self.read(rows)), md5)
         start = [0] * len(self.spec.shape)
         chunks = (images.id.read_direct_chunk((int(self._rows[row]), *start))[1] for row in rows)
@@ -440,10 +442,12 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file for reading; say what is wrong if that fails."""
     import h5py
 
-    if not path.is_file():
-        raise GtzanKerasError(f"{path}: no such store; make one with `gtzan-keras preprocess`")
+    if os.path.isdir(path):
+        raise GtzanKerasError(f"{path} is a folder; name a store (.h5)")
     try:
         return h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise GtzanKerasError(f"{path}: no such store; make one with `gtzan-keras preprocess`") from error
     except OSError as error:
         advice = "expected a store that `gtzan-keras preprocess` made; make it again, or check permissions"
         if "lock file" in str(error):
@@ -451,7 +455,8 @@ def open_hdf5(path: Path) -> h5py.File:
                 "another process is writing it, or the file system has no locks: wait for that process, or "
                 "set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
             )
-        raise GtzanKerasError(f"{path}: cannot be opened as HDF5 ({error}); {advice}") from error
+        reason = " ".join(str(error).split())  # HDF5 may write a time and the end of a line
+        raise GtzanKerasError(f"{path}: cannot be opened as HDF5 ({reason}); {advice}") from error
 
 
 def is_inside(found: h5py.Dataset, ratio: float) -> bool:
@@ -515,7 +520,6 @@ def write_store(
     import h5py
 
     check_columns(tracks, COLUMNS)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         writer = StoreWriter(file, spec, tracks)
         yield writer

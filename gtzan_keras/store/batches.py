@@ -24,8 +24,8 @@ IN_MEMORY_BYTES = 2**30
 class Batches(keras.utils.PyDataset):
     """Samples and one-hot labels of some tracks, a batch at a time.
 
-    Few samples are held in memory as the store has them; more are read from the file when needed, so
-    that memory stays flat.
+    Up to `IN_MEMORY_BYTES`, samples are held in memory as stored; larger sets are read from the file
+    batch by batch, so that memory stays flat.
 
     Parameters
     ----------

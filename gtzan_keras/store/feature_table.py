@@ -96,8 +96,6 @@ def feature_table(
         raise GtzanKerasError(
             f"segment={segment!r}: expected at least {MINIMUM_SECONDS:g} second, or None for whole tracks"
         )
-    if path is not None and Path(path).is_dir():
-        raise GtzanKerasError(f"{path} is a folder; name the CSV file to write")
     rows_of = functools.partial(_extract_file, segment=segment)
     results: _Results = {}
     with (
@@ -176,7 +174,7 @@ def load_feature_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     ------
     GtzanKerasError
         The file is missing or not CSV; it lacks a column or has no rows; a cell is empty or not a finite
-        number; a label is not known; a file name is duplicated. The message names the file, the column,
+        number; a file name is duplicated. The message names the file, the column,
         and the row by its file name and line.
 
     Examples

@@ -16,7 +16,7 @@ from typing import Any
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["replace", "replacing", "write_json"]
+__all__ = ["make_folder", "replace", "replacing", "write_json"]
 
 
 @contextmanager
@@ -26,13 +26,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file to make or replace. The temporary file is next to it and has the same suffix. Temporary
-        files left by killed processes of this machine are deleted.
+        The file to make or replace; its folder is made. The temporary file is next to it and has the same
+        suffix. Temporary files left by killed processes of this machine are deleted.
 
     Raises
     ------
     GtzanKerasError
-        The disk is full, or the file cannot be replaced.
+        The disk is full, `path` is a folder, or the file cannot be made or replaced.
 
     Examples
     --------
@@ -46,6 +46,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('whole', 1)
     """
     path = Path(path)
+    if os.path.isdir(path):
+        raise GtzanKerasError(f"{path} is a folder; name the file to write")
+    make_folder(path.parent)
     start, end = f".{path.stem}.{socket.gethostname()}-", f".writing{path.suffix}"
     for left in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         if not _is_running(left.name.removeprefix(start).removesuffix(end)):
@@ -59,16 +62,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise GtzanKerasError(
                 f"{path}: cannot be written ({reason}); free some space, then start again"
             ) from error
+        if str(temporary) in str(error):  # an error of the block may be about something else
+            raise GtzanKerasError(f"{path}: cannot be written ({error}); choose another place") from error
         raise
     finally:
         _delete(temporary)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, and those that it is in, if they do not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GtzanKerasError(
+            f"{folder}: this folder cannot be made ({error.strerror}); choose another place"
+        ) from error
+
+
 def _delete(path: Path) -> None:
     """Delete a file or a folder, such as a SavedModel, if it exists."""
-    if path.is_dir():
+    if os.path.isdir(path):
         shutil.rmtree(path)
-    else:
+    elif os.path.exists(path):
         path.unlink(missing_ok=True)
 
 

@@ -15,7 +15,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Sample, Store, pack, write_store
 from gtzan_keras.store.spectrograms import SpectrogramStore
-from gtzan_keras.tracks.catalogue import describe, genre_of_folder, track_id_of
+from gtzan_keras.tracks.catalogue import describe, genre_of_folder, readable, track_id_of
 
 __all__ = ["import_images", "resize"]
 
@@ -79,6 +79,10 @@ def import_images(
     for file in sorted(folder.glob("*/*")):
         # Not macOS's ``._`` files, nor a notebook's checkpoints.
         if file.suffix.lower() in _SUFFIXES and file.name[0] != "." and file.parent.name[0] != ".":
+            if readable(file) != str(file):
+                raise GtzanKerasError(
+                    f"{readable(file)}: its name has control characters or invalid UTF-8; rename the file"
+                )
             track_id = track_id_of(file.parent.name, file.name)
             if (other := by_id.setdefault(track_id, file)) != file:
                 raise GtzanKerasError(f"{other} and {file} are both track {track_id}; remove one")
@@ -104,7 +108,8 @@ def resize(
 
     It adds no detail: from audio, `preprocess` with a spec of that size is better. Tracks, facts and
     segments are kept. A model trained on it also takes sound, which is analysed as before and then
-    resized in one step; this differs by a little smoothing from resizing the spectrograms.
+    resized in one step; this differs by a little smoothing from resizing the spectrograms. It takes none
+    if the store's spec cuts frames off (``fit="pad"``): one spec cannot say both.
 
     Parameters
     ----------
@@ -154,6 +159,7 @@ def resize(
         fit="resize",
         channels=store.spec.channels if colour_map is None else 3,
         colour_map=colour_map or store.spec.colour_map,
+        from_audio=store.spec.from_audio and store.spec.fit != "pad",
     )
 
     def sized(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

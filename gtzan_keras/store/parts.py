@@ -18,7 +18,7 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import check_jobs, cluster, count_workers, in_parallel
-from gtzan_keras.store.files import replace
+from gtzan_keras.store.files import make_folder, replace
 from gtzan_keras.tracks.catalogue import check_columns, file_md5, files_of
 
 __all__ = ["Parts", "Task", "by_track", "check_here", "hashed", "none_read", "tasks_of"]
@@ -106,7 +106,7 @@ class Parts:
     """The finished parts of one output, in the folder ``<output>.parts``, for this process alone.
 
     A part holds some hundred tracks and is a complete file; its name is a checksum of the settings, the
-    tracks and the contents of their files. An interrupted job uses its finished parts again; a part with a
+    tracks and the contents of their files. An interrupted job reuses its finished parts; a part with a
     changed file is processed again. When the ``with`` block ends without an error, `whole` becomes the
     output and the folder is deleted.
 
@@ -118,10 +118,12 @@ class Parts:
     Raises
     ------
     GtzanKerasError
-        Another process is making this output.
+        Another process is making this output, or it cannot be made there.
     """
 
     def __init__(self, path: Path) -> None:
+        if os.path.isdir(path):
+            raise GtzanKerasError(f"{path} is a folder; name the file to write")
         self.path = path
         self.folder = path.with_name(path.name + ".parts")
         self.whole = self.folder / "whole"
@@ -132,7 +134,7 @@ class Parts:
     def __enter__(self) -> Self:
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._lock = FileLock(self.folder / "lock")
         try:
             self._lock.acquire(blocking=False)

@@ -177,12 +177,12 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         loose = [path for path in base.iterdir() if is_sound(path.name) and not path.is_dir()]
     except OSError as error:
         raise GtzanKerasError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
-    strange = {file for file in files if _readable(file) != str(file)}
+    strange = {file for file in files if readable(file) != str(file)}
     _report("in no genre folder", loose)
     _report("their names have control characters or invalid UTF-8; rename the files", strange)
     if not (named := set(files) - strange):
         raise GtzanKerasError(
-            f"{_readable(files[0])}: file names with control characters or invalid UTF-8 cannot be read; "
+            f"{readable(files[0])}: file names with control characters or invalid UTF-8 cannot be read; "
             "rename the files"
         )
     folders = sorted({file.relative_to(base).parts[0] for file in named})
@@ -263,7 +263,7 @@ def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     for table in (*tables, _packaged_facts()):
         copies = table["exact_duplicate_of"]
         for track_id, cell in copies[copies != ""].items():
-            yield (str(track_id), *map(str.strip, cell.split(";")))
+            yield (str(track_id), *filter(None, map(str.strip, cell.split(";"))))
 
 
 def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -327,7 +327,7 @@ def genre_names(genres: Iterable[str]) -> list[str]:
 
 
 def artist_key(name: str) -> str:
-    """Return one key for the spellings of an artist, as "Earth, Wind & Fire" and "Earth Wind and Fire"."""
+    """Return one key for all spellings of an artist: "Earth, Wind & Fire", "Earth Wind and Fire"."""
     return re.sub(r"[\W_]", "", name.casefold().replace("&", "and")) or name
 
 
@@ -437,7 +437,7 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _readable(path: Path) -> str:
+def readable(path: Path) -> str:
     """A path as text that CSV, JSON, HDF5 and one line of a terminal can hold."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)
@@ -445,7 +445,7 @@ def _readable(path: Path) -> str:
 
 def _report(reason: str, left_out: Collection[Path]) -> None:
     if left_out:
-        shown = ", ".join(_readable(file) for file in sorted(left_out)[:3])
+        shown = ", ".join(readable(file) for file in sorted(left_out)[:3])
         shown += ", ..." if len(left_out) > 3 else ""
         logger.warning("%d sound file(s) left out, %s: %s", len(left_out), reason, shown)
 
@@ -568,7 +568,7 @@ def read_table(
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
             # Spreadsheets put a byte order mark before the first column's name.
             table = pd.read_csv(path, index_col=False, keep_default_na=False, encoding="utf-8-sig", **options)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+    except Exception as error:  # every decompressor raises errors of its own
         reason = str(error).strip()
         raise GtzanKerasError(f"{path}: cannot be read as a table of {kind} in CSV ({reason})") from error
     check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {', '.join(columns)}")

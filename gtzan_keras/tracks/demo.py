@@ -8,6 +8,7 @@ of 64 log-mel bands is well above chance, and one that also hears rhythm is bett
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -105,7 +106,7 @@ def make(
     Raises
     ------
     GtzanKerasError
-        An argument is out of range, or `root` holds something else.
+        An argument is out of range, or `root` holds something else, cannot be made, or is the current folder.
 
     Examples
     --------
@@ -117,8 +118,8 @@ def make(
     """
     limits = {"tracks_per_genre": (tracks_per_genre, 3), "seconds": (seconds, 1), "seed": (seed, 0)}
     for name, (value, least) in limits.items():
-        if not value >= least:
-            raise GtzanKerasError(f"demo set: {name}={value}: expected at least {least}")
+        if not least <= value < math.inf:
+            raise GtzanKerasError(f"demo set: {name}={value}: expected a number of at least {least}")
     root = Path(root)
     last = f"demo.{tracks_per_genre - 1:05d}"
     readme = f"""gtzan-keras demo set
@@ -142,34 +143,39 @@ rock/{last}.wav: an exact duplicate of metal/{last}.wav
         return root
     if root.is_file() or (root.is_dir() and any(root.iterdir())):
         raise GtzanKerasError(
-            f"{root}: holds something else, or a demo set of other arguments or another version; delete it, "
-            "or name another folder"
+            f"{root}: holds something else, or a demo set made with other arguments or by another version; "
+            "delete it, or name another folder"
         )
+    if root.resolve() == Path.cwd():
+        raise GtzanKerasError(f"{root}: the current folder cannot be replaced; name a new one")
     rows = _plan(tracks_per_genre, seed)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
-        folder = Path(scratch) / root.name
-        for genre in STYLES:
-            (folder / genre).mkdir(parents=True)
-        tasks = [(folder, row["track_id"], row["artist"], seconds, seed) for row in rows]
-        written = in_parallel(_write, tasks, [row["track_id"] for row in rows], jobs)
-        list(tqdm(written, "demo set", len(tasks), unit="track", disable=None))
-        lost = 2 * (round(seconds * SAMPLE_RATE) - round(TRUNCATED_SECONDS * SAMPLE_RATE))
-        truncated = folder / "jazz" / f"{last}.wav"
-        os.truncate(truncated, truncated.stat().st_size - lost)
-        (folder / "reggae" / f"{last}.wav").write_bytes(b"")
-        shutil.copyfile(folder / "metal" / f"{last}.wav", folder / "rock" / f"{last}.wav")
-        for row in rows:
-            row["wav_md5"] = file_md5(folder / f"{row['track_id']}.wav")
-        pd.DataFrame(rows).to_csv(folder / "tracks.csv", index=False, lineterminator="\n")
-        (folder / "README.txt").write_text(readme, encoding="utf-8")
-        try:
-            if root.exists():
-                root.rmdir()  # it is empty, and not every system renames onto a folder
-            folder.rename(root)
-        except OSError:
-            if not is_made():  # by another process, meanwhile
-                raise
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
+            folder = Path(scratch) / root.name
+            for genre in STYLES:
+                (folder / genre).mkdir(parents=True)
+            tasks = [(folder, row["track_id"], row["artist"], seconds, seed) for row in rows]
+            written = in_parallel(_write, tasks, [row["track_id"] for row in rows], jobs)
+            list(tqdm(written, "demo set", len(tasks), unit="track", disable=None))
+            lost = 2 * (round(seconds * SAMPLE_RATE) - round(TRUNCATED_SECONDS * SAMPLE_RATE))
+            truncated = folder / "jazz" / f"{last}.wav"
+            os.truncate(truncated, truncated.stat().st_size - lost)
+            (folder / "reggae" / f"{last}.wav").write_bytes(b"")
+            shutil.copyfile(folder / "metal" / f"{last}.wav", folder / "rock" / f"{last}.wav")
+            for row in rows:
+                row["wav_md5"] = file_md5(folder / f"{row['track_id']}.wav")
+            pd.DataFrame(rows).to_csv(folder / "tracks.csv", index=False, lineterminator="\n")
+            (folder / "README.txt").write_text(readme, encoding="utf-8")
+            try:
+                if root.exists():
+                    root.rmdir()  # it is empty, and not every system renames onto a folder
+                folder.rename(root)
+            except OSError:
+                if not is_made():  # by another process, meanwhile
+                    raise
+    except OSError as error:
+        raise GtzanKerasError(f"{root}: cannot be written ({error})") from error
     return root
 
 

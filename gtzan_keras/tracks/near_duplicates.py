@@ -99,7 +99,10 @@ def near_duplicates(
             first      second  correlation  shift
     0  rock.00000  rock.00001          1.0   -5.0
     """
-    if not 0 < threshold <= 1 or not 0 < min(frame_seconds, min_overlap) < np.inf:
+    if (
+        not 0 < threshold <= 1
+        or not 0 < min(frame_seconds, min_overlap) <= max(frame_seconds, min_overlap) < np.inf
+    ):
         raise GtzanKerasError(
             f"near_duplicates: {threshold=}, {frame_seconds=}, {min_overlap=}: expected 0 < threshold <= 1 "
             "and seconds above 0"
@@ -109,12 +112,14 @@ def near_duplicates(
         raise GtzanKerasError(
             f"near_duplicates: {len(structures)} spectrograms, {len(track_ids)} track ids; expected one each"
         )
+    if len({len(structure) for structure in structures}) > 1:
+        raise GtzanKerasError("near_duplicates: the numbers of bands differ; expected the same in all")
     longest = max((structure.shape[1] for structure in structures), default=0)
     least = int(np.ceil(min_overlap / FRAME_SECONDS))
     if structures and longest < least:
         raise GtzanKerasError(
-            f"near_duplicates: the spectrograms last {longest * FRAME_SECONDS:g} s at most, less than "
-            f"min_overlap={min_overlap:g}; use spectrograms of whole clips"
+            f"near_duplicates: the longest recording lasts {longest * FRAME_SECONDS:g} s, less than "
+            f"min_overlap={min_overlap:g}; use longer recordings, or a smaller min_overlap"
         )
     table = pd.DataFrame(
         [

@@ -52,7 +52,7 @@ def verify(tracks: pd.DataFrame, jobs: int = -1) -> pd.DataFrame:
     >>> verify(load_tracks(root), jobs=1).loc[0, "status"]
     'unreadable: not readable as sound (Format not recognised)'
     """
-    expected = _facts_of(tracks)["wav_md5"].reindex(tracks["track_id"]).fillna("")
+    expected = _facts_of(tracks)["wav_md5"].reindex(tracks["track_id"]).fillna("").str.lower()
     tasks = [*zip(tracks["path"], expected, strict=True)]
     results = in_parallel(_check, tasks, tracks["path"].tolist(), jobs)
     checked = list(tqdm(results, "verify", len(tasks), unit="track", disable=None))

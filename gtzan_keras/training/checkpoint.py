@@ -91,6 +91,8 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = [*map(keras.ops.convert_to_numpy, self._variables())]
         for callback in self.watched:  # only one of them keeps weights
             arrays += getattr(callback, "best_weights", None) or []
+        # NumPy's files have no bfloat16.
+        arrays = [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
         with replacing(self.path) as temporary:
             np.savez(temporary, np.array(json.dumps(state)), *arrays)
 
@@ -102,7 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
             with open(self.path, "rb") as raw, np.load(raw) as file:  # np.load leaves a damaged file open
                 state = json.loads(str(file["arr_0"]))
                 arrays = [file[f"arr_{number}"] for number in range(1, len(file.files))]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("%s: not readable (%s); training starts again", self.path, error)
             return
         if state["key"] != self.key:
@@ -133,6 +135,6 @@ def fingerprint(model: keras.Model, *facts: Any) -> str:
         text = text.replace(f'"{name}"', f'"{number}"')
     digest = hashlib.sha256(text.encode())
     for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.tobytes())
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     return digest.hexdigest()

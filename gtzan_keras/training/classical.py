@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -89,15 +89,10 @@ def classical(name: str, *, threshold: float | None = None, **arguments: Any) ->
         ("model", kinds[name](**{**CLASSICAL[name], **arguments})),
     ]
     if threshold is not None:
-        steps.insert(0, ("filter", ColumnTransformer([("kept", "passthrough", _Kept(threshold))])))
+        steps.insert(0, ("filter", ColumnTransformer([("kept", "passthrough", partial(_kept, threshold))])))
     return Pipeline(steps)
 
 
-@dataclass(frozen=True)
-class _Kept:
+def _kept(threshold: float, table: pd.DataFrame) -> list[str]:
     """Return the columns that the correlation filter keeps; ColumnTransformer calls it when fitted."""
-
-    threshold: float
-
-    def __call__(self, table: pd.DataFrame) -> list[str]:
-        return correlation_filter(table, self.threshold)[0]
+    return correlation_filter(table, threshold)[0]

@@ -264,10 +264,9 @@ class _Trainer:
         from sklearn.base import BaseEstimator
         from sklearn.preprocessing import StandardScaler
 
-        features, build = self.table.drop(columns="track_id"), self.build
+        features, build = self.table.drop(columns="track_id").astype(float), self.build
         if self.threshold is not None:
             features = features[correlation_filter(features.loc[train], self.threshold)[0]]
-        features = features.astype(float)
         parameters = inspect.signature(build).parameters.values()
         if any(p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD for p in parameters):
             build = partial(build, features.shape[1])

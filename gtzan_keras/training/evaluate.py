@@ -144,20 +144,15 @@ def _track_table(run: Run, track_ids: Sequence[str], batch_size: int) -> pd.Data
     if len(rows):
         batches = store.batches(track_ids, batch_size, in_memory=False)
         by_sample = run.model.predict(batches, verbose=0)
-    ids, place = np.unique(store.track_id[rows].astype(str), return_inverse=True)
-    totals = np.zeros((len(ids), by_sample.shape[1]))
-    np.add.at(totals, place, by_sample)
-    counts = np.bincount(place, minlength=len(ids))
-    probabilities = totals / counts[:, None]
-    table = store.tracks.set_index("track_id").loc[ids, ["genre", "artist", "title"]].reset_index()
-    table["fold"] = 1
-    table["predicted"] = np.array(store.genres, dtype=object)[probabilities.argmax(axis=1)]
-    table[store.genres] = probabilities
-    if len(rows) > len(ids):
-        right = np.array(store.genres)[by_sample.argmax(axis=1)] == store.genre[rows]
-        table["segments"] = counts
-        table["segments_right"] = np.bincount(place, weights=right).astype(int)
-    return table
+    samples, track_id = pd.DataFrame(by_sample, columns=store.genres, dtype=float), store.track_id[rows]
+    means = samples.groupby(track_id).mean()
+    table = store.tracks.set_index("track_id").loc[means.index, ["genre", "artist", "title"]].assign(fold=1)
+    table["predicted"] = means.idxmax(axis=1)
+    table[store.genres] = means
+    if len(samples) > len(means):
+        right = samples.idxmax(axis=1) == store.genre[rows]
+        table[["segments", "segments_right"]] = right.groupby(track_id).agg(["size", "sum"])
+    return table.rename_axis("track_id").reset_index()
 
 
 def score_tracks(tracks: pd.DataFrame, genres: Sequence[str]) -> dict[str, Any]:
@@ -274,12 +269,12 @@ def answers(tracks: pd.DataFrame, genres: Sequence[str]) -> tuple[np.ndarray, np
 
 
 def track_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return the number of each row's track."""
+    """Return an integer for each row that identifies its track."""
     return np.unique(tracks["track_id"], return_inverse=True)[1].astype(np.int64)
 
 
 def artist_groups(tracks: pd.DataFrame) -> npt.NDArray[np.int64] | None:
-    """Return the number of each row's artist, distinguished as in `gtzan_keras.tracks.splits.folds`.
+    """Return an integer for each row that identifies its artist, as in `gtzan_keras.tracks.splits.folds`.
 
     None if no artist is known: each track would be its own.
     """

@@ -18,6 +18,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.device import count_gpus, count_replicas, freed_memory_kept, scope_of
 from gtzan_keras.models.saving import check_fit
 from gtzan_keras.store.base import Store
+from gtzan_keras.store.files import make_folder
 from gtzan_keras.tracks.splits import Split, warn_of_unseen_genres
 from gtzan_keras.training.precision import dtypes_in, policy_of, training_policy
 from gtzan_keras.training.run import Outcome, Run, complete_run, environment, save_run
@@ -263,7 +264,7 @@ def _fit(model: keras.Model, samples: Any, stage: Stage, key: str) -> tuple[pd.D
     else:
         model.compile(optimizer, "categorical_crossentropy", metrics=metrics)
         make_state(model)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     own = callbacks_for(settings, optimizer, validation is not None)
     checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
     for _ in checkpoint.rows:

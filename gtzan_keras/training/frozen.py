@@ -75,7 +75,7 @@ def frozen_part(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     for end in reversed([end for end in ends if np.prod(end.shape[1:]) <= largest]):
         try:
             base, head = keras.Model(model.inputs[0], end), keras.Model(end, model.outputs[0])
-        except ValueError:  # another path leads round this tensor
+        except ValueError:  # another path bypasses it
             continue
         if sum(isinstance(layer, keras.layers.InputLayer) for layer in head.layers) > 1:
             continue  # the same, but Keras 3.13 raises nothing
@@ -195,4 +195,4 @@ class FrozenFeatures:
                         features[rows] = np.asarray(base.predict_on_batch(samples), np.float32)
                         there[rows] = True
                         bar.update(len(rows))
-        logger.info("%s: the frozen base's output for %d samples", self.path, len(missing))
+        logger.info("%s: computed the frozen base's output for %d samples", self.path, len(missing))

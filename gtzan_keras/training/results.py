@@ -94,7 +94,6 @@ def write_result(
     [['metal', 0.75, 'Queen']]
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     genres = list(result["data"]["genres"])
     if clash := set(genres) & {*_TEXT, *_COUNTS, "fold"}:
         raise GtzanKerasError(
@@ -136,7 +135,11 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     """
     folder = Path(folder)
     result = read_summary(folder)
-    path, genres = folder / TRACKS, result["data"]["genres"]
+    path = folder / TRACKS
+    try:
+        genres, scores = result["data"]["genres"], result["scores"]
+    except (KeyError, TypeError) as error:
+        raise GtzanKerasError(f"{folder / RESULT}: no field {error}; run the experiment again") from error
     try:
         tracks = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -150,7 +153,7 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], pd.Data
     right = ((flat >= 0) & (flat <= 1)).reshape(len(tracks), len(genres)).all(axis=1)
     if bad := tracks["track_id"][~right].tolist():
         raise GtzanKerasError(f"{path}: probabilities of {bad[0]}: expected {len(genres)} numbers, 0 to 1")
-    count = (result["scores"].get("test") or {}).get("count", 0)
+    count = (scores.get("test") or {}).get("count", 0)
     if len(tracks) != count:
         raise GtzanKerasError(
             f"{path}: {len(tracks)} rows, but {folder / RESULT} reports {count} test tracks; the files "

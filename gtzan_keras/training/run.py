@@ -168,9 +168,19 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise GtzanKerasError(f"{folder}: run.json is missing, so this is not a run; make one with train()")
-    record = json.loads((folder / "run.json").read_text("utf-8"))
-    parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
-    split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
+    try:
+        record = json.loads((folder / "run.json").read_text("utf-8"))
+        parts = {key: tuple(record["split"][key]) for key in ("train", "validation", "test")}
+        split = Split(record["split"]["name"], **parts, leaky=record["split"]["leaky"])
+        settings, outcome = TrainingSettings.from_dict(record["settings"]), Outcome(**record["outcome"])
+        # as text first: before pandas 3 the last digit of a number could be read differently
+        text = pd.read_csv(folder / "history.csv", dtype=str)
+        history = text.astype({name: int if name in ("epoch", "stage") else float for name in text})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GtzanKerasError(
+            f"{folder}: not a complete run ({type(error).__name__}: {error}); copy the whole folder, or "
+            "train again"
+        ) from error
     model, spec, genres = load_model(folder / "model.keras")
     store = open_store(record["store"]) if store is None else store
     if set(genres) < set(store.genres):
@@ -181,10 +191,6 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
             f"{store.path} has spec {store.spec.name!r} and genres {', '.join(store.genres)} "
             f"({spec.difference(store.spec)}); pass the store it was trained on"
         )
-    # as text first: before pandas 3 the last digit of a number could be read differently
-    text = pd.read_csv(folder / "history.csv", dtype=str)
-    history = text.astype({name: int if name in ("epoch", "stage") else float for name in text})
-    settings, outcome = TrainingSettings.from_dict(record["settings"]), Outcome(**record["outcome"])
     return Run(folder, record["name"], model, store, split, history, settings, outcome, record["facts"])
 
 

@@ -98,6 +98,8 @@ def grid_search(
             f"monitor={monitor!r}, split {split.name!r}: a search is ranked on the validation part; expected "
             "a validation part, and val_loss, val_accuracy or val_macro_precision"
         )
+    if not grid:
+        raise GtzanKerasError("grid is empty; expected at least one name with its values")
     try:
         points = list(ParameterGrid(dict(grid)))
     except (TypeError, ValueError) as error:

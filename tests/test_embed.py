@@ -18,10 +18,14 @@ import tensorflow as tf
 
 from gtzan_keras.audio.decode import load_audio
 from gtzan_keras.audio.patches import vggish_patches
+from gtzan_keras.datasets import thumbnails
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference import embed as module
-from gtzan_keras.inference.embed import embed, load_embedder
+from gtzan_keras.inference.embed import embed, embed_images, load_embedder
+from gtzan_keras.inference.predict import predict
 from gtzan_keras.models.custom_cnn import cnn
+from gtzan_keras.models.layers import clone
+from gtzan_keras.models.saving import SavedModel
 from gtzan_keras.models.weights import hub_folder
 from gtzan_keras.store import parts
 from gtzan_keras.store.embeddings import HUB_HANDLE, EmbeddingsStore
@@ -112,6 +116,14 @@ def test_hub_is_googles_vggish_and_is_taken_from_the_cache_folder(tracks, saved_
     spec = open_store(tmp_path / "x.h5").spec
     assert (spec.source, spec.patches, spec.size) == ("https://tfhub.dev/google/vggish/1", 31, 3)
     assert load_embedder(HUB_HANDLE).size == 3  # the handle itself means the same
+
+    # One window may last 1/30 longer than the model's patches: here by one more patch.
+    head = keras.Sequential([keras.Input((31, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 492_000).astype("float32")
+    found = predict(sound, SavedModel(head, spec, ["jazz", "rock"]), sample_rate=16000)
+    assert len(found.times) == 1
+    expected = head(load_embedder("hub").network([sound[: 16000 * 30]])[0][None, :31])
+    np.testing.assert_allclose(found.window_probabilities, expected, rtol=1e-4)
 
 
 def test_broken_tracks_are_left_out_and_their_genre_stays(store, tracks):
@@ -274,6 +286,14 @@ def test_networks_of_another_kind_are_refused(tmp_path):
         load_embedder(tmp_path / "echo")
     with pytest.raises(GtzanKerasError, match=r"from \(None, 8, 8, 1\).*expected a Keras model from patches"):
         load_embedder(cnn((8, 8, 1), 2, filters=(4,)))
+    with pytest.raises(GtzanKerasError, match=r"takes samples of \(8, 8, 1\), but these are \(64, 64, 1\)"):
+        embed_images(thumbnails(), tmp_path / "x.h5", cnn((8, 8, 1), 2, filters=(4,)))
+
+
+def test_a_network_of_bfloat16_weights_is_embedded_with(tracks, network, tmp_path):
+    half = clone(network, lambda _: "bfloat16")
+    embed(tracks, tmp_path / "x.h5", half, patches=4, jobs=1)
+    assert open_store(tmp_path / "x.h5").refused.keys() == {BROKEN}
 
 
 def test_without_a_network_the_error_says_what_to_put_where(tmp_path, monkeypatch):

@@ -137,6 +137,9 @@ def test_the_script_of_the_docs_runs_without_this_package(exported):
         ("taken.tflite", "litert", "taken.tflite exists"),
         ("other.tflite", "litert", "other.json exists"),
         ("gone/genres.onnx", "onnx", "does not exist; make it first"),
+        ("genres.lite", "litert", "expected a file name that ends in .tflite"),
+        ("genres.json", "onnx", "expected a file name that ends in .onnx"),
+        (".", "tf_saved_model", "exists; remove it"),
         ("genres.pb", "pb", "format='pb': expected litert, onnx, tf_saved_model"),
     ],
 )

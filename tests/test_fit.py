@@ -1,6 +1,7 @@
 """Training: it learns, keeps the best weights, is repeatable, and refuses wrong input."""
 
 import dataclasses
+import shutil
 import zipfile
 
 import keras
@@ -12,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from gtzan_keras import models
 from gtzan_keras.errors import GtzanKerasError
+from gtzan_keras.models.layers import clone
 from gtzan_keras.store.augmentation import Augmentation, FeatureAugmentation
 from gtzan_keras.store.base import Sample, pack, write_store
 from gtzan_keras.store.open import open_store
@@ -216,6 +218,17 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         load_run(tmp_path)
 
 
+@pytest.mark.parametrize("gone", ["history.csv", "run.json"])
+def test_a_run_that_was_copied_in_part_is_refused(run, tmp_path, gone):
+    shutil.copytree(run.folder, tmp_path / "copy")
+    if gone == "run.json":
+        (tmp_path / "copy" / gone).write_text("{}")
+    else:
+        (tmp_path / "copy" / gone).unlink()
+    with pytest.raises(GtzanKerasError, match=r"copy: not a complete run .*; copy the whole folder"):
+        load_run(tmp_path / "copy")
+
+
 @pytest.mark.usefixtures("eager")
 def test_a_new_training_deletes_the_result_of_the_old_one(separable, tmp_path):
     for name in ("result.json", "tracks.csv", "nearest.csv", "notes.txt"):
@@ -290,7 +303,7 @@ def test_tracks_that_the_store_left_out_are_dropped(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "augmentation", "message"),
     [
-        ((8, 10, 1), None, r"maps \(8, 10, 1\) to 3 .* input_shape=\(8, 12, 1\)"),
+        ((8, 10, 1), None, r"takes samples of \(8, 10, 1\), .* input_shape=\(8, 12, 1\)"),
         (TINY.shape, Augmentation(crop=4), "crop=4: model 'dense' only accepts spectrograms of 12 columns"),
         (TINY.shape, FeatureAugmentation(mixup=0.4), "output of a frozen part, but model 'dense' has none"),
     ],
@@ -301,6 +314,13 @@ def test_a_model_that_does_not_fit_is_refused_before_training(
     with pytest.raises(GtzanKerasError, match=message):
         fit(separable, tmp_path / "run", models.dense(shape, 3, units=()), augmentation=augmentation)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_file_where_the_run_should_be_is_named(separable, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(GtzanKerasError, match="run: this folder cannot be made"):
+        fit(separable, tmp_path / "run", linear(separable), epochs=1)
 
 
 @pytest.mark.usefixtures("eager")
@@ -355,6 +375,7 @@ RESUMED = {
     "averaged weights, a cosine, and the best epoch before": {
         "ema": 0.5, "schedule": "cosine", "optimizer": "adamw", "patience": 3,
     },
+    "weights of bfloat16": {},
 }  # fmt: skip
 
 
@@ -362,6 +383,8 @@ RESUMED = {
 def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(turned, tmp_path, case):
     def begin(folder, *callbacks):
         model = linear(turned) if "patience" in RESUMED[case] else None  # whose first epoch is best
+        if case == "weights of bfloat16":
+            model = clone(linear(turned), lambda _: "bfloat16")
         options = {"epochs": 5, "resume": True, "callbacks": callbacks, **RESUMED[case]}
         return fit(turned, tmp_path / folder, model, **options)
 
@@ -415,8 +438,9 @@ def test_whatever_a_training_depends_on_makes_it_another(separable, make_store, 
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_damaged_checkpoint_is_left_alone(separable, tmp_path, caplog):
-    (tmp_path / "checkpoint.npz").write_bytes(b"PK\3\4 not much")
+@pytest.mark.parametrize("content", [b"PK\3\4 not much", b""])
+def test_a_damaged_checkpoint_is_left_alone(separable, tmp_path, caplog, content):
+    (tmp_path / "checkpoint.npz").write_bytes(content)
     run = fit(separable, tmp_path, epochs=1, resume=True)
     assert "not readable" in caplog.text
     assert len(run.history) == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.image_bases import IMAGE_BASES, freeze, image_base, vgg16
+from gtzan_keras.models.image_bases import IMAGE_BASES, freeze, image_base, image_features, vgg16
 from gtzan_keras.training.frozen import frozen_part
 
 SHAPE = (32, 32, 3)
@@ -209,6 +209,7 @@ def test_the_head_normalises_drops_out_and_penalises(model):
         ({"input_shape": (31, 64, 3)}, r"input_shape=\(31, 64, 3\): expected at least 32 x 32"),
         ({"input_shape": (64, 64, 2)}, "1 or 3 channels"),
         ({"pooling": "mean"}, "pooling='mean'"),
+        ({"l2": -1.0}, "l2=-1.0: expected a number >= 0"),
         (
             {"weights": "nowhere.h5"},
             "'nowhere.h5': no such file; expected 'imagenet', None, or a file of VGG",
@@ -244,3 +245,10 @@ def test_a_file_of_another_model_is_refused(tmp_path):
     for name in ("other.weights.h5", "legacy.h5", "weights.npz"):
         with pytest.raises(GtzanKerasError, match=f"{name}: not the weights of VGG16 without its top"):
             vgg16(SHAPE, weights=tmp_path / name)
+
+
+def test_features_of_what_is_no_feature_map_are_refused():
+    with pytest.raises(GtzanKerasError, match="layers: mobilenet_v2 has no pooling; its layers are input, "):
+        image_features("mobilenet_v2", (64, 64, 1), ["pooling"], weights=None)
+    with pytest.raises(GtzanKerasError, match=r"input_shape=\(64, 64\)"):
+        image_features("mobilenet_v2", (64, 64), weights=None)

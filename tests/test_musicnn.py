@@ -100,6 +100,9 @@ def test_weights_are_found_by_path_and_of_the_other_network_refused(weights):
     assert all(np.array_equal(a, b) for a, b in zip(first, models.musicnn("mtt").get_weights(), strict=True))
     with pytest.raises(GtzanKerasError, match=r"MSD_vgg\.npz: not the weights of musicnn"):
         models.musicnn(weights / "MSD_vgg.npz")
+    np.save(weights / "one.npy", first[0])
+    with pytest.raises(GtzanKerasError, match=r"one\.npy'?: cannot be read"):
+        models.musicnn(weights / "one.npy")
 
 
 def test_without_a_network_the_error_says_what_to_download(tmp_path, monkeypatch):
@@ -112,11 +115,11 @@ def test_without_a_network_the_error_says_what_to_download(tmp_path, monkeypatch
     assert not (tmp_path / "empty").exists()
 
 
-@pytest.mark.parametrize("name", ["musicnn-0.1.0-py3-none-any.whl", "weights.npz", "nothing"])
+@pytest.mark.parametrize("name", ["musicnn-0.1.0-py3-none-any.whl", "weights.npz", "empty.npz", "nothing"])
 def test_a_damaged_or_missing_file_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path / "cache"))
     if name != "nothing":
-        (tmp_path / name).write_bytes(b"not weights")
+        (tmp_path / name).write_bytes(b"" if name == "empty.npz" else b"not weights")
     with pytest.raises(GtzanKerasError, match=r"SHA-256|cannot be read"):
         musicnn_weights(tmp_path / name)
     assert not (tmp_path / "cache").exists()
@@ -142,6 +145,7 @@ def test_the_classifier_continues_musicnn_on_pooled_features(weights, real_data)
 
 
 def test_unfit_arguments_are_refused():
+    assert models.musicnn_classifier((None, 1506), weights=None).input_shape == (None, None, 1506)
     with pytest.raises(GtzanKerasError, match=r"pooling='max': expected 'mean\+max' or 'penultimate'"):
         models.musicnn(pooling="max")
     with pytest.raises(GtzanKerasError, match=r"input_shape=\(10, 128\): expected \(patches, 1506\)"):

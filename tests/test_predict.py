@@ -198,6 +198,9 @@ def test_a_model_of_musicnns_features_answers_for_each_window_of_sound(tagger):
     assert both.times.tolist() == [[0, 5.984]]
     np.testing.assert_allclose(both.probabilities, expected, atol=0.02)
     assert len(predict(sound, classifier, sample_rate=16000).times) == 4  # 3 s every 1.5 s, and the last
+    for window in (0, float("inf"), float("nan")):
+        with pytest.raises(GtzanKerasError, match=r"window=.*: expected seconds above 0"):
+            predict(sound, classifier, window=window, sample_rate=16000)
 
     half = dataclasses.replace(EMBEDDED, source="musicnn-msd in bfloat16")  # as `embed --precision` names it
     found = predict(sound[: 2 * 187 * 256], classifier._replace(spec=half), window=6, sample_rate=16000)
@@ -297,6 +300,7 @@ def test_a_folder_or_pattern_without_songs_is_refused(tmp_path):
         find_songs([tmp_path])
     with pytest.raises(GtzanKerasError, match="no file matches this pattern"):
         find_songs([tmp_path / "*.wav"])
+    assert find_songs(["x" * 300]) == [Path("x" * 300)]  # whether it can exist or not
 
 
 # --- predictions

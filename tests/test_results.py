@@ -73,6 +73,7 @@ def test_a_genre_with_the_name_of_a_column_is_refused(tmp_path):
         ("{", "not readable as JSON"),
         ('{"format": 1}', "not a result of format 2"),
         ("[]", "not a result of format 2"),
+        ('{"format": 2}', "result.json: no field 'data'; run the experiment again"),
     ],
 )
 def test_a_file_that_is_not_a_result_is_named(content, message, tmp_path):

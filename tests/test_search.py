@@ -109,6 +109,7 @@ def test_the_test_part_is_not_read(separable, split, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
+        ({}, "grid is empty; expected at least one name"),
         ({"dropout": ()}, r"grid=.*'dropout': \(\)"),
         ({"optimizer": "adam"}, "grid=.*'optimizer': 'adam'"),
         ({"seed": (0, 1)}, "grid: seed must be the same for all combinations"),

@@ -261,6 +261,9 @@ def test_explain_prints_parts_and_nearest_tracks_and_draws(run_command, folder: 
     assert len(near) == 3
     assert re.match(r"0\.\d\d  [a-z]+\.\d{5}  ", near[0])
     assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"
+    answer = run_command("explain", song, "--plot", tmp_path / "new" / "why.txt", code=1)
+    assert "why.txt: Format 'txt' is not supported (supported formats: " in answer.err
+    assert not list((tmp_path / "new").iterdir())
     answer = run_command("explain", song, "--genre", "polka", code=1)
     assert answer.out == ""
     assert answer.err.endswith("reggae, rock\n")
@@ -281,6 +284,7 @@ def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path
         (["tracks", "nowhere"], "nowhere: no such folder; name the one that holds the genre folders"),
         (["preprocess", ".", "out.h5"], "no sound files in genre folders"),
         (["train", "nowhere.h5", "--out", "run"], "nowhere.h5: no such store"),
+        (["run", "baseline/knn", "--arguments", '{"k": 3}'], "arguments={'k': 3}: KNeighborsClassifier"),
         (["report", "."], "no result.json"),
         (["demo", ".", "--tracks-per-genre", "0"], "tracks_per_genre"),
     ],

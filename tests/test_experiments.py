@@ -22,9 +22,10 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
-from gtzan_keras.experiments.inputs import digest_of_weights, find_inputs
+from gtzan_keras.experiments.inputs import departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES
 from gtzan_keras.models.layers import all_layers
+from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
 from gtzan_keras.tracks import splits
 from gtzan_keras.training.classical import CLASSICAL
 from gtzan_keras.training.cross_validate import INPUTS, tracks_of
@@ -209,6 +210,29 @@ def test_another_experiment_in_the_same_folder_is_refused(finished, separable, m
         run("malvezzi/feed-forward", separable.path, out=out, arguments={"units": (8,)}, **FINISHED)
 
 
+def test_arguments_of_json_are_compared_with_a_recipes_and_unknown_ones_named(separable, tmp_path):
+    same = {"filters": [32, 64, 128, 256, 256], "dense_units": []}
+    changed, differences = runner._changed(find("baseline/cnn"), same, None, None)
+    assert (differences, changed) == ([], find("baseline/cnn"))
+    with pytest.raises(GtzanKerasError, match=r"arguments=.*'filter': 3.*unexpected keyword"):
+        run("malvezzi/feed-forward", separable.path, out=tmp_path, arguments={"filter": 3}, **FINISHED)
+
+
+def test_weights_none_are_a_departure_only_where_a_network_is_built(tmp_path):
+    def made(source):
+        spec = EmbeddingSpec(name="x", patches=2, size=3, source=source)
+        ids = [f"{genre}.0000{number}" for genre in ("jazz", "rock") for number in range(4)]
+        return EmbeddingsStore.from_arrays(tmp_path / "x.h5", [np.ones((1, 3), "float32")] * 8, ids, spec)
+
+    store = made("Keras model vggish 0123")
+    inputs = find_inputs(find("uncu/vggish-cnn"), [store.path], tmp_path, 1, "none")
+    (words,) = departures(find("uncu/vggish-cnn"), inputs, "none")
+    assert words.startswith("random weights: embeddings of Keras model vggish 0123 in place of https://")
+    store = made("musicnn-msd")
+    with pytest.raises(GtzanKerasError, match="weights='none': recipe baseline/musicnn takes embeddings"):
+        find_inputs(find("baseline/musicnn"), [store.path], tmp_path, 1, "none")
+
+
 def test_weights_are_told_apart_by_content(tmp_path):
     one, copy, other = (tmp_path / name for name in ("one.h5", "copy.h5", "other.h5"))
     for path, content in ((one, b"1"), (copy, b"1"), (other, b"2")):
@@ -376,6 +400,16 @@ def test_an_ensemble_averages_its_members(members, tmp_path):
     np.testing.assert_allclose(tracks["rock"], np.mean(each, axis=0))
     assert result["members"] == [f"../../../cnn/fault-filtered/seed{seed}" for seed in (0, 1)]
     assert result["departures"] == ["at most 3 epochs"]
+
+
+def test_an_ensemble_looks_for_members_where_their_own_command_puts_them(members, tmp_path):
+    for seed in (0, 1):
+        put_recipe(tmp_path, "baseline/cnn", "random", seed=seed, key=KEY)
+    words = "run `gtzan-keras run zhang/svm --split random --seeds 2` first"
+    with pytest.raises(GtzanKerasError, match=rf"zhang/svm/published/seed0.*{words}"):
+        run("baseline/ensemble-with-features", protocol="random", seeds=2, out=tmp_path)
+    with pytest.raises(GtzanKerasError, match=r"(?!.*mobilenet/fault-filtered/seed1)ensemble-of-all: "):
+        run("baseline/ensemble-of-all", seeds=2, out=tmp_path)
 
 
 @pytest.mark.parametrize(

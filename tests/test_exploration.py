@@ -219,6 +219,8 @@ def test_folds_show_every_score_with_mean_and_deviation() -> None:
         assert len({tuple(point) for point in swarm.round(6)}) == 5  # equal scores do not hide each other
     # By hand: 70.2, squared deviations 0.64 + 17.64 + 0.04 + 0.04 + 14.44 = 32.8; sqrt(32.8 / 4) = 2.86.
     assert tick_labels(ax.yaxis) == ["1-D CNN\n70.2 ± 2.9 %", "SVM\n73.2 ± 2.4 %"]
+    alone = pd.DataFrame({"model": ["SVM"], "fold": 0, "accuracy": 0.7})
+    assert tick_labels(drawn(plots.fold_scores(alone)).axes[0].yaxis) == ["SVM\n70.0 %"]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ def folder(tmp_path: Path) -> Path:
     put_recipe(tmp_path, NAME, "fault-filtered", 5)
     put_recipe(tmp_path, "baseline/svm", "published", 9, split__leaky=True)
     put_recipe(tmp_path, "baseline/knn", "random", 9, departures=["at most 2 epochs"])
+    put_recipe(tmp_path, "baseline/random-forest", "random", 9, data__name="demo set")
     return tmp_path
 
 
-def test_published_stratified_folds_are_random_tracks_and_leaky_rows_are_left_out(folder: Path) -> None:
+def test_published_folds_are_random_tracks_and_leaky_rows_and_other_data_are_left_out(folder: Path) -> None:
     rows = ladder_table(folder)[["model", "split", "accuracy"]].to_numpy().tolist()
     assert rows == [["1-D CNN", "random tracks", 0.8], ["1-D CNN", "fault-filtered", 0.5]]
 

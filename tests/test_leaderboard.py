@@ -80,6 +80,8 @@ def test_random_tracks_are_shown_below_a_leaky_figure(folder):
 def test_another_metric_than_the_published_one_is_by_track(folder, pages):
     cell = results_table(folder, ["uncu/scratch-cnn"], "accuracy").iloc[0]["same split"]
     assert cell.startswith("leaky: 90.0 %")
+    with pytest.raises(GtzanKerasError, match="metric='f1': expected one of accuracy, macro_precision"):
+        results_table(folder, metric="f1")
     assert "macro precision" in rows_of(pages[0])["arrigo/01"][1]
 
 

@@ -210,6 +210,12 @@ def test_grid_frames_the_lowest_loss_and_the_highest_accuracy(search, value, tex
     assert [t.get_text() for t in ax.texts if t.get_position() == middle] == [text]
 
 
+def test_a_grid_may_have_none_among_its_values():
+    table = pd.DataFrame({"ema": [None, 0.99], "learning_rate": 1e-3, "val_loss": [1.0, 2.0]}, dtype=object)
+    ax = plots.grid_heat_map(table.astype({"val_loss": float}), "ema", "learning_rate").axes[0]
+    assert sorted(text.get_text() for text in ax.texts) == ["1.000", "2.000"]
+
+
 def test_genres_that_the_font_lacks_are_drawn_as_numbers_without_a_warning() -> None:
     genres = ["jazz", "演歌", "a$b$c"]
     tracks = pd.DataFrame({"track_id": list("abc"), "genre": genres})

@@ -45,3 +45,10 @@ def test_only_data_is_kept_and_not_too_much() -> None:
     ours = {path.name for path in files if path.parent != REPORTS and path.suffix not in (".keras", ".npz")}
     assert ours <= {"result.json", "tracks.csv", "history.csv", "run.json"}
     assert sum(path.stat().st_size for path in files) < 15.8e6
+
+
+def test_tracks_that_several_folds_test_are_counted_once(committed: list[Group]) -> None:
+    (group,) = (g for g in committed if (g.recipe, g.protocol) == ("baseline/svm-segments-3s", "published"))
+    for results in (group.results, group.results[:1]):
+        one = Group(group.recipe, group.protocol, group.folders[: len(results)], results, group.tables)
+        assert one.scores["count"] == 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
 import re
 import shutil
@@ -242,7 +242,13 @@ def test_a_port_in_use_is_named():
             serving.serve(port=port)
 
 
-def test_without_gradio_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+@pytest.mark.parametrize("version", [None, "5.49.1"])
+def test_without_gradio_the_error_says_what_to_install(monkeypatch, version):
+    def installed(name):
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
     with pytest.raises(GtzanKerasError, match=re.escape("pip install 'gtzan-keras[serve]'")):
         serving.serve()

@@ -29,7 +29,7 @@ NewStore = Annotated[Path, Argument(help="HDF5 file to write.")]
 Jobs = Annotated[int, Option(help="Worker processes; -1 uses every core.")]
 Model = Annotated[
     str | None,
-    Option(help="A run's model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
+    Option(help="A run's folder or model.keras, musicnn-msd or musicnn-mtt; the packaged model if omitted."),
 ]
 Without = Annotated[str, Option(help="Genres to leave out, separated by commas.")]
 Arguments = Annotated[str, Option(help="Builder arguments, as JSON: '{\"dropout\": 0.3}'.")]
@@ -293,7 +293,7 @@ def train(
     ] = "cnn",
     arguments: Arguments = "{}",
     split: Annotated[
-        str, Option(help="70/15/15, 72/8/20, 80/20, 700-100-200, 800-100-100 or fault-filtered.")
+        str, Option(help="70/15/15, 72/8/20, 80/20, 700-100-200, 800-100-100, artist, fault-filtered.")
     ] = "70/15/15",
     without: Without = "",
     epochs: Annotated[int, Option(help="Upper limit.")] = 50,
@@ -326,11 +326,12 @@ def train(
     from gtzan_keras.tracks.catalogue import data_name
 
     opened = gk.open_store(store)
-    parts = (
-        gk.splits.fault_filtered(opened.tracks)
-        if split == "fault-filtered"
-        else gk.splits.stratified(opened.tracks, split, seed)
-    )
+    if split == "fault-filtered":
+        parts = gk.splits.fault_filtered(opened.tracks)
+    elif split == "artist":  # the first fold: a fifth of the tracks is tested
+        parts = gk.splits.folds(opened.tracks, group="artist", seed=seed, validation=0.15)[0]
+    else:
+        parts = gk.splits.stratified(opened.tracks, split, seed)
     if left_out := _genres(without):
         parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
     if augment:  # `tone` changes levels, which colours do not have
@@ -673,9 +674,11 @@ def _draw(figure: Any, path: Path) -> None:
 
 def _with_run(model: str | None) -> Any:
     """Return the run of a model file, which knows the training tracks, or the model as given."""
-    if model and Path(model).name == "model.keras" and Path(model).with_name("run.json").is_file():
+    folder = Path(model or "")
+    folder = folder.parent if folder.name == "model.keras" else folder
+    if model and (folder / "run.json").is_file():
         try:
-            return gk.load_run(Path(model).parent)
+            return gk.load_run(folder)
         except GtzanKerasError as error:
             print(f"the nearest training tracks are not known: {error}", file=sys.stderr)
     return model

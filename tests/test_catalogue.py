@@ -153,6 +153,26 @@ def test_copies_of_one_absent_track_are_copies_of_each_other(tmp_path):
 # --- folders as people have them
 
 
+def test_equal_files_of_an_own_collection_are_copies_and_strange_facts_are_named(tmp_path, caplog):
+    for name, content in {"rock/a.wav": b"a" * 20_000 + b"1", "pop/b.mp3": b"a" * 20_000 + b"2"}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    for name, original in {"pop/copy.ogg": "rock/a.wav", "rock/blues.00000.wav": "pop/b.mp3"}.items():
+        (tmp_path / name).write_bytes((tmp_path / original).read_bytes())
+    (tmp_path / "tracks.csv").write_text(",".join(catalogue.FACT_COLUMNS) + "\nRock/a,rock,Ada,,,,\n")
+    (tmp_path / "rock" / "gone.wav").symlink_to("nowhere.wav")
+    tracks = load_tracks(tmp_path)
+    assert {row.track_id: row.duplicates for row in tracks.itertuples() if row.duplicates} == {
+        "pop/b": ("rock/blues.00000",),
+        "pop/copy": ("rock/a",),
+        "rock/a": ("pop/copy",),
+        "rock/blues.00000": ("pop/b",),
+    }
+    assert (
+        "1 of 1 rows are about no track of this folder, such as Rock/a; a track id is genre/" in caplog.text
+    )
+
+
 def test_a_trailing_semicolon_links_nothing():
     table = pd.DataFrame({"exact_duplicate_of": ["b; ", "d;"]}, index=["a", "c"])
     assert [pair for pair in exact_copies(table) if pair[0] in "ac"] == [("a", "b"), ("c", "d")]

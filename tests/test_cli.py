@@ -118,7 +118,7 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
 
     jazz = folder / "genres_original" / "jazz"
     # One file of eleven is no sound.
-    answer = run_command("predict", jazz, "--model", run / "model.keras", "--json", code=1)
+    answer = run_command("predict", jazz, "--model", run, "--json", code=1)
     assert {song["top"] for song in json.loads(answer.out)} == {"jazz"}
     assert len(json.loads(answer.out)) == 10
     assert "jazz.00054.wav" in answer.err
@@ -308,6 +308,7 @@ def test_bad_input_is_one_line_and_exit_status_1(
         (["--without", "rock, jazz,jazz"], "without jazz, rock: the genres are jazz, rock; at least two"),
         (["--arguments", '{"filter": 3}'], "filter"),
         (["--split", "90/10"], "split '90/10' is not known"),
+        (["--split", "artist"], "the artists of these tracks are unknown"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),
         (["--settings", '{"optimiser": "adam"}'], "settings have no field optimiser"),
     ],

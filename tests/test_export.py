@@ -98,7 +98,7 @@ def test_on_real_clips_the_exported_model_agrees_with_predict(format, exported, 
 
 
 def test_the_file_next_to_it_describes_the_interface(exported):
-    about = json.loads((exported["onnx"].parent / "genres.json").read_text())
+    about = json.loads((exported["onnx"].parent / "genres.onnx.json").read_text())
     assert (about["sample_rate"], about["samples"], len(about["genres"])) == (22050, 220500, 10)
     assert SpectrogramSpec.from_dict(about["spec"]).clip_seconds == 10
 
@@ -127,7 +127,7 @@ def test_the_script_of_the_docs_runs_without_this_package(exported):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     shares = predict(sound, sample_rate=22050).probabilities
-    about = json.loads((folder / "genres.json").read_text())
+    about = json.loads((folder / "genres.tflite.json").read_text())
     assert done.stdout.startswith(f"{about['genres'][shares.argmax()]} {shares.max():.0%}")
 
 
@@ -135,7 +135,7 @@ def test_the_script_of_the_docs_runs_without_this_package(exported):
     ("path", "format", "message"),
     [
         ("taken.tflite", "litert", "taken.tflite exists"),
-        ("other.tflite", "litert", "other.json exists"),
+        ("other.tflite", "litert", "other.tflite.json exists"),
         ("gone/genres.onnx", "onnx", "does not exist; make it first"),
         ("genres.lite", "litert", "expected a file name that ends in .tflite"),
         ("genres.json", "onnx", "expected a file name that ends in .onnx"),
@@ -145,7 +145,7 @@ def test_the_script_of_the_docs_runs_without_this_package(exported):
 )
 def test_a_bad_target_is_refused_before_the_model_is_read(path, format, message, tmp_path):
     (tmp_path / "taken.tflite").touch()
-    (tmp_path / "other.json").touch()
+    (tmp_path / "other.tflite.json").touch()
     with pytest.raises(GtzanKerasError, match=re.escape(message)):
         export("no-such.keras", tmp_path / path, format)  # type: ignore[arg-type]
 

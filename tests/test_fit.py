@@ -304,6 +304,8 @@ def test_tracks_that_the_store_left_out_are_dropped(tmp_path):
     ("shape", "augmentation", "message"),
     [
         ((8, 10, 1), None, r"takes samples of \(8, 10, 1\), .* input_shape=\(8, 12, 1\)"),
+        (TINY.shape, "sigmoid", "model 'sigmoid' gives no probabilities; let it end in a softmax"),
+        (TINY.shape, "lambda", "layer 'twice' is a Lambda, which cannot be copied; use a class"),
         (TINY.shape, Augmentation(crop=4), "crop=4: model 'dense' only accepts spectrograms of 12 columns"),
         (TINY.shape, FeatureAugmentation(mixup=0.4), "output of a frozen part, but model 'dense' has none"),
     ],
@@ -311,8 +313,15 @@ def test_tracks_that_the_store_left_out_are_dropped(tmp_path):
 def test_a_model_that_does_not_fit_is_refused_before_training(
     separable, tmp_path, shape, augmentation, message
 ):
+    model = models.dense(shape, 3, units=())
+    if augmentation == "sigmoid":
+        layers = [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3, "sigmoid")]
+        model, augmentation = keras.Sequential(layers, name="sigmoid"), None
+    if augmentation == "lambda":
+        x = keras.layers.Lambda(lambda x: 2 * x, name="twice")(model.inputs[0])
+        model, augmentation = keras.Model(model.inputs, model(x)), None
     with pytest.raises(GtzanKerasError, match=message):
-        fit(separable, tmp_path / "run", models.dense(shape, 3, units=()), augmentation=augmentation)
+        fit(separable, tmp_path / "run", model, augmentation=augmentation)
     assert not (tmp_path / "run").exists()
 
 
@@ -408,6 +417,8 @@ def test_with_other_settings_training_begins_afresh(separable, tmp_path, caplog)
     run = fit(separable, tmp_path, epochs=1, resume=True)
     assert "made by another training; training starts again" in caplog.text
     assert (len(run.history), run.settings.seed) == (1, 0)
+    fit(separable, tmp_path, epochs=2, resume=True)
+    assert "holds another training, which is replaced when this one is complete" in caplog.text
 
 
 def test_whatever_a_training_depends_on_makes_it_another(separable, make_store, run, tmp_path):

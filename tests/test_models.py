@@ -131,3 +131,10 @@ def test_under_mixed_precision_probabilities_stay_float32(build):
 def test_cnn_arguments_out_of_range_are_refused_by_name(arguments, message):
     with pytest.raises(GtzanKerasError, match=message):
         small_cnn(**arguments)
+
+
+def test_numpys_numbers_are_taken_and_channels_first_is_refused(monkeypatch):
+    assert small_cnn(num_classes=np.int64(3)).output_shape == (None, 3)
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(GtzanKerasError, match="set channels_last in keras"):
+        small_cnn()

@@ -277,6 +277,8 @@ def test_a_bad_model_or_hop_is_refused_before_any_song(model):
         predict_all(["a.wav"], "gone.keras")
     with pytest.raises(GtzanKerasError, match="hop=0"):
         predict_all(["a.wav"], model, hop=0)
+    with pytest.raises(GtzanKerasError, match="model is a Functional; expected a Run, a path, or SavedModel"):
+        predict_all(["a.wav"], model.model)
 
 
 def test_folders_and_globs_stand_for_the_sound_files_in_them(tmp_path):

@@ -94,7 +94,7 @@ def export(
     path = Path(path)
     if not path.name.endswith(_FORMATS[format]):
         raise GtzanKerasError(f"{path}: expected a file name that ends in {_FORMATS[format]}")
-    described = path.parent / f"{path.stem}.json"
+    described = path.parent / f"{path.name}.json"
     if taken := [file for file in (path, described) if file.exists()]:
         raise GtzanKerasError(f"{taken[0]} exists; remove it, or choose another name")
     if not path.parent.is_dir():

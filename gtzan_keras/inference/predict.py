@@ -355,6 +355,10 @@ def _opened(model: str | os.PathLike[str] | SavedModel | Run) -> SavedModel:
         return load_model(model)
     if isinstance(model, tuple):
         return SavedModel(*model)
+    if not hasattr(model, "store"):
+        raise GtzanKerasError(
+            f"model is a {type(model).__name__}; expected a Run, a path, or SavedModel(model, spec, genres)"
+        )
     return SavedModel(model.model, model.store.spec, model.store.genres)
 
 

@@ -21,6 +21,8 @@ def check_input(input_shape: Sequence[int], num_classes: int, rank: int | None =
     check_sizes(input_shape=input_shape)
     if num_classes < 2:
         raise GtzanKerasError(f"num_classes={num_classes}: expected at least 2")
+    if rank == 3 and keras.config.image_data_format() != "channels_last":
+        raise GtzanKerasError("the image data format is channels_first; set channels_last in keras.config")
 
 
 def check_sizes(**arguments: Sequence[int]) -> None:
@@ -97,5 +99,9 @@ def classifier(
         x = keras.layers.Activation("relu", name=f"dense_{number}_relu")(x)
         x = dropout_layer(x, dropout, f"dense_{number}_dropout")
     return keras.layers.Dense(
-        num_classes, activation="softmax", kernel_regularizer=penalty, dtype="float32", name="predictions"
+        int(num_classes),
+        activation="softmax",
+        kernel_regularizer=penalty,
+        dtype="float32",
+        name="predictions",
     )(x)

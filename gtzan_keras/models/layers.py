@@ -312,6 +312,11 @@ def clone(
     def copy(part: Any) -> Any:
         if not isinstance(part, keras.layers.Layer):  # a plain operation, such as flip
             return type(part).from_config(part.get_config())
+        if isinstance(part, keras.layers.Lambda):  # Keras makes no code from a configuration
+            raise GtzanKerasError(
+                f"layer {part.name!r} is a Lambda, which cannot be copied; use a class of layers, or "
+                "operations of keras.ops"
+            )
         kind, config = type(part), {**part.get_config(), "dtype": dtype_of(part)}
         if fused and kind is keras.layers.BatchNormalization and part.variable_dtype == "float32":
             kind = FusedBatchNormalization

@@ -129,7 +129,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     Parameters
     ----------
     path : str or os.PathLike
-        The ``.keras`` file.
+        The ``.keras`` file, or the folder of a run.
 
     Returns
     -------
@@ -143,7 +143,9 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         other files, or declares more weights than it holds.
     """
     path = Path(path)
-    if not path.is_file():
+    if os.path.isdir(path):
+        path = path / "model.keras"  # of a run
+    if not os.path.isfile(path):
         raise GtzanKerasError(f"{path}: no such model")
     try:
         archive = zipfile.ZipFile(path)

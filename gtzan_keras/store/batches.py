@@ -32,7 +32,7 @@ class Batches(keras.utils.PyDataset):
     store : Store
         Where the samples are.
     track_ids : sequence of str
-        The tracks to use.
+        The tracks to use, in any order: samples come in the store's, unless shuffled.
     batch_size : int > 0
         The last batch may be smaller.
     shuffle : bool

@@ -13,7 +13,9 @@ import logging
 import os
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,7 +132,9 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
     and it is in that genre's folder; pieces of one (``blues.00000.0.wav``, ``blues.00000.1.wav``) make
     one track. Other sound files are kept with empty facts, under the track id ``genre/name``. A
     ``tracks.csv`` next to the genre folders, in the columns of `facts`, overrides the packaged facts.
-    Files that are left out are logged, one line per reason. Nothing is opened: `verify` does that.
+    Files that are left out are logged, one line per reason, as are facts about tracks that are not there.
+    Sound is not decoded: `verify` does that. In your own collection, files of the same size and beginning
+    are compared, so that splits keep exact copies together.
 
     Parameters
     ----------
@@ -202,7 +206,13 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         genres[track_id] = genre_of_folder(folder)
     _report("another file already has the same track id", second)
     own_facts = base / "tracks.csv"
-    return describe(genres, paths, facts(own_facts) if own_facts.is_file() else None)
+    known = facts(own_facts) if own_facts.is_file() else None
+    if known is not None and len(strangers := known.index.difference(list(genres))):
+        logger.warning(
+            "%s: %d of %d rows are about no track of this folder, such as %s; a track id is %s",
+            *(own_facts, len(strangers), len(known), strangers[0], "genre/name or genre/album/name"),
+        )
+    return describe(genres, paths, known)
 
 
 def describe(
@@ -248,7 +258,8 @@ def describe(
     table["path"] = [str((paths or {}).get(track_id, "")) for track_id in ids]
     facts_columns = ["artist", "title", "fault_filtered"]
     table[facts_columns] = known[facts_columns].reindex(ids).fillna("").to_numpy(dtype=object)
-    copies = {track_id: group for group in linked(ids, exact_copies(known)) for track_id in group}
+    own = [] if paths is None or facts().index.isin(ids).sum() == len(ids) else _identical(paths)
+    copies = {track_id: group for group in linked(ids, [*exact_copies(known), *own]) for track_id in group}
     table["duplicates"] = [
         tuple(other for other in copies[track_id] if other != track_id) for track_id in ids
     ]
@@ -264,6 +275,24 @@ def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
         copies = table["exact_duplicate_of"]
         for track_id, cell in copies[copies != ""].items():
             yield (str(track_id), *filter(None, map(str.strip, cell.split(";"))))
+
+
+def _identical(paths: Mapping[str, Path]) -> list[list[str]]:
+    """Return tracks whose files are equal; only files of one size and beginning are read to the end."""
+    groups = [list(paths)]
+    for key in (lambda path: path.stat().st_size, _beginning, file_md5):
+        found: dict[Any, list[str]] = defaultdict(list)
+        for number, group in enumerate(groups):
+            for track_id in group:
+                with suppress(OSError):  # `verify` says which files are missing
+                    found[number, key(paths[track_id])].append(track_id)
+        groups = [group for group in found.values() if len(group) > 1]
+    return groups
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2**14)
 
 
 def linked(track_ids: Iterable[str], together: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.tracks.catalogue import duplicate_groups
 from gtzan_keras.tracks.splits import Split, ceiling, kept_together
 from gtzan_keras.training.results import write_result
-from gtzan_keras.training.run import Run
+from gtzan_keras.training.run import Run, load_run
 
 __all__ = [
     "calibration",
@@ -34,7 +35,7 @@ BINS = 15
 """Bins of confidence; as many as in Guo et al."""
 
 
-def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
+def evaluate(run: Run | str | os.PathLike[str], batch_size: int = 32) -> dict[str, Any]:
     """Score a run on its validation and test tracks, and write the result into its folder.
 
     The probabilities of a track's segments are averaged. Intervals are 95 % percentile bootstrap
@@ -42,8 +43,8 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
 
     Parameters
     ----------
-    run : Run
-        From `train` or `load_run`.
+    run : Run, str or os.PathLike
+        From `train`, or its folder.
     batch_size : int > 0
         Samples per batch of prediction.
 
@@ -68,6 +69,7 @@ def evaluate(run: Run, batch_size: int = 32) -> dict[str, Any]:
     >>> evaluate(run)["scores"]["test"]["accuracy"]  # doctest: +SKIP
     {'value': 0.62, 'low': 0.56, 'high': 0.68}
     """
+    run = load_run(run) if isinstance(run, (str, os.PathLike)) else run
     result, tracks = run_result(run, batch_size)
     write_result(run.folder, result, tracks)
     return result

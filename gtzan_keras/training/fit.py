@@ -164,6 +164,11 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
         logger.info("%s: already complete", folder)
         return complete
 
+    if stage.before is None:
+        sample = store.as_input(store.read(store.rows(split.train)[:1]))
+        answer = keras.ops.convert_to_numpy(model(sample, training=False)).astype(float)
+        if not (answer >= 0).all() or abs(answer.sum() - 1) > 0.01:
+            raise GtzanKerasError(f"model {model.name!r} gives no probabilities; let it end in a softmax")
     fused = _has_fused_kernels()
     logger.info("%s: precision %s (%s), fused kernels %s", folder, policy, why, "on" if fused else "off")
     trained = clone(model, dtypes_in(model, policy), fused)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = ["Outcome", "Run", "load_run"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,10 @@ def complete_run(folder: Path, key: str, store: Store) -> Run | None:
         found = json.loads((folder / "run.json").read_text("utf-8")).get("key")
     except (OSError, ValueError):
         return None
-    return load_run(folder, store) if found == key else None
+    if found == key:
+        return load_run(folder, store)
+    logger.warning("%s: holds another training, which is replaced when this one is complete", folder)
+    return None
 
 
 def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:

@@ -56,7 +56,6 @@ def main(rounds: int) -> None:
         sizes = [megabytes(Path(BASELINE_MODEL))]
         for format, name in FORMATS.items():
             path = export(None, Path(folder) / name, format)  # type: ignore[arg-type]
-            (Path(folder) / "genres.json").unlink()
             ways[format] = partial(runtime(path, format), sound)
             sizes.append(megabytes(path))
         seconds, _ = in_turns(ways, rounds)

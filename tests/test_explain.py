@@ -23,8 +23,14 @@ from gtzan_keras.datasets import BASELINE_MODEL, TRAINING_VECTORS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.attribution import METHODS, attribution
 from gtzan_keras.inference.explain import MUSICNN_SPEC, Explanation, explain
-from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate
-from gtzan_keras.inference.predict import predict
+from gtzan_keras.inference.nearest import (
+    nearest_of,
+    nearest_tracks,
+    packaged_vectors,
+    penultimate,
+    track_vectors,
+)
+from gtzan_keras.inference.predict import load_classifier, predict
 from gtzan_keras.models.custom_cnn import cnn
 from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.musicnn_networks import musicnn
@@ -150,16 +156,33 @@ def test_occlusion_is_the_fall_in_log_odds_where_a_patch_has_the_mean_level(trai
 
 
 def test_grad_cam_of_global_average_pooling_is_the_weighted_sum_of_the_last_maps():
-    """Zhou et al.'s class activation map by hand, less that of the mean level."""
-    model = cnn((64, 64, 1), 2, filters=(4, 8), dense_units=(), dropout=0.0, pooling="avg")
-    image = np.random.default_rng(0).random((1, 64, 64, 1), dtype=np.float32)
-    both = np.concatenate([image, np.full_like(image, image.mean())])
+    """Zhou et al.'s class activation map by hand, less that of the image's own mean level."""
+    model = cnn((64, 64, 1), 2, filters=(4, 8), dense_units=(), dropout_before_head=0.5, pooling="avg")
+    images = np.random.default_rng(0).random((2, 64, 64, 1), dtype=np.float32)
+    images[1] /= 2
+    both = np.stack([images[0], np.full_like(images[0], images[0].mean())])
     maps = keras.Model(model.input, model.get_layer("block2_relu").output).predict(both, verbose=0)
     weights = model.layers[-1].get_weights()[0]  # of two outputs, log-odds are the difference of logits
     small = (maps[0] - maps[1]) @ (weights[:, 1] - weights[:, 0]) / maps[0, ..., 0].size
-    found = attribution(model, image, 1, "grad-cam")[0]
+    found = attribution(model, images, 1, "grad-cam")[0]
     expected = np.asarray(keras.ops.image.resize(small[None, ..., None], (64, 64)))[0, ..., 0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_grad_cam_shows_the_deepest_maps_with_at_least_16_rows(trained, image):
+    """This network's have 16 and 8 rows; what is enlarged from n rows has a rank of at most n."""
+    found = attribution(trained["grey"].model, image, 1, "grad-cam")[0]
+    assert 8 < np.linalg.matrix_rank(found) <= 16
+
+
+def test_of_a_tag_the_log_odds_are_its_own_logit():
+    """They are linear here: integrated gradients are the weights times the difference from the level."""
+    tags = keras.layers.Dense(3, "sigmoid")
+    model = keras.Sequential([keras.Input((16, 8)), keras.layers.Flatten(), tags])
+    patch = np.random.default_rng(0).random((1, 16, 8), dtype=np.float32)
+    expected = (patch - patch.mean()) * tags.get_weights()[0][:, 1].reshape(16, 8)
+    found = attribution(model, patch, 1, "integrated-gradients")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 # --- songs
@@ -180,10 +203,20 @@ def test_times_are_those_of_the_song_at_any_rate_and_length(tmp_path, trained):
 
 def test_the_probabilities_are_those_of_predict_and_the_top_genre_is_explained(trained):
     song = sound(11, {3.2: TONE, 6.0: TONE})
-    found = explain(song, trained["grey"], sample_rate=RATE)
-    expected = predict(song, trained["grey"], sample_rate=RATE)
+    found = explain(song, trained["grey"], hop=1.5, sample_rate=RATE)
+    expected = predict(song, trained["grey"], hop=1.5, sample_rate=RATE)
     np.testing.assert_allclose(list(found.probabilities.values()), expected.probabilities, atol=1e-6)
     assert found.genre == expected.top(1)[0][0] == "tone"
+
+
+def test_where_windows_overlap_the_map_is_their_mean(trained):
+    song = sound(6, {2.5: TONE})  # windows of 4 s, every 2 s
+    both, first, last = (
+        explain(part, trained["grey"], "occlusion", "tone", sample_rate=RATE).map
+        for part in (song, song[: 4 * RATE], song[2 * RATE :])
+    )
+    overlap = (first[:, 16:] + last[:, :16]) / 2
+    np.testing.assert_allclose(both, np.hstack([first[:, :16], overlap, last[:, 16:]]), atol=1e-4)
 
 
 def test_silence_that_no_window_contains_is_nan(trained):
@@ -232,10 +265,16 @@ def made(curve: list[float]) -> Explanation:
 
 
 def test_parts_are_the_strongest_stretches_without_overlap_first_for_then_against():
-    found = made([0, 3, 3, 0, 0, -5, -5, 0, 1, 1, 0.2]).parts(count=3, seconds=2)
+    curve = [0, 3, 3, 0, 0, -5, -5, 0, 1, 1, 0.2, 0.4, 0.4]  # the last have less than a tenth of 5
+    found = made(curve).parts(count=3, seconds=2)
     expected = [[1, 3, 3], [8, 10, 1], [5, 7, -5]]
     np.testing.assert_allclose(found[["start", "end", "score"]], expected)
     assert found["lowest"].between(100, 200).all()
+
+
+def test_the_last_part_ends_with_the_recording():
+    shorter = dataclasses.replace(made([0.0, 1.0]), duration=1.9)
+    assert shorter.parts(seconds=1)["end"].tolist() == [1.9]
 
 
 def test_a_map_without_any_evidence_has_no_parts():
@@ -295,6 +334,23 @@ def test_nearest_tracks_are_those_with_the_largest_cosine():
     assert (found["artist"] != "").all()
 
 
+def test_nearest_tracks_are_described_by_the_given_table_where_it_knows_them():
+    about = {"track_id": "rock.00000", "genre": "mine", "artist": "Us", "title": "Ours"}
+    known = ["rock.00000", "none.00001"], np.array([[1.0, 0.0], [1.0, 1.0]])
+    found = nearest_tracks(np.array([1.0, 0.0]), known, pd.DataFrame([about]))
+    expected = [[*about.values()], ["none.00001", "", "", ""]]
+    assert found.drop(columns="similarity").to_numpy().tolist() == expected
+
+
+def test_a_tracks_vector_is_the_mean_over_its_pieces(make_store):
+    store = make_store(["rock.00000", "rock.00000", "jazz.00000"])
+    model = cnn(store.spec.shape, 3, filters=(4,), dense_units=())
+    each = penultimate(model).predict(store.read([0, 1, 2]) / np.float32(255), verbose=0)
+    ids, vectors = track_vectors(model, store, ["jazz.00000", "rock.00000"])
+    assert ids == ["rock.00000", "jazz.00000"]  # in the order of the store
+    np.testing.assert_allclose(vectors, [each[:2].mean(axis=0), each[2]], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, separable):
     """A run that takes one test track, whose label is wrong, for what it is."""
@@ -326,6 +382,7 @@ def test_a_runs_page_names_the_training_tracks_nearest_to_its_mistakes(run):
     assert set(named["genre"]) == {"disco"}
     assert all(escape(title) in page for title in named["title"].dropna())
     assert "nearest training tracks" in report_run(run.folder).read_text("utf-8")
+    assert nearest_of(run, ["disco.00011"], count=2)["of"].tolist() == ["disco.00011"] * 2
 
 
 def test_the_packaged_vectors_are_of_the_packaged_model():
@@ -345,6 +402,15 @@ def test_the_packaged_model_finds_its_own_training_tracks_from_their_sound(real_
         assert first["similarity"] > 0.95
 
 
+def test_a_songs_vector_is_the_mean_over_its_windows():
+    song, (model, spec, _) = sound(20, {2: TONE, 17: NOISE}, 22050), load_classifier(None)
+    images = np.stack([mel_image(song[22050 * start :][:220500], spec) for start in (0, 5, 10)])
+    vectors = penultimate(model).predict(images / np.float32(255), verbose=0)
+    expected = cosine_similarity(vectors.mean(axis=0, keepdims=True), packaged_vectors()[1]).max()
+    found = explain(song, sample_rate=22050, progress=False).nearest
+    assert found["similarity"][0] == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_penultimate_layer_is_what_the_last_dense_layer_takes(trained):
     model = trained["grey"].model
     images = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
@@ -352,6 +418,8 @@ def test_the_penultimate_layer_is_what_the_last_dense_layer_takes(trained):
     logits = penultimate(model).predict(images, verbose=0) @ weights + bias
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    layers = [keras.layers.Dense(4), keras.layers.Dense(2), keras.layers.Softmax()]
+    assert penultimate(keras.Sequential([keras.Input((5,)), *layers])).output_shape == (None, 4)
 
 
 # --- bad input

@@ -103,6 +103,12 @@ def test_the_file_next_to_it_describes_the_interface(exported):
     assert SpectrogramSpec.from_dict(about["spec"]).clip_seconds == 10
 
 
+def test_the_window_is_as_long_as_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "export", lambda model, path, **_: Path(path).touch())
+    path = export(None, tmp_path / "genres.tflite", window=5.0)
+    assert json.loads(path.with_name("genres.tflite.json").read_text())["samples"] == 5 * 22050
+
+
 def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path):
     shape = {"n_mels": 16, "height": 16, "width": 32, "channels": 3}
     spec = SpectrogramSpec(name="colours", **shape, colour_map="viridis", clip_seconds=3.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 from gtzan_keras import load_audio, models
@@ -37,6 +38,7 @@ def test_musicnn_takes_any_number_of_frames():
 def test_patches_of_another_rate_are_resampled_and_an_incomplete_one_is_dropped():
     sound = np.random.default_rng(0).uniform(-1, 1, 22050 * 7).astype("float32")
     assert musicnn_patches(sound, 22050).shape == (2, 187, 96)
+    assert musicnn_patches(sound, 44100).shape == (1, 187, 96)  # the same samples, in half the time
     assert musicnn_patches(sound[:16000]).shape == (0, 187, 96)
     with pytest.raises(GtzanKerasError, match=r"shape \(2, 5\)"):
         musicnn_patches(np.zeros((2, 5), "float32"))
@@ -83,6 +85,27 @@ def test_the_models_without_their_top_give_the_same_features(weights):
         pooled, expected.reshape(2, 753, 2)[..., ::-1].transpose(0, 2, 1).reshape(2, -1)
     )
     np.testing.assert_allclose(penultimate, dense)
+
+
+def test_the_vgg_agrees_with_bare_tensorflow(weights):
+    values = musicnn_weights("mtt", "vgg")
+
+    def normalized(x, number):
+        mean, variance, beta, gamma = (
+            values[f"batchnormalization/{number}/{name}"]
+            for name in ("moving_mean", "moving_variance", "beta", "gamma")
+        )
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
+
+    patches = np.random.default_rng(0).uniform(0, 3, (2, 187, 96)).astype("float32")
+    x = normalized(patches[..., None], 0)
+    for number, (pool, strides) in enumerate([((4, 1), 2), *[(2, 2)] * 3, (4, 4)]):
+        x = tf.nn.conv2d(x, values[f"conv/{number}/kernel"], 1, "SAME") + values[f"conv/{number}/bias"]
+        x = tf.nn.max_pool2d(normalized(tf.nn.relu(x), number + 1), pool, strides, "VALID")
+    features = tf.reshape(x, (2, 256))
+    tags = tf.sigmoid(features @ values["dense/0/kernel"] + values["dense/0/bias"])
+    np.testing.assert_allclose(models.musicnn_vgg("mtt", include_top=False)(patches), features, atol=1e-4)
+    np.testing.assert_allclose(models.musicnn_vgg("mtt")(patches), tags, atol=1e-5)
 
 
 def test_a_loud_guitar_song_is_not_tagged_as_opera(weights, real_data):
@@ -142,6 +165,12 @@ def test_the_classifier_continues_musicnn_on_pooled_features(weights, real_data)
     np.testing.assert_allclose(until.predict(pooled[None], verbose=0)[0], expected, atol=1e-4)
     padded = np.pad(pooled, ((0, 3), (0, 0)))
     np.testing.assert_allclose(model(padded[None]), model(pooled[None]), atol=1e-6)
+
+
+def test_the_classifiers_dropout_is_before_both_dense_layers():
+    layers = models.musicnn_classifier(weights=None, dropout=0.2).layers
+    rates = {layer.name: layer.rate for layer in layers if hasattr(layer, "rate")}
+    assert rates == {"pooled_dropout": 0.2, "penultimate_dropout": 0.2}
 
 
 def test_unfit_arguments_are_refused():

@@ -94,10 +94,18 @@ def assert_same_features(model: keras.Model, features: np.ndarray) -> None:
 
 
 def test_patches_agree_with_tensorflow_signal_as_the_hub_model_computes_them():
-    magnitude = tf.abs(tf.signal.stft(NOISE, 400, 160, 512))
+    noise = RANDOM.uniform(-1, 1, 16000 * 5).astype(np.float32)  # 5 patches, computed 4 at a time
+    magnitude = tf.abs(tf.signal.stft(noise, 400, 160, 512))
     bank = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0)
     expected = tf.signal.frame(tf.math.log(magnitude @ bank + 0.01), 96, 96, axis=0)
-    np.testing.assert_allclose(vggish_patches(NOISE), expected, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(vggish_patches(noise), expected, rtol=0, atol=1e-3)
+
+
+def test_an_incomplete_patch_is_dropped_and_stereo_refused():
+    # 96 windows of 400 samples, one every 160.
+    assert [len(vggish_patches(NOISE[:samples])) for samples in (15599, 15600)] == [0, 1]
+    with pytest.raises(GtzanKerasError, match=r"shape \(2, 5\): expected mono samples"):
+        vggish_patches(np.zeros((2, 5), np.float32))
 
 
 def test_embeddings_agree_with_bare_tensorflow_and_take_both_signs():
@@ -163,7 +171,21 @@ def test_the_authors_head_has_the_parameters_counted_by_hand():
     # 31x128: three pairs -> 25x122, pooled 12x61; a pair -> 10x59, pooled 5x29; a pair -> 3x27, pooled 1x13
     dense = (1 * 13 * 512 * 1200 + 1200) + (1200 * 10 + 10)
     assert convolutions + dense == 12_712_058
-    assert vggish_classifier(head="cnn").count_params() == 12_712_058
+    model = vggish_classifier(head="cnn")
+    assert model.count_params() == 12_712_058
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [(layer.padding, layer.activation.__name__) for layer in layers] == [
+        *(("same", "relu"), ("valid", "relu"))
+    ] * 5
+
+
+def test_the_heads_have_their_dropout():
+    for head, expected in (
+        ("cnn", {"block1_dropout": 0.3, "block3_dropout": 0.3, "dense_1_dropout": 0.45}),
+        ("dense", {"dense_1_dropout": 0.3}),
+    ):
+        layers = vggish_classifier(head=head).layers
+        assert {layer.name: layer.rate for layer in layers if hasattr(layer, "rate")} == expected
 
 
 def test_the_dense_head_sees_the_mean_without_padding():
@@ -180,6 +202,7 @@ def test_the_dense_head_sees_the_mean_without_padding():
     [
         ({"head": "lstm"}, "head='lstm': expected dense or cnn"),
         ({"input_shape": (31,)}, "expected two numbers"),
+        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
         ({"input_shape": (25, 128), "head": "cnn"}, r"\(25, 128\): too small .* block 3"),
     ],
 )

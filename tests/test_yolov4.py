@@ -181,6 +181,16 @@ def test_dropblock_stands_in_each_of_the_four_blocks_of_panet(model):
         assert (layer.rate, layer.block_size, layer.schedule_steps) == (0.2, 3, 5)
 
 
+def test_rates_of_0_add_no_layer():
+    assert not [name for name in names(small(dropblock=0, dropout=0)) if "drop" in name]
+
+
+def test_the_head_has_one_dropout_between_two_dense_layers_with_relu(model):
+    assert names(model)[-5:] == ["pooling", "dense_1", "dense_1_dropout", "dense_2", "predictions"]
+    assert model.get_layer("dense_1_dropout").rate == 0.3
+    assert {model.get_layer(f"dense_{n}").activation for n in (1, 2)} == {keras.activations.relu}
+
+
 def test_a_training_step_in_mixed_precision_reaches_the_first_layer():
     keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
     model = small(dropblock_steps=10, name="mine")
@@ -203,9 +213,18 @@ def test_weights_load_from_a_file_and_dropblock_goes_on_counting(model, tmp_path
     assert float(again.get_layer("pan_up8_dropblock").steps) == 1
 
 
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "x.weights.h5"
+    csp_darknet53(SMALL["input_shape"], SMALL["width"], SMALL["depth"]).save_weights(path)
+    with pytest.raises(GtzanKerasError, match=r"h5: not the weights of this YOLOv4 \(.* parameters\)"):
+        small(weights=path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"num_classes": 1}, "num_classes=1: expected at least 2"),
+        ({"width": 0.0}, r"width=0\.0: expected a factor > 0"),
         ({"input_shape": (64, 96)}, r"input_shape=\(64, 96\): expected 3 numbers"),
         ({"depth": -1.0}, r"depth=-1\.0: expected a factor > 0"),
         ({"head": (8, 0)}, r"head=\(8, 0\): expected whole numbers >= 1"),

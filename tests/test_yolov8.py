@@ -87,6 +87,7 @@ def test_a_training_step_reaches_the_first_layer_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")  # until the end of the test: see conftest.py
     model = small(norm="layer", head=(4,))
     model.compile("sgd", "categorical_crossentropy", run_eagerly=True)  # tracing takes ten times as long
+    np.testing.assert_allclose(np.asarray(model(GREY)).sum(axis=1), 1, rtol=1e-5)
     stem = model.get_layer("stem_1_conv")
     before = np.array(stem.kernel)
     assert np.isfinite(model.train_on_batch(GREY, np.eye(3)[:2]))
@@ -149,10 +150,13 @@ def test_each_layer_can_have_its_own_dropout_and_the_output_one_more():
     assert model.get_layer("output_dropout").rate == 0.1
 
 
-@pytest.mark.parametrize(("pooling", "vector"), [("avg", 256), ("flatten", 2 * 3 * 256)])  # 64x96 -> 2x3 maps
-def test_the_head_has_the_parameters_counted_by_hand(pooling, vector):
-    head = (vector * 8 + 8) + (8 * 4 + 4) + (4 * 3 + 3)
-    assert small(pooling=pooling, norm=None, head=(8, 4)).count_params() == 1_277_680 + head
+@pytest.mark.parametrize(
+    ("pooling", "vector", "norm", "each"),  # 64x96 -> 2x3 maps; numbers that normalize a unit
+    [("avg", 256, None, 0), ("flatten", 2 * 3 * 256, "layer", 2), ("avg+max", 2 * 256, "batch", 4)],
+)
+def test_the_head_has_the_parameters_counted_by_hand(pooling, vector, norm, each):
+    head = (vector * 8 + 8) + (8 * 4 + 4) + (4 * 3 + 3) + each * (8 + 4)
+    assert small(pooling=pooling, norm=norm, head=(8, 4)).count_params() == 1_277_680 + head
 
 
 @pytest.mark.parametrize(

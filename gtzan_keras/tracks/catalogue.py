@@ -278,9 +278,9 @@ def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 
 
 def _identical(paths: Mapping[str, Path]) -> list[list[str]]:
-    """Return tracks whose files are equal; only files of one size and beginning are read to the end."""
+    """Return tracks whose files are equal, not empty; only those of one size and beginning are read whole."""
     groups = [list(paths)]
-    for key in (lambda path: path.stat().st_size, _beginning, file_md5):
+    for key in (lambda path: path.stat().st_size or path, _beginning, file_md5):
         found: dict[Any, list[str]] = defaultdict(list)
         for number, group in enumerate(groups):
             for track_id in group:

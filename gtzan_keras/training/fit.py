@@ -166,7 +166,8 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
 
     if stage.before is None:
         sample = store.as_input(store.read(store.rows(split.train)[:1]))
-        answer = keras.ops.convert_to_numpy(model(sample, training=False)).astype(float)
+        plain = keras.Model(model.inputs[0], model.outputs[0])  # the model's own inputs may be a list
+        answer = keras.ops.convert_to_numpy(plain(sample, training=False)).astype(float)
         if not (answer >= 0).all() or abs(answer.sum() - 1) > 0.01:
             raise GtzanKerasError(f"model {model.name!r} gives no probabilities; let it end in a softmax")
     fused = _has_fused_kernels()

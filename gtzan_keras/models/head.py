@@ -98,10 +98,7 @@ def classifier(
         x = normalize(x, normalization, f"dense_{number}_norm")
         x = keras.layers.Activation("relu", name=f"dense_{number}_relu")(x)
         x = dropout_layer(x, dropout, f"dense_{number}_dropout")
+    classes = int(num_classes)  # Keras refuses NumPy's integers
     return keras.layers.Dense(
-        int(num_classes),
-        activation="softmax",
-        kernel_regularizer=penalty,
-        dtype="float32",
-        name="predictions",
+        classes, activation="softmax", kernel_regularizer=penalty, dtype="float32", name="predictions"
     )(x)

@@ -127,9 +127,8 @@ def yolov4(
     for number, units in enumerate(head, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
         x = dropout_layer(x, dropout if number == 1 else 0.0, f"dense_{number}_dropout")
-    outputs = keras.layers.Dense(int(num_classes), activation="softmax", dtype="float32", name="predictions")(
-        x
-    )
+    classes = int(num_classes)  # Keras refuses NumPy's integers
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
         expected = "None, or a .weights.h5 or .keras file of a model built with the same arguments"

@@ -123,9 +123,8 @@ def yolov8(
         x = normalize(x, norm, f"dense_{number}_norm")
         x = dropout_layer(x, rate, f"dense_{number}_dropout")
     x = dropout_layer(x, dropout_before_output, "output_dropout")
-    outputs = keras.layers.Dense(int(num_classes), activation="softmax", dtype="float32", name="predictions")(
-        x
-    )
+    classes = int(num_classes)  # Keras refuses NumPy's integers
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
     return keras.Model(inputs, outputs, name=name)
 
 

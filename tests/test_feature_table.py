@@ -164,6 +164,10 @@ def test_a_bad_cell_is_named(tmp_path, column, value, message):
         ("a,b\n1,2\n3,4,5\n", "cannot be read as a table of features in CSV"),
         (",".join(TABLE_COLUMNS), "holds no rows"),
         (",".join(TABLE_COLUMNS[:-2]) + "\n", "the table has no column mfcc20_var, label"),
+        (
+            "name\n",
+            r"the table has no column filename, length, .*, and 52 more; a table of features has .*, and 52 more$",
+        ),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, content, message):

@@ -585,7 +585,12 @@ def check_columns(
 ) -> None:
     """Refuse a table that lacks one of `columns`."""
     if missing := [column for column in columns if column not in table]:
-        raise GtzanKerasError(f"{what} has no column {', '.join(missing)}; {advice}")
+        raise GtzanKerasError(f"{what} has no column {_first(missing)}; {advice}")
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first eight names, and how many follow."""
+    return ", ".join(names[:8]) + (f", and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def read_table(
@@ -600,5 +605,5 @@ def read_table(
     except Exception as error:  # every decompressor raises errors of its own
         reason = str(error).strip()
         raise GtzanKerasError(f"{path}: cannot be read as a table of {kind} in CSV ({reason})") from error
-    check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {', '.join(columns)}")
+    check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {_first(columns)}")
     return table[list(columns)]

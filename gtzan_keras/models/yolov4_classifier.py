@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, dropout_layer
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer
 from gtzan_keras.models.layers import DropBlock2D
 from gtzan_keras.models.weights import load_file
 
@@ -127,8 +127,7 @@ def yolov4(
     for number, units in enumerate(head, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
         x = dropout_layer(x, dropout if number == 1 else 0.0, f"dense_{number}_dropout")
-    classes = int(num_classes)  # Keras refuses NumPy's integers
-    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
+    outputs = classifier(x, num_classes, (), 0.0)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
         expected = "None, or a .weights.h5 or .keras file of a model built with the same arguments"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.models.head import check_input, check_sizes, dropout_layer, normalize, pool
+from gtzan_keras.models.head import check_input, check_sizes, classifier, dropout_layer, normalize, pool
 from gtzan_keras.models.weights import load_file
 
 __all__ = ["yolov8"]
@@ -123,8 +123,7 @@ def yolov8(
         x = normalize(x, norm, f"dense_{number}_norm")
         x = dropout_layer(x, rate, f"dense_{number}_dropout")
     x = dropout_layer(x, dropout_before_output, "output_dropout")
-    classes = int(num_classes)  # Keras refuses NumPy's integers
-    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(x)
+    outputs = classifier(x, num_classes, (), 0.0)
     return keras.Model(inputs, outputs, name=name)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gtzan_keras.errors import GtzanKerasError
 
-__all__ = ["make_folder", "replace", "replacing", "write_json"]
+__all__ = ["file_to_write", "make_folder", "replace", "replacing", "write_json"]
 
 
 @contextmanager
@@ -45,9 +45,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> target.read_text("utf-8"), len(list(target.parent.iterdir()))
     ('whole', 1)
     """
-    path = Path(path)
-    if os.path.isdir(path):
-        raise GtzanKerasError(f"{path} is a folder; name the file to write")
+    path = file_to_write(path)
     make_folder(path.parent)
     start, end = f".{path.stem}.{socket.gethostname()}-", f".writing{path.suffix}"
     for left in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
@@ -67,6 +65,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         _delete(temporary)
+
+
+def file_to_write(path: str | os.PathLike[str]) -> Path:
+    """Return the path of an output; refuse a folder."""
+    if os.path.isdir(path):
+        raise GtzanKerasError(f"{path} is a folder; name the file to write")
+    return Path(path)
 
 
 def make_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 import gtzan_keras
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import check_jobs, cluster, count_workers, in_parallel
-from gtzan_keras.store.files import make_folder, replace
+from gtzan_keras.store.files import file_to_write, make_folder, replace
 from gtzan_keras.tracks.catalogue import check_columns, file_md5, files_of
 
 __all__ = ["Parts", "Task", "by_track", "check_here", "hashed", "none_read", "tasks_of"]
@@ -122,9 +122,7 @@ class Parts:
     """
 
     def __init__(self, path: Path) -> None:
-        if os.path.isdir(path):
-            raise GtzanKerasError(f"{path} is a folder; name the file to write")
-        self.path = path
+        self.path = file_to_write(path)
         self.folder = path.with_name(path.name + ".parts")
         self.whole = self.folder / "whole"
         """Where to write the output; nothing is replaced if nothing is there."""

@@ -258,7 +258,7 @@ def describe(
     table["path"] = [str((paths or {}).get(track_id, "")) for track_id in ids]
     facts_columns = ["artist", "title", "fault_filtered"]
     table[facts_columns] = known[facts_columns].reindex(ids).fillna("").to_numpy(dtype=object)
-    own = [] if paths is None or facts().index.isin(ids).sum() == len(ids) else _identical(paths)
+    own = [] if paths is None or set(ids).issubset(_packaged_facts().index) else _identical(paths)
     copies = {track_id: group for group in linked(ids, [*exact_copies(known), *own]) for track_id in group}
     table["duplicates"] = [
         tuple(other for other in copies[track_id] if other != track_id) for track_id in ids

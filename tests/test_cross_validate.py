@@ -1,11 +1,13 @@
 """Cross-validation over folds of tracks, for Keras and scikit-learn models alike."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial import distance_matrix
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
@@ -119,28 +121,42 @@ def test_the_filter_sees_training_rows_only(table, folds):
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """Every Keras model that would be fitted, with its inputs, targets and options."""
+    """Every Keras model that would be fitted, with two epochs' inputs and targets, and the options."""
     seen = []
-    spy = lambda self, inputs, targets, **options: seen.append((self, inputs, targets, options))  # noqa: E731
+
+    def spy(self, batches, **options):
+        epochs = []
+        for _ in range(2):
+            inputs, targets = zip(*itertools.islice(batches, options["steps_per_epoch"]), strict=True)
+            joined = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *inputs)
+            epochs.append((joined, np.concatenate(targets)))
+        seen.append((self, epochs, options))
+
     monkeypatch.setattr(keras.Model, "fit", spy)
     return seen
 
 
 def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, fitted):
     validate(small_network, table, folds[:1])
-    (_, inputs, targets, _), train = fitted[0], positions(table, folds)[0][0]
+    (_, epochs, _), train = fitted[0], positions(table, folds)[0][0]
     rows = table[[*COLUMNS]].to_numpy()[train]
-    np.testing.assert_allclose(inputs, (rows - rows.mean(axis=0)) / rows.std(axis=0), atol=1e-5)
-    assert [GENRES[column] for column in targets.argmax(axis=1)] == table["label"].iloc[train].tolist()
+    expected = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    orders = [distance_matrix(inputs, expected).argmin(axis=1) for inputs, _ in epochs]
+    for order, (inputs, targets) in zip(orders, epochs, strict=True):
+        assert sorted(order) == list(range(len(train)))
+        np.testing.assert_allclose(inputs, expected[order], atol=1e-5)
+        genres = [GENRES[column] for column in targets.argmax(axis=1)]
+        assert genres == table["label"].iloc[train[order]].tolist()
+    assert not np.array_equal(*orders)  # a new order each epoch
 
 
 def test_by_default_a_keras_model_is_trained_as_in_the_report(table, folds, fitted):
     cross_validate(small_network, table, folds[:1], columns=COLUMNS)
-    model, inputs, _, options = fitted[0]
+    model, _, options = fitted[0]
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     assert options["epochs"] == 50
     for epoch in (9, 10, 50):
-        model.optimizer.iterations.assign(epoch * -(-len(inputs) // options["batch_size"]))
+        model.optimizer.iterations.assign(epoch * options["steps_per_epoch"])
         assert float(model.optimizer.learning_rate) == pytest.approx(1e-3 / 2 ** (epoch // 10))
 
 
@@ -169,8 +185,11 @@ def two(features):
 def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise, separable, fitted):
     folds = splits.folds(tracks_of(noise), k=3)
     validate(two, noise, folds[:1], spectrograms=separable)
-    ((_, inputs, targets, _),) = fitted
-    tracks = [name[:-4] for name in noise["filename"] if name[:-4] in folds[0].train]
+    ((_, ((inputs, targets), _), _),) = fitted
+    train = noise[noise["filename"].str[:-4].isin(folds[0].train)]
+    numbers = StandardScaler().fit_transform(train[[*COLUMNS]])
+    order = distance_matrix(inputs["features"], numbers).argmin(axis=1)
+    tracks = train["filename"].str[:-4].iloc[order].tolist()
     expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
     np.testing.assert_allclose(inputs["spectrogram"], expected, atol=1e-6)
     genres = [separable.genres[code] for code in targets.argmax(axis=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -318,16 +318,26 @@ class _Trainer:
         def rows(chosen: np.ndarray) -> Any:
             return {name: v[chosen] for name, v in inputs.items()} if by_name else inputs["features"][chosen]
 
-        optimizer = optimizer_for(settings, -(-len(train) // settings.batch_size))
+        def batches() -> Iterator[tuple[Any, np.ndarray]]:
+            # Given arrays after `set_random_seed`, TensorFlow's `fit` repeats one order in all epochs.
+            random, one_hot = np.random.default_rng(settings.seed), np.eye(len(genres), dtype="float32")
+            while True:
+                order = random.permutation(train)
+                for first in range(0, len(order), settings.batch_size):
+                    chosen = order[first : first + settings.batch_size]
+                    yield rows(chosen), one_hot[labels[chosen]]
+
+        steps = -(-len(train) // settings.batch_size)
+        optimizer = optimizer_for(settings, steps)
         # XLA compiles longer than such a small network trains, and every fold would trace `Model.predict`.
         model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
         make_state(model)
         with freed_memory_kept():
             model.fit(
-                rows(train),
-                keras.utils.to_categorical(labels[train], len(genres)),
+                batches(),
                 epochs=settings.epochs,
-                batch_size=settings.batch_size,
+                steps_per_epoch=steps,
+                shuffle=False,
                 class_weight=class_weights_of(labels[train]) if settings.class_weights else None,
                 callbacks=callbacks_for(settings, optimizer, has_validation=False),
                 verbose=0,

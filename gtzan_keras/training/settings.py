@@ -31,7 +31,8 @@ class TrainingSettings:
     learning_rate : float > 0
         Initial rate.
     weight_decay : float >= 0
-        Only used by "adamw".
+        Only used by "adamw", which takes this share, times the rate, off the weights at every step. Below
+        3e-8 that product is lost in float32: 1e-4 has no effect at a rate of 1e-4.
     schedule : "plateau", "cosine" or "step"
         "plateau" halves the rate when `monitor` has not improved for `plateau_patience` epochs. "cosine"
         raises it over the first twentieth of all steps, then lowers it to zero along a cosine. "step"

@@ -635,7 +635,7 @@ def export(
     """Write a model with its spectrogram as one graph for another runtime: sound in, genres out."""
     _import_tensorflow()
     gk.export(model, path, format, window=window)  # type: ignore[arg-type]  # checked there
-    print(f"{path}, described in {path.with_name(f'{path.stem}.json')}")
+    print(f"{path}, described in {path}.json")
 
 
 @app.command()

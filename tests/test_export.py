@@ -13,8 +13,10 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS, SpectrogramSpec, mel_image
+from gtzan_keras.cli import app
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.export import export, sound_model
 from gtzan_keras.inference.predict import predict
@@ -103,10 +105,11 @@ def test_the_file_next_to_it_describes_the_interface(exported):
     assert SpectrogramSpec.from_dict(about["spec"]).clip_seconds == 10
 
 
-def test_the_window_is_as_long_as_asked(tmp_path, monkeypatch):
+def test_the_command_names_the_description_of_a_window_as_long_as_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "export", lambda model, path, **_: Path(path).touch())
-    path = export(None, tmp_path / "genres.tflite", window=5.0)
-    assert json.loads(path.with_name("genres.tflite.json").read_text())["samples"] == 5 * 22050
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "genres.tflite"), "--window", "5"])
+    described = Path(done.stdout.strip().rpartition("described in ")[2])
+    assert json.loads(described.read_text())["samples"] == 5 * 22050
 
 
 def test_a_model_file_with_colours_is_exported_for_its_whole_clip(tmp_path):

@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gtzan_keras.experiments import RECIPES
+from gtzan_keras.report.ladder import LADDER as LADDER_RECIPES
 from gtzan_keras.report.ladder import ladder_table
 from gtzan_keras.report.page import Group
 from gtzan_keras.report.published import ON_FAULT_FILTERED
@@ -96,6 +98,26 @@ def test_percentages_given_as_ours_are_those_of_the_committed_results(
     means = ladder_table("reports", committed).groupby("split")["accuracy"].mean()
     for text, split in LADDER.items():
         assert 100 * means[split] == pytest.approx(float(text), abs=1.5)
+
+
+def test_the_points_that_artists_cost_are_those_of_the_committed_results(committed: list[Group]) -> None:
+    found = {(group.recipe, group.protocol): group for group in committed}
+
+    def lost(*names: str) -> str:
+        by_protocol = (
+            [found[name, one if (name, one) in found else "published"].score("accuracy") for name in names]
+            for one in ("random", "artist")
+        )
+        random, artist = (np.mean([score["value"] for score in scores]) for scores in by_protocol)
+        return f"{100 * (random - artist):.0f}"
+
+    six, cnn, other = lost(*LADDER_RECIPES), lost("malvezzi/basic-cnn"), lost("zhang/cnn")
+    costs = f"costs the six models of the figure {six} points, and two CNNs on spectrograms {cnn} and {other}"
+    assert costs in " ".join((ROOT / "README.md").read_text("utf-8").split())
+    expected = f"cost six models of features {six} points"
+    results = (ROOT / "docs/results.md").read_text("utf-8")
+    assert expected in results
+    assert f"`malvezzi/basic-cnn` {cnn} and `zhang/cnn` {other}." in results
 
 
 def test_percentages_given_as_published_are_those_of_the_recipes() -> None:

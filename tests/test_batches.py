@@ -15,7 +15,7 @@ from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store import batches as module
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation
-from gtzan_keras.store.batches import Batches
+from gtzan_keras.store.batches import Batches, tensorflow_dataset
 from gtzan_keras.store.spectrograms import SpectrogramStore
 
 IDS = [f"{genre}.{number:05d}" for genre in ("blues", "jazz", "rock") for number in range(7)]
@@ -93,6 +93,19 @@ def test_fit_with_two_workers_sees_every_batch_once_in_every_epoch(store, monkey
     assert len(orders) == 2
     for order in orders:
         assert sorted(index for at, index in fitted if at == order) == list(range(6))
+
+
+def test_tensorflows_data_set_has_the_batches_of_the_epoch_and_tunes_nothing(store):
+    batches = store.batches(IDS, 8, shuffle=True, augmentation=STRONG_AUGMENTATION)
+    data = tensorflow_dataset(batches)
+    assert data.options().autotune.enabled is False
+    for _ in range(2):
+        expected = [batches[index] for index in range(len(batches))]
+        assert len(data) == len(expected)
+        for given, wanted in zip(data.as_numpy_iterator(), expected, strict=True):
+            np.testing.assert_array_equal(given[0], wanted[0])
+            np.testing.assert_array_equal(given[1], wanted[1])
+        batches.on_epoch_end()
 
 
 def test_predictions_of_several_workers_come_in_order(store):

@@ -81,6 +81,25 @@ def run(separable, tmp_path_factory):
     )
 
 
+def test_a_training_is_that_of_keras_own_fit_on_the_same_batches(separable, tmp_path):
+    values = {"epochs": 3, "learning_rate": 0.01, "class_weights": True, "monitor": "val_loss"}
+    augmentation = Augmentation(noise=0.1)
+    model, split, size, seed = linear(separable), split_of(separable), 7, 5
+    plain = clone(model, lambda _: "float32")
+    own = fit(separable, tmp_path, model, batch_size=size, seed=seed, augmentation=augmentation, **values)
+    plain.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
+    history = plain.fit(
+        separable.batches(split.train, size, shuffle=True, seed=seed, augmentation=augmentation),
+        validation_data=separable.batches(split.validation, size),
+        epochs=3,
+        shuffle=False,
+        class_weight=dict.fromkeys(range(3), 1.0),  # the genres are equally frequent
+        verbose=0,
+    ).history
+    for name, figures in history.items():
+        np.testing.assert_allclose(own.history[name], figures, rtol=1e-5, err_msg=name)
+
+
 # ---- the best weights
 
 

@@ -13,9 +13,11 @@ from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.augmentation import Augmentation
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from gtzan_keras.store.base import Store
 
-__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches"]
+__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches", "tensorflow_dataset"]
 
 IN_MEMORY_BYTES = 2**30
 """Samples up to this size (unpacked) are held in memory by `Store.batches`."""
@@ -178,6 +180,45 @@ class EvenBatches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""
         self.batches.on_epoch_end()
+
+
+def tensorflow_dataset(batches: Batches | EvenBatches) -> tf.data.Dataset:
+    """Return batches as a data set of TensorFlow with autotuning off, for `fit` and `predict`.
+
+    Given batches, Keras makes a data set with autotuning on. TensorFlow 2.21 then waits at the end of most
+    epochs for the autotuning thread, which sleeps 10 ms, 20 ms, 40 ms and so on: up to as long again as the
+    epoch took. There is nothing to tune here.
+
+    The data set does not call ``on_epoch_end``; whoever wants a new order in each epoch does, in a callback.
+
+    Parameters
+    ----------
+    batches : Batches or EvenBatches
+        What to read; one batch is read ahead.
+
+    Returns
+    -------
+    tf.data.Dataset
+        The same arrays, in the order of the batches' epoch.
+
+    Examples
+    --------
+    >>> from gtzan_keras import datasets
+    >>> from gtzan_keras.store.batches import tensorflow_dataset
+    >>> store = datasets.thumbnails()
+    >>> data = tensorflow_dataset(store.batches(list(store.track_id[:40]), 32))
+    >>> [tuple(images.shape) for images, labels in data]
+    [(32, 64, 64, 1), (8, 64, 64, 1)]
+    """
+    import tensorflow as tf
+
+    signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in batches[0])
+    data = tf.data.Dataset.from_generator(
+        lambda: (batches[index] for index in range(len(batches))), output_signature=signature
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1).with_options(options)
 
 
 def _check_augmentation(augmentation: Augmentation, store: Store) -> None:

@@ -140,11 +140,16 @@ def run_result(run: Run, batch_size: int = 32) -> tuple[dict[str, Any], pd.DataF
 
 def _track_table(run: Run, track_ids: Sequence[str], batch_size: int) -> pd.DataFrame:
     """Return one row per track: facts, its segments' mean probabilities, and how many were right."""
+    import keras
+
+    from gtzan_keras.store.batches import tensorflow_dataset
+
     store = run.store
     rows = store.rows(track_ids)
     by_sample = np.zeros((0, len(store.genres)))
     if len(rows):
-        batches = store.batches(track_ids, batch_size, in_memory=False)
+        batches: Any = store.batches(track_ids, batch_size, in_memory=False)
+        batches = tensorflow_dataset(batches) if keras.backend.backend() == "tensorflow" else batches
         by_sample = run.model.predict(batches, verbose=0)
     samples, track_id = pd.DataFrame(by_sample, columns=store.genres, dtype=float), store.track_id[rows]
     means = samples.groupby(track_id).mean()

@@ -244,6 +244,7 @@ def _fit(model: keras.Model, samples: Any, stage: Stage, key: str) -> tuple[pd.D
     import keras
 
     from gtzan_keras.metrics import MacroPrecision
+    from gtzan_keras.store.batches import EvenBatches, tensorflow_dataset
     from gtzan_keras.training.checkpoint import Checkpoint
 
     settings, split, folder = stage.settings, stage.split, stage.folder
@@ -261,8 +262,6 @@ def _fit(model: keras.Model, samples: Any, stage: Stage, key: str) -> tuple[pd.D
     metrics = ["accuracy", MacroPrecision(len(stage.store.genres), name="macro_precision")]
     class_weights = class_weights_of(training.labels) if settings.class_weights else None
     if (devices := count_replicas()) > 1:
-        from gtzan_keras.store.batches import EvenBatches
-
         training = EvenBatches(training, devices, class_weights)
         validation = None if validation is None else EvenBatches(validation, devices)
         class_weights = None
@@ -275,15 +274,22 @@ def _fit(model: keras.Model, samples: Any, stage: Stage, key: str) -> tuple[pd.D
     checkpoint = Checkpoint(folder / CHECKPOINT, key, own)
     for _ in checkpoint.rows:
         training.on_epoch_end()  # the next epoch's order
+    callbacks = [*own, *stage.callbacks, checkpoint]
+    given, checked = training, validation
+    if keras.backend.backend() == "tensorflow":
+        given = tensorflow_dataset(training)
+        checked = None if validation is None else tensorflow_dataset(validation)
+        training.on_epoch_end()  # as `fit` does before the first epoch, too
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: training.on_epoch_end()))
     with freed_memory_kept():
         model.fit(
-            training,
-            validation_data=validation,
+            given,
+            validation_data=checked,
             epochs=settings.epochs,
             initial_epoch=settings.epochs if checkpoint.stopped else len(checkpoint.rows),
             shuffle=False,  # Batches draw a new order themselves, by sample rather than by batch
             class_weight=class_weights,
-            callbacks=[*own, *stage.callbacks, checkpoint],
+            callbacks=callbacks,
             verbose=stage.verbose,
         )
     history = pd.DataFrame(checkpoint.rows)

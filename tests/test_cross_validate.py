@@ -125,7 +125,7 @@ def fitted(monkeypatch):
     seen = []
 
     def spy(self, batches, **options):
-        epochs = []
+        epochs, batches = [], iter(batches)
         for _ in range(2):
             inputs, targets = zip(*itertools.islice(batches, options["steps_per_epoch"]), strict=True)
             joined = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gtzan_keras.store.base import Store
 
-__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches", "tensorflow_dataset"]
+__all__ = ["IN_MEMORY_BYTES", "Batches", "EvenBatches", "tensorflow_dataset", "untuned"]
 
 IN_MEMORY_BYTES = 2**30
 """Samples up to this size (unpacked) are held in memory by `Store.batches`."""
@@ -183,13 +183,9 @@ class EvenBatches(keras.utils.PyDataset):
 
 
 def tensorflow_dataset(batches: Batches | EvenBatches) -> tf.data.Dataset:
-    """Return batches as a data set of TensorFlow with autotuning off, for `fit` and `predict`.
+    """Return batches as a data set of TensorFlow, for `fit` and `predict`; see `untuned`.
 
-    Given batches, Keras makes a data set with autotuning on. TensorFlow 2.21 then waits at the end of most
-    epochs for the autotuning thread, which sleeps 10 ms, 20 ms, 40 ms and so on: up to as long again as the
-    epoch took. There is nothing to tune here.
-
-    The data set does not call ``on_epoch_end``; whoever wants a new order in each epoch does, in a callback.
+    It does not call ``on_epoch_end``; whoever wants a new order in each epoch does, in a callback.
 
     Parameters
     ----------
@@ -212,13 +208,45 @@ def tensorflow_dataset(batches: Batches | EvenBatches) -> tf.data.Dataset:
     """
     import tensorflow as tf
 
-    signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in batches[0])
-    data = tf.data.Dataset.from_generator(
-        lambda: (batches[index] for index in range(len(batches))), output_signature=signature
+    data = untuned(lambda: (batches[index] for index in range(len(batches))), batches[0])
+    return data.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+
+
+def untuned(generator: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dataset:
+    """Return what a generator gives as a data set of TensorFlow with autotuning off.
+
+    Given batches or a generator, Keras makes a data set with autotuning on. When such a data set is no longer
+    used, as at the end of an epoch, TensorFlow 2.21 mostly waits for the autotuning thread, which sleeps 10
+    ms, 20 ms, 40 ms and so on: up to as long again as the epoch took. There is nothing to tune here.
+
+    Parameters
+    ----------
+    generator : callable
+        Returns a new iterator over batches.
+    example : nested arrays
+        A batch; others may have another number of samples.
+
+    Returns
+    -------
+    tf.data.Dataset
+        The batches, as tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gtzan_keras.store.batches import untuned
+    >>> data = untuned(lambda: iter([np.zeros((2, 3)), np.zeros((1, 3))]), np.zeros((2, 3)))
+    >>> [tuple(batch.shape) for batch in data]
+    [(2, 3), (1, 3)]
+    """
+    import tensorflow as tf
+
+    signature = keras.tree.map_structure(
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), example
     )
     options = tf.data.Options()
     options.autotune.enabled = False
-    return data.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1).with_options(options)
+    return tf.data.Dataset.from_generator(generator, output_signature=signature).with_options(options)
 
 
 def _check_augmentation(augmentation: Augmentation, store: Store) -> None:

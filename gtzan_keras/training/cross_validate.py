@@ -297,6 +297,7 @@ class _Trainer:
 
         from gtzan_keras.models.device import freed_memory_kept
         from gtzan_keras.models.layers import clone
+        from gtzan_keras.store.batches import untuned
         from gtzan_keras.training.fit import callbacks_for, class_weights_of, make_state, optimizer_for
         from gtzan_keras.training.precision import dtypes_in, policy_of
 
@@ -334,7 +335,7 @@ class _Trainer:
         make_state(model)
         with freed_memory_kept():
             model.fit(
-                batches(),
+                untuned(batches, next(batches())) if keras.backend.backend() == "tensorflow" else batches(),
                 epochs=settings.epochs,
                 steps_per_epoch=steps,
                 shuffle=False,

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from gtzan_keras import SPECTROGRAM_SPECS, SpectrogramStore, datasets, experiments, models

@@ -226,6 +226,18 @@ def test_a_short_last_piece_is_left_out_and_a_broken_one_is_named(tmp_path):
         catalogue.load_track(broken, 22050)
 
 
+def test_a_silent_track_is_refused_but_not_one_with_a_silent_piece(tmp_path):
+    for track, levels in {"blues.00000": (0, 1), "blues.00001": (0, 0)}.items():
+        for number, level in enumerate(levels):
+            file = tone(tmp_path / "blues" / f"{track}.{number}.wav")
+            if not level:
+                soundfile.write(file, np.full(44100, 1e-5), 22050, subtype="FLOAT")  # 1/3 of a 16-bit step
+    first, silent = load_tracks(tmp_path)["path"]
+    assert len(catalogue.load_track(first, 22050)) == 2 * 44100
+    with pytest.raises(AudioError, match="silent: every sample is below half a 16-bit step"):
+        catalogue.load_track(silent, 22050)
+
+
 def test_a_number_sign_in_a_name_is_not_a_segment(tmp_path):
     found = load_tracks(touch(tmp_path, "rock/a.wav", "rock/a#0.wav", "rock/#1 hit.wav"))
     assert found["track_id"].tolist() == ["rock/#1 hit", "rock/a", "rock/a%230"]

@@ -70,15 +70,17 @@ def test_segments_are_whole_ones_and_numbered_from_0(root):
 def test_broken_files_are_left_out_and_named(root, caplog):
     (root / "jazz" / "two.wav").write_text("not music")
     soundfile.write(root / "rock" / "three.wav", music(1.2), RATE)
+    soundfile.write(root / "rock" / "four.wav", 0 * music(3), RATE)
     with caplog.at_level(logging.WARNING):
         table = feature_table(load_tracks(root), segment=2, jobs=1)
     assert table["filename"].tolist() == ["jazz/one#0.wav"]
     assert table.attrs["refused"] == {
         "jazz/two": "not readable as sound (Format not recognised)",
+        "rock/four": "silent: every sample is below half a 16-bit step",
         "rock/three": "too short: 1.20 s of sound, a segment has 2 s",
     }
     logged = [record.getMessage().split(":")[0] for record in caplog.records]
-    assert logged == ["left out jazz/two", "left out rock/three"]
+    assert logged == ["left out jazz/two", "left out rock/four", "left out rock/three"]
 
 
 def test_a_table_of_nothing_is_refused(root, tmp_path):

@@ -85,6 +85,14 @@ def test_samples_are_the_tracks_spectrograms_in_the_order_of_the_table_with_thei
     np.testing.assert_array_equal(store.read(), expected)
 
 
+def test_a_silent_track_is_left_out_and_named(tmp_path, tracks):
+    write_sound(tmp_path / "own" / "loud.wav", 0)
+    soundfile.write(tmp_path / "own" / "silent.wav", np.zeros(44100), 22050)
+    report = preprocess(load_tracks(tmp_path), tmp_path / "x.h5", SPEC, jobs=1)
+    assert report.refused == {"own/silent": "silent: every sample is below half a 16-bit step"}
+    assert open_store(tmp_path / "x.h5").track_id.tolist() == ["own/loud"]
+
+
 def test_samples_of_a_spec_with_segments_are_the_spectrograms_of_the_segments(tmp_path, tracks):
     report = preprocess(tracks, tmp_path / "x.h5", PIECES, jobs=1)
     store = open_store(tmp_path / "x.h5")

@@ -51,7 +51,7 @@ def test_every_kind_of_fault_is_named(tmp_path):
         "own/gone": "missing",
         "own/nan": "unreadable: holds NaN or infinite samples, or some over 2^40",
         "own/short": "too short: 0.25 s of sound, at least 1 s needed",
-        "own/silent": "silent",
+        "own/silent": "silent: every sample is below half a 16-bit step",
     }
     assert statuses(tracks, jobs=2) == statuses(tracks)
 

@@ -22,6 +22,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "MINIMUM_SECONDS",
     "SILENCE",
+    "SILENT",
     "AudioError",
     "load_audio",
     "stream_array",
@@ -39,6 +40,9 @@ MINIMUM_SECONDS = 1.0
 
 SILENCE = 2.0**-16
 """Sound whose samples are all smaller is silent [1 is full scale]: half a 16-bit step."""
+
+SILENT = "silent: every sample is below half a 16-bit step"
+"""The reason for which silent sound is refused."""
 
 _LOUDEST = 2.0**40  # louder samples overflow in float32 when they are squared and summed
 _RATES = (1_000, 768_000)  # Hz

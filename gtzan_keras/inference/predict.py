@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, AudioError, stream_array, stream_audio
+from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, SILENT, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE
 from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image, scaled
 from gtzan_keras.datasets import BASELINE_MODEL
@@ -436,7 +436,7 @@ def sound_windows(
                 sound = np.pad(sound, (0, samples - len(sound)))
             yield start, end, sound
         if silent:
-            raise AudioError(name, "silent: every sample is below half a 16-bit step")
+            raise AudioError(name, SILENT)
 
     return name, overview, heard()
 

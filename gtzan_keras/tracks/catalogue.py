@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gtzan_keras.audio.decode import AUDIO_SUFFIXES, AudioError, is_sound, load_audio
+from gtzan_keras.audio.decode import AUDIO_SUFFIXES, SILENCE, SILENT, AudioError, is_sound, load_audio
 from gtzan_keras.errors import GtzanKerasError
 
 __all__ = [
@@ -383,15 +383,20 @@ def load_track(
     Raises
     ------
     AudioError
-        A file cannot be read, or all hold less than a second of sound.
+        A file cannot be read, all hold less than a second of sound, or the track is silent.
 
     See Also
     --------
     gtzan_keras.load_audio : one file.
     """
     files = files_of(path)
-    if len(files) == 1:
-        return load_audio(files[0], sample_rate, duration)
+    sound = load_audio(files[0], sample_rate, duration) if len(files) == 1 else _joined(files, sample_rate)
+    if np.abs(sound).max() < SILENCE:
+        raise AudioError(path, SILENT)
+    return sound if duration is None else sound[: round(duration * sample_rate)]
+
+
+def _joined(files: Sequence[Path], sample_rate: int) -> npt.NDArray[np.float32]:
     sounds = []
     for file in files:
         try:
@@ -399,8 +404,7 @@ def load_track(
         except AudioError as error:
             if not error.reason.startswith("too short") or (file == files[-1] and not sounds):
                 raise AudioError(file, f"{error.reason}, in {file.name}") from error
-    sound = np.concatenate(sounds)
-    return sound if duration is None else sound[: round(duration * sample_rate)]
+    return np.concatenate(sounds)
 
 
 def file_md5(path: str | os.PathLike[str]) -> str:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial import distance_matrix
+from scipy.spatial.distance import cdist
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
@@ -141,7 +141,7 @@ def test_a_keras_model_is_trained_on_standardised_training_rows(table, folds, fi
     (_, epochs, _), train = fitted[0], positions(table, folds)[0][0]
     rows = table[[*COLUMNS]].to_numpy()[train]
     expected = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    orders = [distance_matrix(inputs, expected).argmin(axis=1) for inputs, _ in epochs]
+    orders = [cdist(inputs, expected).argmin(axis=1) for inputs, _ in epochs]
     for order, (inputs, targets) in zip(orders, epochs, strict=True):
         assert sorted(order) == list(range(len(train)))
         np.testing.assert_allclose(inputs, expected[order], atol=1e-5)
@@ -188,7 +188,7 @@ def test_a_model_with_two_branches_sees_the_spectrogram_of_each_rows_track(noise
     ((_, ((inputs, targets), _), _),) = fitted
     train = noise[noise["filename"].str[:-4].isin(folds[0].train)]
     numbers = StandardScaler().fit_transform(train[[*COLUMNS]])
-    order = distance_matrix(inputs["features"], numbers).argmin(axis=1)
+    order = cdist(inputs["features"], numbers).argmin(axis=1)
     tracks = train["filename"].str[:-4].iloc[order].tolist()
     expected = np.concatenate([separable.read(separable.rows([track])) for track in tracks]) / 255
     np.testing.assert_allclose(inputs["spectrogram"], expected, atol=1e-6)

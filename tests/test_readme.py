@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gtzan_keras.experiments import RECIPES
-from gtzan_keras.report.ladder import ladder_table
+from gtzan_keras.report.ladder import USUAL_DATA, ladder_table, measured
 from gtzan_keras.report.page import Group
 from gtzan_keras.report.published import ON_FAULT_FILTERED
 
@@ -100,15 +100,14 @@ def test_percentages_given_as_ours_are_those_of_the_committed_results(
 
 
 def test_the_points_that_artists_cost_are_those_of_the_committed_results(committed: list[Group]) -> None:
-    scored = [g for g in committed if g.scores and g.recipe and len(g.first["data"]["genres"]) == 10]
-    found = {(g.recipe, g.protocol): g for g in scored if g.first["data"]["tracks"] >= 999}
-    cost: dict[bool, list[float]] = {True: [], False: []}
-    for (name, protocol), group in found.items():
-        split = "random" if (name, "random") in found else "published"
-        other = found.get((name, split))
-        if protocol == "artist" and other is not None and name != "malvezzi/feed-forward":  # guesses
-            points = 100 * (other.score("accuracy")["value"] - group.score("accuracy")["value"])
-            cost[RECIPES[name].data == "features"].append(points)
+    table = measured("reports", None, committed)
+    table = table[table["data"].isin(USUAL_DATA) & ~table["leaky"]]
+    guesses = "malvezzi/feed-forward"
+    table = table[[not RECIPES[name].without and name != guesses for name in table["model"]]]
+    shares = table.pivot(index="model", columns="split", values="accuracy")
+    points = 100 * (shares["random tracks"].fillna(shares["same split"]) - shares["artist-grouped folds"])
+    of_features = [RECIPES[name].data == "features" for name in points.index]
+    cost = {of: points.dropna() for of, points in points.groupby(of_features)}
     images, features = (f"{min(cost[of]):.0f} to {max(cost[of]):.0f}" for of in (False, True))
     assert (len(cost[True]), len(cost[False])) == (9, 8)
     for page in ("README.md", "docs/results.md", "docs/guide.md"):

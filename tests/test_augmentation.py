@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from gtzan_keras.errors import GtzanKerasError
-from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation
+from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation, FeatureAugmentation
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ from gtzan_keras.store.augmentation import STRONG_AUGMENTATION, Augmentation
 def test_augmentation_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(GtzanKerasError, match=re.escape(f"augmentation: {field}={value!r}: expected")):
         Augmentation(**{field: value})
+
+
+@pytest.mark.parametrize("changes", [{"crop": 4}, {"tone": 0.2}, {"noise": 0.1}])
+def test_what_is_for_spectrograms_only_is_refused_for_features(changes):
+    assert getattr(Augmentation(**changes), *changes) == changes[next(iter(changes))]
+    with pytest.raises(GtzanKerasError, match=r"augmentation: \w+=\S+: only for spectrograms, .* omit it in"):
+        FeatureAugmentation(**changes)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS
 from gtzan_keras.audio.spectrogram import SPECTROGRAM_SPECS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments import RECIPES, catalogue, changes, find, run, runner
-from gtzan_keras.experiments.inputs import departures, digest_of_weights, find_inputs
+from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
 from gtzan_keras.experiments.recipe import EMBEDDINGS, FEATURES
 from gtzan_keras.models.layers import all_layers
 from gtzan_keras.store.embeddings import EmbeddingSpec, EmbeddingsStore
@@ -208,6 +208,53 @@ def test_another_experiment_in_the_same_folder_is_refused(finished, separable, m
         run("malvezzi/feed-forward", make_store(list(separable.track_id)).path, out=out, **FINISHED)
     with pytest.raises(GtzanKerasError, match="differs in recipe"):
         run("malvezzi/feed-forward", separable.path, out=out, arguments={"units": (8,)}, **FINISHED)
+
+
+def test_a_result_is_not_used_again_when_facts_that_decide_its_split_were_corrected(tmp_path):
+    tracks = tracks_of(a_table()).assign(artist=[f"artist {number // 2}" for number in range(60)])
+    corrected = tracks.assign(artist=[f"artist {number // 4}" for number in range(60)])
+
+    def key(protocol, known):
+        inputs = Inputs(None, a_table(), "three genres", None, known)
+        return runner.Experiment(find("baseline/svm"), inputs, protocol, None, (), "").key
+
+    put_recipe(tmp_path, "baseline/svm", "artist", key=key("artist", tracks))
+    folder = tmp_path / "baseline" / "svm" / "artist"
+    runner._check_folder(folder, key("artist", tracks))
+    with pytest.raises(GtzanKerasError, match=r"seed0: holds a run that differs in split; "):
+        runner._check_folder(folder, key("artist", corrected))
+    assert key("random", tracks) == key("random", corrected)  # artists do not decide this split
+    older = {name: value for name, value in key("artist", tracks).items() if name != "split"}
+    put_recipe(tmp_path, "baseline/svm", "artist", key=older)
+    runner._check_folder(folder, key("artist", corrected))  # nothing is known of its split
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "baseline/knn",
+            {"weights": "w.h5"},
+            "weights='w.h5': recipe baseline/knn starts from no .* --weights",
+        ),
+        (
+            "zhang/cnn",
+            {"weights": "none"},
+            "weights='none': recipe zhang/cnn starts from no pretrained weights",
+        ),
+        (
+            "zhang/svm",
+            {"max_epochs": 3},
+            "max_epochs=3: recipe zhang/svm is not trained .* omit --max-epochs",
+        ),
+        ("baseline/ensemble", {"precision": "float32"}, "precision='float32': recipe .* omit --precision"),
+        ("zhang/cnn", {"max_epochs": -3}, "max_epochs=-3: expected a whole number >= 1"),
+    ],
+)
+def test_an_option_without_effect_on_a_recipe_is_refused(name, options, message, tmp_path):
+    with pytest.raises(GtzanKerasError, match=message):
+        run(name, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_arguments_of_json_are_compared_with_a_recipes_and_unknown_ones_named(separable, tmp_path):

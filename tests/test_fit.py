@@ -348,6 +348,15 @@ def test_a_model_that_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_split_without_training_tracks_is_refused_before_training(separable, tmp_path):
+    split = Split("test only", (), (), tuple(separable.track_id))
+    with pytest.raises(
+        GtzanKerasError, match=r"'test only': 0 training tracks, none of them in .*tiny\.h5; "
+    ):
+        train(models.dense(TINY.shape, 3), separable, split, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("eager")
 def test_a_file_where_the_run_should_be_is_named(separable, tmp_path):
     (tmp_path / "run").touch()

@@ -70,6 +70,17 @@ def test_the_page_lists_genres_faults_settings_and_epochs(a_page: Reader) -> Non
     assert "gtzan-keras run zhang --note '<b>'" in a_page.text
 
 
+def test_a_page_of_several_seeds_counts_tracks_and_has_the_mean_calibration_error(tmp_path: Path) -> None:
+    for seed, right in enumerate((7, 5, 6)):
+        put_recipe(tmp_path, "arrigo/15", "published", right=right, seed=seed)
+    (path,) = write_pages(tmp_path, find_groups(tmp_path)).values()
+    page = Reader(path)
+    by_genre = {row[0]: row[4] for row in page.rows if row[0] in ("jazz", "rock") and len(row) == 5}
+    assert by_genre == {"jazz": "5", "rock": "5"}
+    (row,) = [row for row in page.rows if row[0] == "calibration error"]
+    assert f"<!-- expected calibration error {row[1]} " in path.read_text("utf-8")  # the figure's title
+
+
 def test_mistakes_have_artist_and_title_and_right_answers_are_not_listed(a_page: Reader) -> None:
     assert ["rock.90007", "Artist 2", "Song 7 <b>", "rock", "jazz", "90.0 %"] in a_page.rows
     assert "rock.90001" not in a_page.text

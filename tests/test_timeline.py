@@ -83,6 +83,26 @@ def test_an_explanation_encloses_what_speaks_for_the_genre_and_marks_the_parts()
     assert above.get_xlim() == (0, 30)
 
 
+def test_an_explanation_shows_any_genre_as_it_is_written():
+    values, times, hertz = np.ones((4, 8), np.float32), np.arange(9.0), np.linspace(0, 8000, 5)
+    song = (
+        "song.mp3",
+        8.0,
+        "a$b_$c",
+        {"a$b_$c": 1.0},
+        "occlusion",
+        values,
+        values,
+        times,
+        hertz,
+        pd.DataFrame(),
+    )
+    figure = explanation_figure(Explanation(*song))
+    figure.canvas.draw()
+    shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert shown == [r"against a\$b_\$c", r"for a\$b_\$c"]
+
+
 def test_a_taggram_has_a_row_a_tag_the_most_probable_first():
     rows = [[0.1, 0.8, 0.3], [0.3, 0.6, 0.3]]
     figure = taggram(prediction_of([[0, 3], [2, 5]], rows, 5.0, tags=True))

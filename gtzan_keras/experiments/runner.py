@@ -21,7 +21,7 @@ import pandas as pd
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.experiments.catalogue import DESCRIPTIONS, find, in_words, plain
 from gtzan_keras.experiments.inputs import Inputs, departures, digest_of_weights, find_inputs
-from gtzan_keras.experiments.recipe import Recipe
+from gtzan_keras.experiments.recipe import EMBEDDINGS, Recipe
 from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks import splits
 from gtzan_keras.tracks.splits import PRESETS, Split
@@ -90,6 +90,7 @@ class Experiment:
             "settings": _digest(settings),
             "data": self.inputs.digest,
             "weights": digest_of_weights(self.weights),
+            "split": _digest([asdict(split) for split in _splits(self, 0)]),  # stands for all seeds
         }
 
     def settings(self, seed: int) -> TrainingSettings:
@@ -148,7 +149,7 @@ def run(
     seeds : int >= 1
         Seeds 0, 1, ... of weights, batches, and the split if it is random.
     max_epochs : int, optional
-        Upper limit; the result says so.
+        Upper limit, for a recipe that is trained in epochs; the result says so.
     arguments : mapping, optional
         Builder arguments in place of the recipe's, such as ``{"size": "xs"}``; the result says so.
     out : path
@@ -176,7 +177,8 @@ def run(
     ------
     GtzanKerasError
         The recipe or protocol is not known, the data is not of the kind that the recipe needs, weights are
-        missing, a folder holds results of another experiment, or as `train`.
+        missing, an option has no effect on the recipe, a folder holds results of another experiment, or as
+        `train`.
 
     Examples
     --------
@@ -189,6 +191,7 @@ def run(
         raise GtzanKerasError(f"protocol={protocol!r} (--split): expected one of {', '.join(PROTOCOLS)}")
     if seeds < 1:
         raise GtzanKerasError(f"seeds={seeds}: expected a whole number >= 1")
+    _check_options(recipe, max_epochs, precision, weights)
     wanted = [protocol] if protocol else ["published", *(["random"] if recipe.leaky else [])]
     wanted = [protocol_of(recipe, one) for one in wanted]
     if recipe.members:
@@ -237,6 +240,20 @@ def protocol_of(recipe: Recipe, protocol: str) -> str:
     return protocol
 
 
+def _check_options(recipe: Recipe, max_epochs: int | None, precision: Any, weights: str | None) -> None:
+    """Refuse what has no effect on the recipe."""
+    given = {"max_epochs": max_epochs, "precision": precision} if recipe.settings is None else {}
+    if not recipe.pretrained and EMBEDDINGS.keys().isdisjoint(recipe.kinds):
+        given["weights"] = weights
+    for name, value in given.items():
+        if value is not None:
+            what = "starts from no pretrained weights" if name == "weights" else "is not trained in epochs"
+            option = name.replace("_", "-")
+            raise GtzanKerasError(f"{name}={value!r}: recipe {recipe.name} {what}; omit --{option}")
+    if max_epochs is not None and max_epochs < 1:
+        raise GtzanKerasError(f"max_epochs={max_epochs}: expected a whole number >= 1")
+
+
 def _changed(
     recipe: Recipe, arguments: Mapping[str, Any], max_epochs: int | None, precision: Any
 ) -> tuple[Recipe, list[str]]:
@@ -266,7 +283,7 @@ def _digest(value: Any) -> str:
 def _check_folder(folder: Path, key: Mapping[str, str]) -> None:
     """Refuse a folder with results of another experiment: seeds of two must not be averaged."""
     for path in sorted(folder.glob(f"seed*/{RESULT}")):
-        found = read_summary(path.parent).get("key") or {}
+        found = {"split": key.get("split"), **(read_summary(path.parent).get("key") or {})}  # older: none
         if differ := [name for name in key if found.get(name) != key[name]]:
             raise GtzanKerasError(
                 f"{path.parent}: holds a run that differs in {', '.join(differ)}; move it, or choose "

@@ -267,7 +267,8 @@ def report_run(run: str | os.PathLike[str] | Run) -> Path:
         extra = _store_figures(run)
         wrong = tracks.loc[tracks["predicted"] != tracks["genre"], "track_id"].tolist()
         if wrong:
-            nearest_of(run, wrong).to_csv(folder / NEAREST, index=False)
+            with replacing(folder / NEAREST) as temporary:
+                nearest_of(run, wrong).to_csv(temporary, index=False)
     group = Group("", "", (folder,), (result,), (tracks,))
     return write_page(folder / "index.html", _page([group], None, extra))
 
@@ -317,7 +318,7 @@ def neighbours(recipe: Recipe) -> list[tuple[str, str, list[str]]]:
 def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
     """Return the content of a page about one group: figures, tables, mistakes."""
     from gtzan_keras.report import plots
-    from gtzan_keras.training.evaluate import calibration, class_scores, confidences, confusion_matrix
+    from gtzan_keras.training.evaluate import class_scores, confidences, confusion_matrix
 
     genres = group.first["data"]["genres"]
     tracks = pd.concat(group.tables, ignore_index=True)
@@ -328,12 +329,14 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         drawn["intervals"] = plots.metric_intervals(spans, 1 / len(genres))
     if len(tracks):
         by_genre = class_scores(tracks, genres)
+        distinct = tracks.groupby("genre")["track_id"].nunique()  # a track has an answer of each seed
+        by_genre["support"] = by_genre["genre"].map(distinct).fillna(0).astype(int)
         repeated = len(tracks) > scores["count"]
         what = f"{len(tracks)} answers of {group.runs}" if repeated else f"{len(tracks)} tracks"
         drawn["confusion_matrix"] = plots.confusion_matrix(confusion_matrix(tracks, genres), genres, what)
         drawn["per_class"] = plots.per_class(by_genre)
         probability, right = confidences(tracks, genres)
-        drawn["reliability"] = plots.reliability(calibration(probability, right))
+        drawn["reliability"] = plots.reliability(_calibration(group.tables, genres))
         mistakes = _mistakes(tracks.assign(probability=probability)[~right])
         if len(group.folders) == 1 and (near := group.folders[0] / NEAREST).is_file():
             nearest = pd.read_csv(near, keep_default_na=False).groupby("of")
@@ -363,6 +366,18 @@ def _section(group: Group, extra: Mapping[str, Figure]) -> dict[str, Any]:
         "history": histories[0] if len(histories) == 1 else None,
         "last_kept": last_kept,
     }
+
+
+def _calibration(tables: Sequence[pd.DataFrame], genres: Sequence[str]) -> dict[str, Any]:
+    """Return `calibration` with the means over seeds of the error, its range, and each bin's count."""
+    from gtzan_keras.training.evaluate import calibration, confidences
+
+    found = [calibration(*confidences(table, genres)) for table in tables]
+    pooled = calibration(*confidences(pd.concat(tables, ignore_index=True), genres), resamples=1)
+    ranges = pd.DataFrame([one["calibrated"] for one in found])
+    bins = [{**one, "count": one["count"] / len(tables)} for one in pooled["bins"]]
+    ece = float(np.mean([one["ece"] for one in found]))
+    return {"ece": ece, "calibrated": ranges.mean().to_dict(), "bins": bins}
 
 
 def _mistakes(wrong: pd.DataFrame) -> list[Any]:

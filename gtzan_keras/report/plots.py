@@ -332,7 +332,7 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
     bins = bins[bins["count"] > 0]
     middle, width = (bins["low"] + bins["high"]) / 2, 0.86 * (bins["high"] - bins["low"])
     ends = [
-        binomtest(round(share * tracks), int(tracks)).proportion_ci(method="wilson")
+        binomtest(round(share * math.ceil(tracks)), math.ceil(tracks)).proportion_ci(method="wilson")
         for share, tracks in zip(bins["accuracy"].astype(float), bins["count"], strict=True)
     ]
 
@@ -347,7 +347,10 @@ def reliability(calibration: Mapping[str, Any]) -> Figure:
     title = f"expected calibration error {100 * ece:.1f} %"
     title += f"  ({100 * ideal['low']:.1f} to {100 * ideal['high']:.1f} if calibrated)"
     ax.set_title(title, loc="left", fontsize=10)
-    below.bar_label(below.bar(middle, bins["count"], width, color=style.FAINT), padding=2, fontsize=8)
+    bars = below.bar(middle, bins["count"], width, color=style.FAINT)
+    below.bar_label(
+        bars, fmt=lambda tracks: f"{tracks:.0f}" if tracks >= 0.5 else "<1", padding=2, fontsize=8
+    )
     below.set(xlim=(0, 1), ylim=(0, 1.35 * bins["count"].max()), ylabel="tracks", yticks=[])
     below.set_xlabel("confidence: probability of the predicted genre")
     below.xaxis.set_major_formatter(PercentFormatter(1))

@@ -156,7 +156,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
     from matplotlib.patheffects import withStroke
     from scipy.ndimage import gaussian_filter
 
-    genre = style.printable(explanation.genre, "this genre")
+    genre = style.printable(explanation.genre, "this genre").replace("$", r"\$")
     share = explanation.probabilities[explanation.genre]
     about = f": what speaks for {genre}, {100 * share:.0f} %"
     figure, top, ax = _over_time(explanation, "", about, _HEIGHT, (3, 1))

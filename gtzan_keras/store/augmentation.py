@@ -179,6 +179,15 @@ class FeatureAugmentation(Augmentation):
 
     of_features: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("crop", "tone", "noise"):
+            if value := getattr(self, field):
+                raise GtzanKerasError(
+                    f"augmentation: {field}={value!r}: only for spectrograms, with values from 0 to 1; "
+                    "omit it in FeatureAugmentation"
+                )
+
 
 STRONG_AUGMENTATION = Augmentation(
     time_shift=True, time_stretch=0.2, band_shift=6, tone=0.2, masks=2, mixup=0.4

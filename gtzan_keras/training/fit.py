@@ -164,6 +164,11 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
         logger.info("%s: already complete", folder)
         return complete
 
+    if not len(store.rows(split.train)):
+        raise GtzanKerasError(
+            f"split {split.name!r}: {len(split.train)} training tracks, none of them in {store.path}; "
+            "train on a split of this store's tracks"
+        )
     if stage.before is None:
         sample = store.as_input(store.read(store.rows(split.train)[:1]))
         plain = keras.Model(model.inputs[0], model.outputs[0])  # the model's own inputs may be a list

@@ -14,6 +14,7 @@ import pandas as pd
 
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.store.base import Store
+from gtzan_keras.store.files import replacing
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.fit import train
 from gtzan_keras.training.settings import TrainingSettings
@@ -122,7 +123,8 @@ def grid_search(
     for name in grid:  # dtype object, so that None stays None and 1 stays 1
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     table = table.sort_values(monitor, ascending=monitor.endswith("loss"), kind="stable", ignore_index=True)
-    table.to_csv(folder / "grid.csv", index=False)
+    with replacing(folder / "grid.csv") as temporary:
+        table.to_csv(temporary, index=False)
     return table
 
 

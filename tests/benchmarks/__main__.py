@@ -16,8 +16,9 @@ from tests.benchmarks.common import machine
 
 def main(folder: str, page: Path) -> None:
     head = (
-        "Written by `make bench DATA=path/to/gtzan`. Times and ratios are medians; what is compared ran in turns. "
-        "Goals follow as 'at least' or 'at most'; those of bfloat16 hold only for a processor that computes in it."
+        "Written by `make bench DATA=path/to/gtzan`. Times and ratios are medians; what is compared ran in "
+        "turns. Goals follow as 'at least' or 'at most'; those of bfloat16 hold only for a processor that "
+        "computes in it."
     )
     parts = [f"# Benchmarks\n\n{head}\n\n{machine()}\n"]
     for script in sorted(Path(__file__).parent.glob("bench_*.py")):

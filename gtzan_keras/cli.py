@@ -324,14 +324,18 @@ def train(
 
     from gtzan_keras.report.page import report_run
     from gtzan_keras.tracks.catalogue import data_name
+    from gtzan_keras.tracks.splits import PRESETS
 
     opened = gk.open_store(store)
     if split == "fault-filtered":
         parts = gk.splits.fault_filtered(opened.tracks)
     elif split == "artist":  # the first fold: a fifth of the tracks is tested
         parts = gk.splits.folds(opened.tracks, group="artist", seed=seed, validation=0.15)[0]
-    else:
+    elif split in PRESETS:
         parts = gk.splits.stratified(opened.tracks, split, seed)
+    else:
+        known = ", ".join([*PRESETS, "artist", "fault-filtered"])
+        raise GtzanKerasError(f"--split {split}: expected one of {known}")
     if left_out := _genres(without):
         parts, opened = parts.without(opened.tracks, left_out), opened.without(left_out)
     if augment:  # `tone` changes levels, which colours do not have

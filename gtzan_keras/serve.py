@@ -73,10 +73,9 @@ def serve(
         raise GtzanKerasError("serve needs Gradio 6 or later: pip install 'gtzan-keras[serve]'")
     try:
         socket.create_server((host, port)).close()
-    except OSError as error:
-        raise GtzanKerasError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another"
-        ) from None
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise GtzanKerasError(f"cannot listen on {host}, port {port}: {why}; choose another") from None
     with tempfile.TemporaryDirectory(prefix="gtzan-keras-") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         _warm_up(model, Path(folder))

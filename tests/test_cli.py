@@ -307,7 +307,7 @@ def test_bad_input_is_one_line_and_exit_status_1(
         (["--arguments", "{"], "expected a JSON object, such as"),
         (["--without", "rock, jazz,jazz"], "without jazz, rock: the genres are jazz, rock; at least two"),
         (["--arguments", '{"filter": 3}'], "filter"),
-        (["--split", "90/10"], "split '90/10' is not known"),
+        (["--split", "90/10"], "--split 90/10: expected one of 70/15/15, 80/20, 72/8/20, "),
         (["--split", "artist"], "expected 2 up to the number of artist groups, here 4"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),
         (["--settings", '{"optimiser": "adam"}'], "settings have no field optimiser"),

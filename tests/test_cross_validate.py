@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
+from gtzan_keras.audio.features import FEATURE_COLUMNS
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.two_branch_network import two_branch
@@ -224,6 +225,24 @@ def test_copies_on_two_sides_are_refused_unless_marked_leaky():
         validate(lambda: classical("knn", n_neighbors=1), table, [leak])
     marked = dataclasses.replace(leak, leaky=True)
     assert validate(lambda: classical("knn", n_neighbors=1), table, [marked]).leaky
+
+
+def test_tracks_with_the_same_features_are_copies_that_splits_keep_together():
+    names = [f"{genre}/song {number}.wav" for genre in ("fado", "folk") for number in range(6)]
+    values = np.random.default_rng(0).normal(size=(12, len(FEATURE_COLUMNS)))
+    values[[7, 9]] = values[2]  # under another name, and in another genre
+    table = pd.DataFrame(values, columns=[*FEATURE_COLUMNS])
+    table = table.assign(filename=names, length=661794, label=[name.split("/")[0] for name in names])
+    found = tracks_of(table)
+    same = {"fado/song 2", "folk/song 1", "folk/song 3"}
+    copies = dict(zip(found["track_id"], found["duplicates"], strict=True))
+    assert {track_id: {*ids} for track_id, ids in copies.items() if ids} == {
+        one: same - {one} for one in same
+    }
+    for seed in range(5):
+        for fold in splits.folds(found, 2, seed=seed):
+            assert len(same & {*fold.test}) in (0, 3)
+    assert tracks_of(table[["filename", "label"]])["duplicates"].map(len).sum() == 0  # nothing to compare
 
 
 def test_segments_follow_their_track_and_vote_with_their_mean_probabilities(segments):

@@ -142,6 +142,8 @@ def test_names_that_differ_in_case_and_punctuation_are_one_artist_and_unknown_on
     assert groups[0] == groups[1]
     assert len(set(groups)) == 4
     assert artist_groups(tracks[2:4]) is None
+    accents = tracks.head(3).assign(artist=["Jos\u00e9", "Jose\u0301", "Jose"])  # one character, and two
+    assert [int(group) for group in artist_groups(accents)] == [0, 0, 1]
 
 
 # ---- calibration

@@ -126,6 +126,13 @@ def test_two_jobs_write_the_table_that_one_returns(root, tmp_path):
 # Reading tables
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zip"])
+def test_a_table_is_compressed_as_its_name_says(suffix, root, tmp_path):
+    path = tmp_path / f"features.csv{suffix}"
+    table = feature_table(load_tracks(root), path=path, jobs=1)
+    pd.testing.assert_frame_equal(load_feature_table(path), table, rtol=1e-15)
+
+
 def test_kaggles_table_loads(real_data):
     table = load_feature_table(real_data / "features_30_sec.csv")
     assert list(table) == list(TABLE_COLUMNS)

@@ -131,7 +131,7 @@ def load_audio(
     AudioError
         The file is missing, empty, not sound, damaged, shorter than it declares or than
         `MINIMUM_SECONDS`, has an implausible sample rate or number of channels, or holds NaN or infinite
-        samples. Damage after the requested part is not detected.
+        samples. Damage after the requested part may not be detected.
     GtzanKerasError
         An argument is out of range.
 

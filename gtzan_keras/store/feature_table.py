@@ -32,6 +32,8 @@ _COLUMNS = ["track_id", "genre", "path"]
 _Results = dict[str, Any]
 """By track: a list of the features of its segments, or the reason why there are none."""
 
+_COMPRESSIONS: Any = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}  # as pandas reads them
+
 
 def feature_table(
     tracks: pd.DataFrame,
@@ -116,7 +118,7 @@ def feature_table(
         table = _assemble(tracks, segment, results)
         if len(table):
             with replacing(parts.whole) as temporary:
-                table.to_csv(temporary, index=False)
+                table.to_csv(temporary, index=False, compression=_COMPRESSIONS.get(Path(path or "").suffix))
     if table.empty:
         raise none_read(len(tracks), table.attrs["refused"])
     return table

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -357,7 +358,8 @@ def genre_names(genres: Iterable[str]) -> list[str]:
 
 def artist_key(name: str) -> str:
     """Return one key for all spellings of an artist: "Earth, Wind & Fire", "Earth Wind and Fire"."""
-    return re.sub(r"[\W_]", "", name.casefold().replace("&", "and")) or name
+    composed = unicodedata.normalize("NFC", name)  # an accent may be a character of its own
+    return re.sub(r"[\W_]", "", composed.casefold().replace("&", "and")) or name
 
 
 def load_track(

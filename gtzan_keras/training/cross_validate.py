@@ -18,6 +18,7 @@ from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlatio
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import in_parallel
 from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
+from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 from gtzan_keras.tracks.splits import Split, check_left_out, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
 from gtzan_keras.training.evaluate import (
@@ -350,6 +351,8 @@ class _Trainer:
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the tracks of a table of features, as `gtzan_keras.tracks.splits` needs them.
 
+    Tracks with exactly the same features are counted as copies, which splits keep together.
+
     Parameters
     ----------
     table : pd.DataFrame
@@ -368,7 +371,14 @@ def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
     >>> tracks_of(table)[["track_id", "fault_filtered"]].values.tolist()
     [['pop.00000', 'test']]
     """
-    return describe(dict(zip(_track_ids(table), table["label"], strict=True)))
+    ids = _track_ids(table)
+    tracks = describe(dict(zip(ids, table["label"], strict=True)))
+    if not {*FEATURE_COLUMNS} <= {*table.columns}:
+        return tracks
+    rows = pd.util.hash_pandas_object(table[[*FEATURE_COLUMNS]], index=False)
+    contents = rows.groupby(list(ids), sort=False).agg(tuple)
+    pairs = [(same[0], copy) for same in contents.groupby(contents).groups.values() for copy in same[1:]]
+    return with_near_duplicates(tracks, pd.DataFrame(pairs, columns=["first", "second"]))
 
 
 def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:

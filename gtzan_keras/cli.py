@@ -478,7 +478,7 @@ def quickstart(
                     name,
                     protocol=split,
                     seeds=seeds,
-                    max_epochs=max_epochs,
+                    max_epochs=max_epochs if gk.experiments.find(name).settings else None,
                     out=out,
                     command=_command(),
                     verbose=0,

@@ -164,17 +164,8 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
         logger.info("%s: already complete", folder)
         return complete
 
-    if not len(store.rows(split.train)):
-        raise GtzanKerasError(
-            f"split {split.name!r}: {len(split.train)} training tracks, none of them in {store.path}; "
-            "train on a split of this store's tracks"
-        )
     if stage.before is None:
-        sample = store.as_input(store.read(store.rows(split.train)[:1]))
-        plain = keras.Model(model.inputs[0], model.outputs[0])  # the model's own inputs may be a list
-        answer = keras.ops.convert_to_numpy(plain(sample, training=False)).astype(float)
-        if not (answer >= 0).all() or abs(answer.sum() - 1) > 0.01:
-            raise GtzanKerasError(f"model {model.name!r} gives no probabilities; let it end in a softmax")
+        _check_answer(model, store, split)
     fused = _has_fused_kernels()
     logger.info("%s: precision %s (%s), fused kernels %s", folder, policy, why, "on" if fused else "off")
     trained = clone(model, dtypes_in(model, policy), fused)
@@ -369,6 +360,23 @@ def class_weights_of(labels: np.ndarray) -> dict[int, float]:
     present = np.unique(labels)
     weights = compute_class_weight("balanced", classes=present, y=labels)
     return dict(zip(present.tolist(), weights.tolist(), strict=True))
+
+
+def _check_answer(model: keras.Model, store: Store, split: Split) -> None:
+    """Refuse a model that gives no probabilities for the first training sample, and a split without one."""
+    import keras
+
+    rows = store.rows(split.train)[:1]
+    if not len(rows):
+        raise GtzanKerasError(
+            f"split {split.name!r}: {len(split.train)} training tracks, none of them in {store.path}; "
+            "train on a split of this store's tracks"
+        )
+    plain = keras.Model(model.inputs[0], model.outputs[0])  # the model's own inputs may be a list
+    sample = store.as_input(store.read(rows))
+    answer = keras.ops.convert_to_numpy(plain(sample, training=False)).astype(float)
+    if not (answer >= 0).all() or abs(answer.sum() - 1) > 0.01:
+        raise GtzanKerasError(f"model {model.name!r} gives no probabilities; let it end in a softmax")
 
 
 def _check_converged(model: keras.Model, history: pd.DataFrame, best: int, learning_rate: float) -> None:

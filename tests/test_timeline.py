@@ -100,7 +100,8 @@ def test_an_explanation_shows_any_genre_as_it_is_written():
     figure = explanation_figure(Explanation(*song))
     figure.canvas.draw()
     shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
-    assert shown == [r"against a\$b_\$c", r"for a\$b_\$c"]
+    assert shown == ["against a$b_$c", "for a$b_$c"]
+    assert figure.axes[0].get_title(loc="left") == "song.mp3  (0:08): what speaks for a$b_$c, 100 %"
 
 
 def test_a_taggram_has_a_row_a_tag_the_most_probable_first():

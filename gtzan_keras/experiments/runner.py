@@ -203,8 +203,8 @@ def run(
     folders = []
     for one in wanted:
         experiment = Experiment(changed, inputs, one, weights, tuple(differences), command)
-        folder = Path(out) / recipe.name / one
-        _check_folder(folder, experiment.key)
+        folder, key = Path(out) / recipe.name / one, experiment.key
+        _check_folder(folder, key)
         missing = [seed for seed in range(seeds) if not (folder / f"seed{seed}" / RESULT).is_file()]
         results: Iterable[Result] = (
             _trained(experiment, missing, folder, verbose)
@@ -213,7 +213,7 @@ def run(
         )
         for seed, (result, tracks, history) in zip(missing, results, strict=True):
             # A training that was resumed recorded the command that began it.
-            own = {"command": command, "key": experiment.key}
+            own = {"command": command, "key": key}
             facts = {**experiment.facts(seed), **result, **own}
             write_result(folder / f"seed{seed}", facts, tracks, history)
         folders.append(folder)

@@ -156,7 +156,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
     from matplotlib.patheffects import withStroke
     from scipy.ndimage import gaussian_filter
 
-    genre = style.printable(explanation.genre, "this genre").replace("$", r"\$")
+    genre = style.printable(explanation.genre, "this genre")
     share = explanation.probabilities[explanation.genre]
     about = f": what speaks for {genre}, {100 * share:.0f} %"
     figure, top, ax = _over_time(explanation, "", about, _HEIGHT, (3, 1))
@@ -189,7 +189,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
         colour, height = (_FOR, 1.35) if score > 0 else (_AGAINST, -1.35)
         ax.plot([start, stop], [height, height], color=colour, linewidth=3, solid_capstyle="butt")
     ax.set_ylim(-1.6, 1.6)
-    ax.set_yticks([-1, 1], [f"against {genre}", f"for {genre}"], fontsize=8)
+    ax.set_yticks([-1, 1], [f"against {genre}", f"for {genre}"], fontsize=8, parse_math=False)
     return figure
 
 

@@ -34,6 +34,28 @@ def test_the_folds_choose_how_long_to_train_on_all_but_the_test_part(separable, 
     assert (list(run.split.train), run.split.test) == (pool, split.test)
 
 
+def test_another_number_of_folds_in_the_same_folder_is_another_training(separable, tmp_path):
+    split = stratified(separable.tracks, (0.5, 0.25, 0.25))
+
+    def fit(k):
+        return train_kfold_then_full(
+            lambda: models.dense(separable.spec.shape, 3, units=()),
+            separable,
+            split,
+            out=tmp_path,
+            settings=TrainingSettings(epochs=1, precision="float32"),
+            k=k,
+            resume=True,
+            verbose=0,
+        )
+
+    assert fit(2).facts["kfold"]["k"] == 2
+    date = (tmp_path / "model.keras").stat().st_mtime_ns
+    fit(2)
+    assert (tmp_path / "model.keras").stat().st_mtime_ns == date
+    assert fit(3).facts["kfold"]["k"] == load_run(tmp_path).facts["kfold"]["k"] == 3
+
+
 def test_a_leaky_split_is_refused(separable, tmp_path):
     with pytest.raises(GtzanKerasError, match="leaky"):
         train_kfold_then_full(

@@ -372,11 +372,17 @@ def test_folds_that_choose_the_epochs_are_recorded_and_their_seconds_counted(sep
     assert result["name"] == "small/19, published, seed 0"
 
 
-def test_both_stages_are_recorded(separable, small, tmp_path):
+def test_both_stages_are_recorded_and_each_is_used_again(separable, small, tmp_path):
     second = dataclasses.replace(find("malvezzi/vgg16-fine-tuned").fine_tune, trainable_from="predictions")
     name = small("malvezzi/vgg16-fine-tuned", fine_tune=second, pretrained="")
     (folder,) = run(name, separable.path, max_epochs=1, out=tmp_path, verbose=0)
     result, _ = read_result(folder / "seed0")
+    assert result["name"] == f"{name}, published, seed 0"
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("model.keras")}
+    assert len(made) == 2
+    (folder / "seed0" / "result.json").unlink()  # as after an interruption in a later fold
+    run(name, separable.path, max_epochs=1, out=tmp_path, verbose=0)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
     rates = [part["settings"]["learning_rate"] for part in (result["first_stage"], result)]
     assert rates == [1e-4, 1e-5]
     assert (result["first_stage"]["outcome"]["epochs"], result["outcome"]["epochs"]) == (1, 2)
@@ -393,6 +399,24 @@ def test_a_search_chooses_what_the_recipe_is_then_trained_with(separable, small,
     assert result["outcome"]["seconds"] == pytest.approx(ranked["seconds"].sum() + last, abs=0.1)
     assert result["settings"]["learning_rate"] == ranked["learning_rate"][0]
     assert result["model"]["arguments"]["dropout"] == 0.3
+
+
+def test_what_a_search_chose_in_each_fold_is_recorded(separable, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "FOLDS", 2)
+    grid = {"dropout": (0.1, 0.5), "learning_rate": (1e-3, 1e-2)}
+    name = small("malvezzi/tuned-cnn", grid=grid)
+    (folder,) = run(name, separable.path, protocol="artist", out=tmp_path, verbose=0)
+    result, _ = read_result(folder / "seed0")
+    best = [pd.read_csv(folder / "seed0" / f"fold{n}" / "search" / "grid.csv").iloc[0] for n in (1, 2)]
+    found = {**result["settings"], **result["model"]["arguments"]}
+    for name in grid:
+        chosen = [float(one[name]) for one in best]
+        assert found[name] == (chosen if len(set(chosen)) > 1 else chosen[0])
+
+
+def test_values_that_differ_between_folds_are_lists():
+    values = [{"seed": 0, "dropout": 0.4}, {"seed": 0, "dropout": 0.2}]
+    assert runner._by_fold(values) == {"seed": 0, "dropout": [0.4, 0.2]}
 
 
 def test_a_cell_has_the_accuracy_that_scikit_learn_gives_on_the_same_folds(tmp_path):

@@ -1,6 +1,7 @@
 """Training: it learns, keeps the best weights, is repeatable, and refuses wrong input."""
 
 import dataclasses
+import json
 import shutil
 import zipfile
 
@@ -207,6 +208,15 @@ def test_class_weights_are_scikit_learns_balanced_ones(separable, tmp_path):
 
 
 # ---- what is kept
+
+
+def test_a_run_whose_store_has_moved_says_how_to_name_it(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    record = json.loads((copy / "run.json").read_text("utf-8"))
+    (copy / "run.json").write_text(json.dumps({**record, "store": "elsewhere/store.h5"}), "utf-8")
+    with pytest.raises(GtzanKerasError, match=r"elsewhere/store\.h5 is missing; pass .* open_store"):
+        load_run(copy)
 
 
 def test_a_run_opens_again_as_it_was_also_with_a_store_that_has_moved(run, tmp_path):
@@ -440,6 +450,15 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(turned, tmp_
     assert_same_weights(resumed.model, whole.model)
     names = sorted(path.name for path in (tmp_path / "broken").iterdir())
     assert names == ["history.csv", "model.keras", "run.json"]
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_complete_run_gives_its_weights_to_the_model_that_asks_again(separable, tmp_path):
+    first, again = linear(separable), linear(separable)
+    fit(separable, tmp_path, first, epochs=2, resume=True)
+    assert not np.array_equal(first.get_weights()[0], again.get_weights()[0])
+    fit(separable, tmp_path, again, epochs=2, resume=True)
+    assert_same_weights(again, first)
 
 
 @pytest.mark.usefixtures("eager")

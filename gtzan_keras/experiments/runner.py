@@ -363,23 +363,23 @@ def _train(seed: int, split: Split, folder: Path, *, one: Experiment, verbose: i
         arguments, settings = {**arguments, **of_build}, replace(settings, **of_training)
         seconds = float(table["seconds"].sum())
     facts = {"data": one.inputs.name, "builder": recipe.builder, "arguments": arguments}
-    options: dict[str, Any] = {
-        "out": folder,
-        "name": one.name(seed),
+    options: dict[str, Any] = {"name": one.name(seed), "resume": True, "verbose": verbose}
+    first = {
+        # a folder of its own, so that a complete run of both stages is found again
+        "out": folder / "first_stage" if recipe.fine_tune else folder,
         "facts": {**facts, "command": one.command},
-        "resume": True,
-        "verbose": verbose,
+        **options,
     }
     if recipe.kfold:
         group: Literal["artist"] | None = None if one.protocol in ("published", "random") else "artist"
-        run = train_kfold_then_full(build, store, split, settings, k=recipe.kfold, group=group, **options)
+        run = train_kfold_then_full(build, store, split, settings, k=recipe.kfold, group=group, **first)
         seconds += run.facts["kfold"]["seconds"]
     else:
-        run = train(build(), store, split, settings, **options)
+        run = train(build(), store, split, settings, **first)
     if second := recipe.fine_tune:
         settings = replace(settings, learning_rate=second.learning_rate, epochs=second.epochs)
         settings = replace(settings, augmentation=second.augmentation or settings.augmentation)
-        run = fine_tune(run, second.trainable_from, settings, resume=True, verbose=verbose)
+        run = fine_tune(run, second.trainable_from, settings, out=folder, **options)
     result, tracks = run_result(run)
     result["outcome"]["seconds"] = round(seconds + run.outcome.seconds, 1)
     return result, tracks, run.history
@@ -413,14 +413,18 @@ def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[
     """Return the folds' results as one: their test tracks are one test part."""
     first = results[0]
     sizes = ("name", "train", "validation", "test")
+    own = ("outcome", "kfold", "first_stage")
     folds = [
-        {**{field: result["split"][field] for field in sizes}, "outcome": result["outcome"]}
+        {field: result["split"][field] for field in sizes}
+        | {field: result[field] for field in own if field in result}
         for result in results
     ]
     parts = [result["scores"]["test"] for result in results]
     highest = _ceiling([part.get("ceiling", 1.0) for part in parts], [part["count"] for part in parts])
     return {
-        **{field: value for field, value in first.items() if field != "first_stage"},
+        **{field: value for field, value in first.items() if field not in own},
+        "model": {**first["model"], "arguments": _by_fold([one["model"]["arguments"] for one in results])},
+        "settings": _by_fold([result["settings"] for result in results]),
         "outcome": {"seconds": round(sum(result["outcome"]["seconds"] for result in results), 1)},
         "split": {
             "name": _folds_name([fold["name"] for fold in folds]),
@@ -430,6 +434,13 @@ def _pooled(results: Sequence[Mapping[str, Any]], tracks: pd.DataFrame) -> dict[
         "folds": folds,
         "scores": {"validation": None, "test": score_tracks(tracks, first["data"]["genres"]) | highest},
     }
+
+
+def _by_fold(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one mapping: a value that a search chose differently in each fold is a list."""
+    names = values[0]
+    lists = {name: [one[name] for one in values] for name in names}
+    return {name: each[0] if each.count(each[0]) == len(each) else each for name, each in lists.items()}
 
 
 def _ceiling(highest: Sequence[float], counts: Sequence[int]) -> dict[str, float]:

@@ -24,6 +24,7 @@ def fine_tune(
     settings: TrainingSettings | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
+    name: str | None = None,
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 2,
@@ -44,6 +45,8 @@ def fine_tune(
         Settings of this stage; by default those of the first with 30 epochs and a learning rate of 1e-5.
     out : str or os.PathLike, optional
         Folder of the run; by default the first stage's, whose files are replaced at the end.
+    name : str, optional
+        Name of the run; by default the first stage's, or the name of `out`.
     resume, callbacks, verbose, cache_frozen
         As for `gtzan_keras.train`.
 
@@ -75,7 +78,7 @@ def fine_tune(
     model = clone(run.model, lambda _: "float32")
     freeze(model, trainable_from)
     folder = run.folder if out is None else Path(out)
-    name = run.name if out is None else folder.resolve().name
+    name = name or (run.name if out is None else folder.resolve().name)
     facts = {**run.facts, "trainable_from": trainable_from}
     stage = Stage(
         run.store, run.split, settings, folder, name, facts, resume, callbacks, verbose, cache_frozen, run

@@ -74,7 +74,8 @@ def train(
         Name of the run; the folder's name by default.
     resume : bool
         Keep a checkpoint in `out` after each epoch, and continue from it. A complete run is returned as it
-        is. With other settings, start weights, split or data, training starts again.
+        is, and its weights are copied into `model`. With other settings, start weights, split or data,
+        training starts again.
     callbacks : sequence of keras.callbacks.Callback
         Further callbacks, such as ``keras.callbacks.TensorBoard(folder)``. Their ``model`` is the copy that
         is trained. A resumed training does not restore their state.
@@ -162,6 +163,7 @@ def train_stage(model: keras.Model, stage: Stage) -> Run:
     key = _key(model, stage, policy, bool(stage.cache_frozen)) if stage.resume else ""
     if stage.resume and (complete := complete_run(folder, key, store)) is not None:
         logger.info("%s: already complete", folder)
+        copy_state(complete.model, model)
         return complete
 
     if stage.before is None:
@@ -225,6 +227,7 @@ def _key(model: keras.Model, stage: Stage, policy: str, caches: bool) -> str:
         [store.track_id.tolist(), store.genre.tolist()],
         None if stage.before is None else stage.before.settings.to_dict(),
         caches,
+        *filter(None, [stage.facts.get("kfold")]),
     )
 
 

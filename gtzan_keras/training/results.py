@@ -10,11 +10,12 @@
 - ``split``: ``name``, ``leaky``, ``train``, ``validation``, ``test`` (numbers; of folds, see ``folds``),
   ``missing`` (ids);
 - ``model``: ``builder``, ``arguments``, ``parameters`` (number, or None);
-- ``settings``: the fields of `TrainingSettings`, or {} if nothing was trained with them;
+- ``settings``: the fields of `TrainingSettings`, or {} if nothing was trained with them; here and in
+  ``arguments``, a value that a search chose differently in each fold is a list;
 - ``outcome``: ``epochs`` (trained), ``best_epoch`` (both missing if there are none), ``seconds``;
 - ``first_stage`` (``settings``, ``outcome``), ``kfold``, ``folds`` (a list of ``name``, ``train``,
-  ``validation``, ``test``, and ``outcome``), ``members`` (folders of an ensemble's members, relative to
-  this one): only where there is such a thing;
+  ``validation``, ``test``, and ``outcome``, ``kfold``, ``first_stage``), ``members`` (folders of an
+  ensemble's members, relative to this one): only where there is such a thing;
 - ``scores``: ``validation`` and ``test``, each None or ``accuracy``, ``macro_precision``,
   ``macro_recall``, ``macro_f1`` (each ``value``, ``low``, ``high``: intervals over tracks), ``by_artist``
   (None, or ``count`` and the same four over artists), ``loss``, ``ece``, ``count`` (of tracks),

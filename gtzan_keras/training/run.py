@@ -188,7 +188,13 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
             "train again"
         ) from error
     model, spec, genres = load_model(folder / "model.keras")
-    store = open_store(record["store"]) if store is None else store
+    if store is None:
+        if not Path(record["store"]).is_file():
+            raise GtzanKerasError(
+                f"{folder}: its store {record['store']} is missing; pass the store where it is now: "
+                'load_run(folder, open_store("..."))'
+            )
+        store = open_store(record["store"])
     if set(genres) < set(store.genres):
         store = store.without(set(store.genres) - set(genres))
     if spec != store.spec or genres != store.genres:

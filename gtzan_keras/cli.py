@@ -317,6 +317,8 @@ def train(
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     chosen = gk.TrainingSettings.from_dict({**given, **_json("--settings", settings)})
+    if augment and chosen.augmentation is not None:
+        raise GtzanKerasError("--augment and the augmentation of --settings: expected one of them")
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise GtzanKerasError("--tensorboard needs TensorBoard; pip install 'gtzan-keras[tensorboard]'")
     _import_tensorflow()
@@ -330,9 +332,9 @@ def train(
     if split == "fault-filtered":
         parts = gk.splits.fault_filtered(opened.tracks)
     elif split == "artist":  # the first fold: a fifth of the tracks is tested
-        parts = gk.splits.folds(opened.tracks, group="artist", seed=seed, validation=0.15)[0]
+        parts = gk.splits.folds(opened.tracks, group="artist", seed=chosen.seed, validation=0.15)[0]
     elif split in PRESETS:
-        parts = gk.splits.stratified(opened.tracks, split, seed)
+        parts = gk.splits.stratified(opened.tracks, split, chosen.seed)
     else:
         known = ", ".join([*PRESETS, "artist", "fault-filtered"])
         raise GtzanKerasError(f"--split {split}: expected one of {known}")
@@ -342,7 +344,7 @@ def train(
         tone = 0.0 if opened.shape[-1] == 3 else STRONG_AUGMENTATION.tone
         augmentation = dataclasses.replace(STRONG_AUGMENTATION, tone=tone)
         chosen = dataclasses.replace(chosen, augmentation=augmentation)
-    built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, seed)
+    built, keywords = _build(model, opened.spec.shape, len(opened.genres), arguments, chosen.seed)
     facts = {"data": data_name(opened.tracks), "builder": built.name, "arguments": keywords}
     facts["command"] = _command()
     callbacks = [keras.callbacks.TensorBoard(out / "tensorboard")] if tensorboard else []

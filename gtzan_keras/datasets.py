@@ -156,10 +156,11 @@ class NotebookData:
         path = self.folder / f"{spec}.h5"
         if path.is_file():  # preprocess would read every sound file first
             store = SpectrogramStore(path)
-            if list(store.tracks["track_id"]) == list(self.tracks["track_id"]):
+            if store.made_from(self.tracks):
                 return store
             store.close()
-            path.unlink()
+            if not set(store.track_id) <= set(self.tracks["track_id"]):  # preprocess refuses to drop tracks
+                path.unlink()
         preprocess(self.tracks, path, spec)
         return SpectrogramStore(path)
 

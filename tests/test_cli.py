@@ -92,12 +92,13 @@ def test_from_audio_to_a_page_with_every_command_of_the_readme(
     run = tmp_path / "runs" / "one"
     network = ["--model", "cnn", "--arguments", '{"filters": [8, 8], "dense_units": [16], "dropout": 0}']
     settings = ["--epochs", 4, "--learning-rate", 0.01]
-    settings += ["--settings", '{"batch_size": 8, "precision": "float32"}']
+    settings += ["--settings", '{"batch_size": 8, "precision": "float32", "seed": 3}']
     train = ["train", store, "--out", run, "--split", "80/20", *network, *settings, "--resume"]
     trained = run_command(*train)
     assert trained.out.strip().splitlines()[-1] == str(run / "index.html")
     result = json.loads((run / "result.json").read_text("utf-8"))
     assert result["data"]["refused"][0]["track_id"] == "jazz.00054"
+    assert (result["split"]["name"], result["settings"]["seed"]) == ("80/20 (seed 3)", 3)
     # The command on the page is the one to repeat the run with.
     expected = ["gtzan-keras", "train", str(store), "--out", str(run), "--split", "80/20"]
     assert shlex.split(result["command"])[:7] == expected
@@ -310,6 +311,7 @@ def test_bad_input_is_one_line_and_exit_status_1(
         (["--split", "90/10"], "--split 90/10: expected one of 70/15/15, 80/20, 72/8/20, "),
         (["--split", "artist"], "expected 2 up to the number of artist groups, here 4"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),
+        (["--augment", "--settings", '{"augmentation": {"mixup": 0.2}}'], "expected one of them"),
         (["--settings", '{"optimiser": "adam"}'], "settings have no field optimiser"),
     ],
 )

@@ -140,3 +140,10 @@ def test_a_store_is_made_once_and_again_when_the_tracks_change(own):
     soundfile.write(own / "fado" / "two.wav", np.random.default_rng(2).normal(size=22050), 22050)
     with notebook_data().store("zhang-128") as store:
         assert len(store) == 3
+    rows = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\nfado/two,fado,Ada,,,,\n"
+    (own / "tracks.csv").write_text(rows)
+    with notebook_data().store("zhang-128") as store:
+        assert dict(store.tracks[["track_id", "artist"]].to_numpy())["fado/two"] == "Ada"
+    (own / "fado" / "two.wav").unlink()
+    with notebook_data().store("zhang-128") as store:
+        assert len(store) == 2

@@ -132,10 +132,15 @@ def test_without_a_network_the_error_says_what_to_download(tmp_path, monkeypatch
     monkeypatch.setenv("GTZAN_KERAS_WEIGHTS", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
-        GtzanKerasError, match=r"cannot be downloaded .*pip download --no-deps musicnn==0\.1\.0"
+        GtzanKerasError,
+        match=r"cannot be downloaded .*pip download --no-deps musicnn==0\.1\.0.* into .*empty",
     ):
         models.musicnn("msd")
     assert not (tmp_path / "empty").exists()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "musicnn-0.1.0-py3-none-any.whl").write_bytes(b"found, but damaged")
+    with pytest.raises(GtzanKerasError, match="SHA-256"):
+        models.musicnn("msd")
 
 
 @pytest.mark.parametrize("name", ["musicnn-0.1.0-py3-none-any.whl", "weights.npz", "empty.npz", "nothing"])

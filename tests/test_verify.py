@@ -67,6 +67,18 @@ def test_wav_files_and_no_others_are_compared_with_the_checksum_of_own_facts(tmp
     assert list(statuses(load_tracks(tmp_path)).values()) == ["ok", "checksum differs", "ok"]
 
 
+def test_facts_that_are_not_next_to_the_genre_folders_are_not_used(tmp_path):
+    tone(tmp_path / "songs" / "rock" / "album" / "a.wav")
+    tone(tmp_path / "songs" / "pop" / "b.wav")
+    header = "track_id,genre,artist,title,wav_md5,fault_filtered,exact_duplicate_of\n"
+    row = f"rock/album/a,rock,,,{'0' * 32},,\n"  # a wrong checksum
+    (tmp_path / "tracks.csv").write_text(header + row)
+    (tmp_path / "songs" / "rock" / "tracks.csv").write_text(header + row)
+    assert list(statuses(load_tracks(tmp_path / "songs")).values()) == ["ok", "ok"]
+    (tmp_path / "songs" / "tracks.csv").write_text(header + row)
+    assert statuses(load_tracks(tmp_path / "songs"))["rock/album/a"] == "checksum differs"
+
+
 def test_copies_that_the_facts_do_not_know_are_found(tmp_path):
     first = tone(tmp_path / "rock" / "a.wav")
     (tmp_path / "pop").mkdir()

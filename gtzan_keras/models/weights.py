@@ -168,7 +168,8 @@ def musicnn_weights(
 
     The authors ship them in a wheel whose own requirements are too old to install. It is fetched by
     ``pip download --no-deps``, so that the user's package index settings hold. Its SHA-256 is checked, and
-    its four checkpoints are converted into `weights_folder`. After that no network is needed.
+    its four checkpoints are converted into `weights_folder`. After that no network is needed. On a machine
+    without one, put the wheel into that folder.
 
     Parameters
     ----------
@@ -199,7 +200,8 @@ def musicnn_weights(
         converted = weights_folder() / f"{name.upper()}_{kind}.npz"
         if not converted.is_file():
             with tempfile.TemporaryDirectory() as folder:
-                _convert(_download(Path(folder)))
+                wheel = weights_folder() / _WHEEL
+                _convert(wheel if wheel.is_file() else _download(Path(folder)))
     try:
         if name.endswith(".whl"):
             _convert(converted)
@@ -234,7 +236,7 @@ def _download(folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise GtzanKerasError(
             f"musicnn's weights cannot be downloaded ({reason}); where there is a network, run `pip download "
-            f"--no-deps musicnn==0.1.0` and pass the path of {_WHEEL} as weights"
+            f"--no-deps musicnn==0.1.0` and put {_WHEEL} into {weights_folder()}"
         )
     return folder / _WHEEL
 

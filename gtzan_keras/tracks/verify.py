@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.parallel import in_parallel
-from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, load_track
+from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, genre_of_folder, load_track
 from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 
 __all__ = ["verify"]
@@ -81,8 +81,9 @@ def _check(path: str, expected_md5: str) -> tuple[str, str]:
 
 def _facts_of(tracks: pd.DataFrame) -> pd.DataFrame:
     """Return the facts that apply to a table: those next to its genre folders, else the packaged ones."""
-    for path in tracks["path"][:1]:
-        for folder in list(Path(path).parents)[1:4]:  # genre folders may hold albums
-            if path and (folder / "tracks.csv").is_file():
-                return facts(folder / "tracks.csv")
+    for path, genre in zip(tracks["path"][:1], tracks["genre"], strict=False):
+        folders = [folder for folder in Path(path).parents if genre_of_folder(folder.name) == genre]
+        own = [folder.parent / "tracks.csv" for folder in folders]
+        if found := [file for file in own if file.is_file()]:
+            return facts(found[0])
     return facts()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pytest
 import soundfile
@@ -104,6 +105,19 @@ def test_a_second_maker_of_one_file_is_refused_in_one_line(tmp_path):
     with Parts(tmp_path / "out"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_maker_that_was_waiting_is_left_alone(tmp_path, monkeypatch):
+    release = filelock.FileLock.release
+
+    def and_another_takes_it(lock, force=False):
+        release(lock, force)
+        Path(lock.lock_file).touch()
+
+    monkeypatch.setattr(filelock.FileLock, "release", and_another_takes_it)
+    with Parts(tmp_path / "out"):
+        pass
+    assert list((tmp_path / "out.parts").iterdir()) == [tmp_path / "out.parts" / "lock"]
 
 
 # ---- a job

@@ -225,8 +225,9 @@ def write_pages(
 
 
 def page_name(folder: str | os.PathLike[str], group: Group) -> str:
-    """Return the name of a group's page in the folder of pages."""
-    return slug(group.recipe or "run " + group.folders[0].relative_to(folder).as_posix()) + ".html"
+    """Return the name of a group's page in the folder of pages; the runs a/b and a-b have one each."""
+    run = group.folders[0].relative_to(folder).as_posix().replace("/", "--")
+    return slug(group.recipe or f"run {run}") + ".html"
 
 
 def slug(name: str) -> str:

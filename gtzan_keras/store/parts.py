@@ -150,12 +150,16 @@ class Parts:
                     replace(self.whole, self.path)
                 self.clear()
         finally:
-            # Some systems refuse to delete an open file, others let nobody else lock a deleted one.
-            with contextlib.suppress(OSError):
-                (self.folder / "lock").unlink()
+            lock = self.folder / "lock"
+            left = False
+            try:
+                lock.unlink()
+            except OSError:  # Windows refuses to delete an open file
+                left = True
             self._lock.release()
             with contextlib.suppress(OSError):  # finished parts are kept, or another process was faster
-                (self.folder / "lock").unlink(missing_ok=True)
+                if left:
+                    lock.unlink()
                 self.folder.rmdir()
 
     def clear(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +108,23 @@ def test_tensorflows_data_set_has_the_batches_of_the_epoch_and_tunes_nothing(sto
             np.testing.assert_array_equal(given[0], wanted[0])
             np.testing.assert_array_equal(given[1], wanted[1])
         batches.on_epoch_end()
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_what_tensorflow_keeps_of_a_data_set_does_not_hold_the_samples(store, epochs):
+    batches = store.batches(list(store.track_id), 3)
+    data = tensorflow_dataset(batches)
+    if epochs:
+        model = keras.Sequential(
+            [keras.Input(store.spec.shape), keras.layers.Flatten(), keras.layers.Dense(2)]
+        )
+        model.compile("sgd", "mse")
+        model.fit(data.repeat(), epochs=epochs, steps_per_epoch=1, shuffle=False, verbose=0)
+        del model
+    held = weakref.ref(batches)
+    del batches, data
+    gc.collect()
+    assert held() is None
 
 
 def test_predictions_of_several_workers_come_in_order(store):

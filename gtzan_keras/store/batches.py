@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -246,7 +247,15 @@ def untuned(generator: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dat
     )
     options = tf.data.Options()
     options.autotune.enabled = False
-    return tf.data.Dataset.from_generator(generator, output_signature=signature).with_options(options)
+    source = [generator]
+
+    def batches() -> Iterator[Any]:
+        yield from source[0]()
+
+    # TensorFlow keeps this function as long as the process lives; what it reads may be large.
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature).with_options(options)
+    weakref.finalize(data, source.clear)
+    return data
 
 
 def _check_augmentation(augmentation: Augmentation, store: Store) -> None:

@@ -344,8 +344,9 @@ class _Trainer:
                 callbacks=callbacks_for(settings, optimizer, has_validation=False),
                 verbose=0,
             )
-        parts = [model(rows(test[start : start + 256]), training=False) for start in range(0, len(test), 256)]
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        size = settings.batch_size
+        some = [test[start : start + size] for start in range(0, len(test), size)]
+        return np.concatenate([keras.ops.convert_to_numpy(model(rows(one), training=False)) for one in some])
 
 
 def tracks_of(table: pd.DataFrame) -> pd.DataFrame:

@@ -115,12 +115,11 @@ def test_what_tensorflow_keeps_of_a_data_set_does_not_hold_the_samples(store, ep
     batches = store.batches(list(store.track_id), 3)
     data = tensorflow_dataset(batches)
     if epochs:
-        model = keras.Sequential(
-            [keras.Input(store.spec.shape), keras.layers.Flatten(), keras.layers.Dense(2)]
-        )
+        layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(len(store.genres))]
+        model = keras.Sequential(layers)
         model.compile("sgd", "mse")
         model.fit(data.repeat(), epochs=epochs, steps_per_epoch=1, shuffle=False, verbose=0)
-        del model
+        del model, layers
     held = weakref.ref(batches)
     del batches, data
     gc.collect()

@@ -22,6 +22,9 @@ Image = npt.NDArray[np.uint8]
 LARGEST = 2**26
 """Upper limit of the numbers in a sample or its analysis; a spec may come from an untrusted file."""
 
+CLIP_SECONDS, CLIP_SLACK = 30.0, 1.0
+"""A clip of a spec that names no length: GTZAN's are 29.98 to 30.65 s [seconds]."""
+
 AVERAGED_FRAMES = 387  # "average" makes its columns from these: the width of librosa-128x387
 _BLOCK_SAMPLES = 2**18  # transformed at a time: the working set fits the processor's cache
 
@@ -86,7 +89,8 @@ class SpectrogramSpec(Spec):
     db_range : float > 0 [dB]
         Range of the image below its loudest point; everything quieter is the floor.
     clip_seconds : float > 0 [seconds] or None
-        A track is padded with silence or cut to this length; None keeps its own length.
+        A track is padded with silence or cut to this length. None keeps the length of a clip like GTZAN's,
+        29 to 31 s; other tracks become 30 s.
     segment_seconds, segment_hop_seconds : float > 0 [seconds] or None
         If given, a clip is cut into segments of this length, one starting every hop.
     height, width : int > 0 [pixels]
@@ -329,7 +333,7 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     Returns
     -------
     list of np.ndarray
-        At least one; each is ``spec.piece_seconds`` long if that is fixed.
+        At least one, each ``spec.piece_seconds`` long if that is fixed, else 29 to 31 s.
 
     Raises
     ------
@@ -348,7 +352,8 @@ def segments(audio: Audio, spec: SpectrogramSpec) -> list[Audio]:
     _check(audio, spec)
     clip = _pad_or_cut(audio, spec.clip_seconds, spec.sample_rate)
     if spec.segment_seconds is None or spec.segment_hop_seconds is None:
-        return [clip]
+        own = spec.clip_seconds is None and abs(len(clip) / spec.sample_rate - CLIP_SECONDS) <= CLIP_SLACK
+        return [clip if own else _pad_or_cut(clip, spec.clip_seconds or CLIP_SECONDS, spec.sample_rate)]
     length = round(spec.segment_seconds * spec.sample_rate)
     hop = round(spec.segment_hop_seconds * spec.sample_rate)
     starts = range(0, max(1, len(clip) - max(0, length - hop)), hop)

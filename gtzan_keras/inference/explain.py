@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from gtzan_keras.audio.patches import MUSICNN_BANDS, MUSICNN_FRAMES, SAMPLE_RATE, musicnn_patches
-from gtzan_keras.audio.spectrogram import SpectrogramSpec, coloured, mel_image, scaled
+from gtzan_keras.audio.spectrogram import CLIP_SECONDS, SpectrogramSpec, coloured, mel_image, scaled
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.attribution import attribution
 from gtzan_keras.inference.nearest import nearest_tracks, packaged_vectors, penultimate, track_vectors
-from gtzan_keras.inference.predict import CLIP_SECONDS, TAGGERS, Song, load_classifier, sound_windows
+from gtzan_keras.inference.predict import TAGGERS, Song, load_classifier, sound_windows
 from gtzan_keras.models.saving import SavedModel
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gtzan_keras.audio.decode import MINIMUM_SECONDS, SILENCE, SILENT, AudioError, stream_array, stream_audio
 from gtzan_keras.audio.patches import SAMPLE_RATE
-from gtzan_keras.audio.spectrogram import SpectrogramSpec, mel_image, scaled
+from gtzan_keras.audio.spectrogram import CLIP_SECONDS, SpectrogramSpec, mel_image, scaled
 from gtzan_keras.datasets import BASELINE_MODEL
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.inference.embed import Embedder, load_embedder, source_and_precision
@@ -35,9 +35,6 @@ __all__ = ["TAGGERS", "Prediction", "gtzan_track", "predict", "predict_all"]
 
 TAGGERS = tuple(f"musicnn-{weights}" for weights in MUSICNN_TAGS)
 """Pretrained models that `predict` knows by name; they answer with 50 tags."""
-
-CLIP_SECONDS = 30.0
-"""Window of a model whose spec keeps the length of each track: the length of GTZAN's clips."""
 
 BASELINE_WINDOW_SECONDS = 10.0
 """Window of the packaged model, which was trained on segments of 10 s."""
@@ -137,7 +134,8 @@ def predict(
 
     The model sees windows of the length it was trained on, one every `hop`; the last one ends with the
     recording. A recording is decoded, transformed and classified block by block, so that memory does
-    not depend on its length. A 30 s track of GTZAN is one window, as in a store.
+    not depend on its length. A 30 s track of GTZAN is one window, as in a store;
+    the first window of any recording is what a store has of it.
 
     Parameters
     ----------

@@ -239,6 +239,10 @@ def features(
 @app.command()
 def cross_validate(
     table: Annotated[Path, Argument(help="CSV of features: Kaggle's, or from `features`.")],
+    folder: Annotated[
+        Path | None,
+        Option("--tracks", help="Folder of the tracks, for what its tracks.csv says."),
+    ] = None,
     model: Annotated[str, Option(help="feature-cnn, svm, random_forest, knn, ...")] = "feature-cnn",
     inputs: Annotated[str, Option(help="all, mfcc or filtered.")] = "all",
     split: Annotated[str, Option(help="rows (leaky), stratified, artist or fault-filtered.")] = "stratified",
@@ -251,10 +255,18 @@ def cross_validate(
         _import_tensorflow()
     from gtzan_keras.store.feature_table import load_feature_table
     from gtzan_keras.training.classical import classical
-    from gtzan_keras.training.cross_validate import INPUTS, REPORT_SETTINGS, row_folds, tracks_of
+    from gtzan_keras.training.cross_validate import (
+        INPUTS,
+        REPORT_SETTINGS,
+        row_folds,
+        tracks_of,
+        warn_of_unknown_tracks,
+    )
 
-    features = load_feature_table(table)
-    tracks, left_out = tracks_of(features), _genres(without)
+    features, left_out = load_feature_table(table), _genres(without)
+    if folder is None:
+        warn_of_unknown_tracks(table, features, "name the folder of its tracks with --tracks")
+    tracks = tracks_of(features, None if folder is None else gk.load_tracks(folder))
     folds = {
         "rows": lambda: row_folds(features, seed=seed),
         "stratified": lambda: gk.splits.folds(tracks, seed=seed),

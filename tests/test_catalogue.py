@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +160,10 @@ def test_equal_files_of_an_own_collection_are_copies_and_strange_facts_are_named
         (tmp_path / name).write_bytes(content)
     for name, original in {"pop/copy.ogg": "rock/a.wav", "rock/blues.00000.wav": "pop/b.mp3"}.items():
         (tmp_path / name).write_bytes((tmp_path / original).read_bytes())
-    (tmp_path / "tracks.csv").write_text(",".join(catalogue.FACT_COLUMNS) + "\nRock/a,rock,Ada,,,,\n")
+    (tmp_path / "tracks.csv").write_text(
+        HEADER
+        + "Rock/a,rock,Ada,,,,pop/b.mp3\nrock/lost,,,,,,\npop/b,Rock,,,,,rock/lost\npop/copy,Pop,,,,,\n"
+    )
     (tmp_path / "rock" / "gone.wav").symlink_to("nowhere.wav")
     tracks = load_tracks(tmp_path)
     assert {row.track_id: row.duplicates for row in tracks.itertuples() if row.duplicates} == {
@@ -168,9 +172,39 @@ def test_equal_files_of_an_own_collection_are_copies_and_strange_facts_are_named
         "rock/a": ("pop/copy",),
         "rock/blues.00000": ("pop/b",),
     }
-    assert (
-        "1 of 1 rows are about no track of this folder, such as Rock/a; a track id is genre/" in caplog.text
-    )
+    rule = "a track id is genre/name or genre/album/name, without a suffix"
+    own = tmp_path / "tracks.csv"
+    assert [record.message for record in caplog.records] == [
+        f"{own}: 2 row(s) about no track of this folder; {rule}: Rock/a, rock/lost",
+        f"{own}: 1 id(s) in exact_duplicate_of of no track; {rule}: pop/b.mp3",
+        f"{own}: 1 row(s) with another genre than the folder, whose name counts: pop/b",
+    ]
+
+
+def test_facts_find_their_track_in_either_form_of_its_accents(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "rock/ärger") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"{apart}.wav", "rock/b.wav")
+    rows = f"{composed},,Ada,,,,\n{apart},,Bo,,,,\nrock/b,,,,,,{composed}\n"
+    (tmp_path / "tracks.csv").write_text(HEADER + rows, "utf-8")
+    tracks = load_tracks(tmp_path).set_index("track_id")
+    assert len(tracks) == 2
+    assert tracks["artist"].to_dict() == {apart: "Ada", "rock/b": ""}
+    assert tracks.loc["rock/b", "duplicates"] == (apart,)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEADER.replace(",", ";"), "its columns are separated by ';'; save it with commas"),
+        (HEADER.replace(",", "\t"), r"its columns are separated by '\\t'; save it with commas"),
+        (HEADER + "früh/b,,,,,,", r"cannot be read as a table of facts in CSV \(it is not in UTF-8\)"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them_are_refused_with_the_reason(tmp_path, content, message):
+    touch(tmp_path, "rock/a.wav")
+    (tmp_path / "tracks.csv").write_text(content, "latin-1")
+    with pytest.raises(GtzanKerasError, match=f"tracks.csv: {message}"):
+        load_tracks(tmp_path)
 
 
 def test_a_trailing_semicolon_links_nothing():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
@@ -21,9 +22,10 @@ from typer.main import get_command
 
 import gtzan_keras
 from gtzan_keras import cli, load_tracks, open_store, preprocess
+from gtzan_keras.audio.features import FEATURE_COLUMNS, TABLE_COLUMNS
 from gtzan_keras.cli import main
 from gtzan_keras.experiments import RECIPES
-from gtzan_keras.tracks.catalogue import facts
+from gtzan_keras.tracks.catalogue import FACT_COLUMNS, facts
 from gtzan_keras.training.results import read_result
 
 RATE = 22050
@@ -279,6 +281,31 @@ def test_features_writes_a_row_a_track(run_command, folder: Path, tmp_path: Path
     assert len((tmp_path / "features.csv").read_text("utf-8").splitlines()) == 3
 
 
+def test_a_table_of_an_own_collection_gets_its_artists_and_copies_from_its_folder(
+    run_command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{genre}/{number}" for genre in ("fado", "polka") for number in range(12)]
+    for name in names:
+        (tmp_path / f"{name}.wav").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.wav").touch()
+    rows = [f"{name},,by {number % 6},,,," for number, name in enumerate(names)]
+    (tmp_path / "tracks.csv").write_text("\n".join([",".join(FACT_COLUMNS), *rows]))
+    features = np.random.default_rng(0).normal(size=(len(names), len(FEATURE_COLUMNS)))
+    table = pd.DataFrame(features, columns=[*FEATURE_COLUMNS])
+    table = table.assign(filename=[f"{name}.wav" for name in names], length=1)
+    table["label"] = [name.partition("/")[0] for name in names]
+    table[[*TABLE_COLUMNS]].to_csv(tmp_path / "table.csv", index=False)
+    command = ("cross-validate", tmp_path / "table.csv", "--model", "knn", "--split", "artist")
+    assert "the artists of these tracks are unknown" in run_command(*command, code=1).err
+    (warning,) = caplog.messages
+    assert warning.endswith("which are copies; name the folder of its tracks with --tracks")
+    answer = run_command(*command, "--tracks", tmp_path)
+    assert answer.out.count("artist-grouped fold") == 5
+    assert len(caplog.messages) == 1
+    (tmp_path / "polka" / "3.wav").unlink()
+    assert "1 track(s) of the table are not" in run_command(*command, "--tracks", tmp_path, code=1).err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -312,7 +339,8 @@ def test_bad_input_is_one_line_and_exit_status_1(
         (["--split", "artist"], "expected 2 up to the number of artist groups, here 4"),
         (["--settings", '{"precision": "float8"}'], "precision='float8'"),
         (["--augment", "--settings", '{"augmentation": {"mixup": 0.2}}'], "expected one of them"),
-        (["--settings", '{"optimiser": "adam"}'], "settings have no field optimiser"),
+        (["--settings", '{"optimiser": "adam"}'], "settings: no field optimiser; expected some of epochs"),
+        (["--settings", '{"augmentation": {"foo": 1}}'], "augmentation: no field foo; expected some of"),
     ],
 )
 def test_a_wrong_option_of_train_is_named(

@@ -20,6 +20,7 @@ from gtzan_keras.models.dense_network import dense
 from gtzan_keras.models.two_branch_network import two_branch
 from gtzan_keras.store.augmentation import STRONG_AUGMENTATION
 from gtzan_keras.tracks import splits
+from gtzan_keras.tracks.catalogue import describe
 from gtzan_keras.tracks.splits import Split
 from gtzan_keras.training.classical import classical
 from gtzan_keras.training.cross_validate import cross_validate, row_folds, tracks_of
@@ -243,6 +244,12 @@ def test_tracks_with_the_same_features_are_copies_that_splits_keep_together():
         for fold in splits.folds(found, 2, seed=seed):
             assert len(same & {*fold.test}) in (0, 3)
     assert tracks_of(table[["filename", "label"]])["duplicates"].map(len).sum() == 0  # nothing to compare
+    known = describe(dict(zip(found["track_id"], found["genre"], strict=True)))
+    known["duplicates"] = [("fado/song 2",) * (one == "fado/song 0") for one in known["track_id"]]
+    both = dict(zip(found["track_id"], tracks_of(table, known)["duplicates"], strict=True))
+    assert {*both["fado/song 0"]} == same
+    with pytest.raises(GtzanKerasError, match=r"1 track\(s\) of the table are not .* such as fado/song 0"):
+        tracks_of(table, known.iloc[1:])
 
 
 def test_segments_follow_their_track_and_vote_with_their_mean_probabilities(segments):

@@ -21,7 +21,7 @@ from gtzan_keras.store.feature_table import kept_feature_table, load_feature_tab
 from gtzan_keras.store.open import open_store
 from gtzan_keras.store.preprocess import preprocess
 from gtzan_keras.tracks.catalogue import data_name, load_tracks, row_name
-from gtzan_keras.training.cross_validate import tracks_of
+from gtzan_keras.training.cross_validate import tracks_of, warn_of_unknown_tracks
 
 if TYPE_CHECKING:
     from gtzan_keras.store.base import Store
@@ -49,10 +49,7 @@ class Inputs:
         if self.store is not None:
             return self.store.tracks
         assert self.table is not None
-        found = tracks_of(self.table)
-        if self.known is None:
-            return found
-        return self.known[self.known["track_id"].isin(found["track_id"])].reset_index(drop=True)
+        return tracks_of(self.table, self.known)
 
     @property
     def digest(self) -> str:
@@ -96,6 +93,7 @@ def find_inputs(
             name = data_name(known)
         elif ".csv" in path.suffixes:
             table, name = load_feature_table(path), path.name.removesuffix(".gz")
+            warn_of_unknown_tracks(path, table, "give the folder of its tracks in its place")
         else:
             store = open_store(path)
     for kind in recipe.kinds:

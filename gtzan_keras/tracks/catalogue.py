@@ -207,13 +207,47 @@ def load_tracks(root: str | os.PathLike[str]) -> pd.DataFrame:
         genres[track_id] = genre_of_folder(folder)
     _report("another file already has the same track id", second)
     own_facts = base / "tracks.csv"
-    known = facts(own_facts) if own_facts.is_file() else None
-    if known is not None and len(strangers := known.index.difference(list(genres))):
-        logger.warning(
-            "%s: %d of %d rows are about no track of this folder, such as %s; a track id is %s",
-            *(own_facts, len(strangers), len(known), strangers[0], "genre/name or genre/album/name"),
-        )
+    known = facts_about(own_facts, genres) if own_facts.is_file() else None
+    if known is not None:
+        _report_strange_facts(own_facts, known, genres)
     return describe(genres, paths, known)
+
+
+def facts_about(path: Path, track_ids: Iterable[str]) -> pd.DataFrame:
+    """Return a table of facts with the ids of these tracks, in which an accent may be written otherwise."""
+    ids = set(track_ids)
+    here = {unicodedata.normalize("NFC", track_id): track_id for track_id in ids}
+
+    def as_here(track_id: str) -> str:
+        return track_id if track_id in ids else here.get(unicodedata.normalize("NFC", track_id), track_id)
+
+    known = facts(path)
+    known.index = known.index.map(as_here)
+    known["exact_duplicate_of"] = [
+        ";".join(map(as_here, _ids_in(cell))) for cell in known["exact_duplicate_of"]
+    ]
+    return known[~known.index.duplicated()]
+
+
+def _ids_in(cell: str) -> list[str]:
+    """The ids in a cell of ``exact_duplicate_of``."""
+    return [track_id for part in cell.split(";") if (track_id := part.strip())]
+
+
+def _report_strange_facts(path: Path, known: pd.DataFrame, genres: Mapping[str, str]) -> None:
+    """Log what a table of facts says that does not fit the tracks of its folder, one line per reason."""
+    copies = {track_id for cell in known["exact_duplicate_of"] for track_id in _ids_in(cell)}
+    given = known["genre"][[track_id in genres for track_id in known.index]]
+    differ = given[[g != "" and genre_of_folder(g) != genres[str(track_id)] for track_id, g in given.items()]]
+    rule = "a track id is genre/name or genre/album/name, without a suffix"
+    strange: dict[str, Iterable[Any]] = {
+        f"row(s) about no track of this folder; {rule}": known.index.difference(list(genres)),
+        f"id(s) in exact_duplicate_of of no track; {rule}": sorted(copies - {*genres, *known.index}),
+        "row(s) with another genre than the folder, whose name counts": differ.index,
+    }
+    for reason, found in strange.items():
+        if ids := list(map(str, found)):
+            logger.warning("%s: %d %s: %s", path, len(ids), reason, ", ".join(ids[:3]))
 
 
 def describe(
@@ -275,7 +309,7 @@ def exact_copies(*tables: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     for table in (*tables, _packaged_facts()):
         copies = table["exact_duplicate_of"]
         for track_id, cell in copies[copies != ""].items():
-            yield (str(track_id), *filter(None, map(str.strip, cell.split(";"))))
+            yield (str(track_id), *_ids_in(cell))
 
 
 def _identical(paths: Mapping[str, Path]) -> list[list[str]]:
@@ -609,7 +643,10 @@ def read_table(
             # Spreadsheets put a byte order mark before the first column's name.
             table = pd.read_csv(path, index_col=False, keep_default_na=False, encoding="utf-8-sig", **options)
     except Exception as error:  # every decompressor raises errors of its own
-        reason = str(error).strip()
+        reason = "it is not in UTF-8" if isinstance(error, UnicodeError) else str(error).strip()
         raise GtzanKerasError(f"{path}: cannot be read as a table of {kind} in CSV ({reason})") from error
+    header = str(table.columns[0]) if len(table.columns) == 1 else ""
+    if mark := next((mark for mark in (";", "\t", "|") if mark in header), ""):
+        raise GtzanKerasError(f"{path}: its columns are separated by {mark!r}; save it with commas")
     check_columns(table, columns, f"{path}: the table", f"a table of {kind} has {_first(columns)}")
     return table[list(columns)]

@@ -371,7 +371,7 @@ def folds(
     if group and not tracks.get(group, pd.Series()).fillna("").any():
         raise GtzanKerasError(
             "folds: group='artist': the artists of these tracks are unknown; name them in a tracks.csv next "
-            "to the genre folders and make the folds from load_tracks(), or use stratified folds"
+            "to the genre folders and load the tracks again (make a store again), or use stratified folds"
         )
     units = kept_together(tracks, group)
     if not 2 <= k <= len(units):

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gtzan_keras.audio.decode import AudioError
 from gtzan_keras.parallel import in_parallel
-from gtzan_keras.tracks.catalogue import facts, file_md5, files_of, genre_of_folder, load_track
+from gtzan_keras.tracks.catalogue import facts, facts_about, file_md5, files_of, genre_of_folder, load_track
 from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 
 __all__ = ["verify"]
@@ -85,5 +85,5 @@ def _facts_of(tracks: pd.DataFrame) -> pd.DataFrame:
         folders = [folder for folder in Path(path).parents if genre_of_folder(folder.name) == genre]
         own = [folder.parent / "tracks.csv" for folder in folders]
         if found := [file for file in own if file.is_file()]:
-            return facts(found[0])
+            return facts_about(found[0], tracks["track_id"])
     return facts()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from gtzan_keras.audio.features import FEATURE_COLUMNS, MFCC_COLUMNS, correlation_filter
 from gtzan_keras.errors import GtzanKerasError
 from gtzan_keras.parallel import in_parallel
-from gtzan_keras.tracks.catalogue import describe, genre_names, track_of_row
+from gtzan_keras.tracks.catalogue import describe, facts, genre_names, track_of_row
 from gtzan_keras.tracks.near_duplicates import with_near_duplicates
 from gtzan_keras.tracks.splits import Split, check_left_out, stratified, warn_of_unseen_genres
 from gtzan_keras.tracks.splits import folds as track_folds
@@ -349,7 +350,7 @@ class _Trainer:
         return np.concatenate([keras.ops.convert_to_numpy(model(rows(one), training=False)) for one in some])
 
 
-def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
+def tracks_of(table: pd.DataFrame, known: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the tracks of a table of features, as `gtzan_keras.tracks.splits` needs them.
 
     Tracks with exactly the same features are counted as copies, which splits keep together.
@@ -358,11 +359,19 @@ def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : pd.DataFrame
         With ``filename`` and ``label``; segments (``blues.00000.3.wav``) are counted as their track.
+    known : pd.DataFrame, optional
+        The tracks that the table was made from, by `gtzan_keras.load_tracks`: a table alone does not say
+        what a ``tracks.csv`` says of artists and copies. GTZAN's facts by default.
 
     Returns
     -------
     pd.DataFrame [shape=(tracks, 8)]
-        As from `gtzan_keras.load_tracks`, without paths.
+        As from `gtzan_keras.load_tracks`; without `known`, without paths.
+
+    Raises
+    ------
+    GtzanKerasError
+        A track of the table is not in `known`.
 
     Examples
     --------
@@ -373,13 +382,29 @@ def tracks_of(table: pd.DataFrame) -> pd.DataFrame:
     [['pop.00000', 'test']]
     """
     ids = _track_ids(table)
-    tracks = describe(dict(zip(ids, table["label"], strict=True)))
+    if known is None:
+        tracks = describe(dict(zip(ids, table["label"], strict=True)))
+    elif absent := sorted({*ids} - {*known["track_id"]}):
+        raise GtzanKerasError(
+            f"{len(absent)} track(s) of the table are not among the known ones, such as {absent[0]}; load "
+            "the tracks from the folder that the table was made from"
+        )
+    else:
+        tracks = known[known["track_id"].isin(ids)].reset_index(drop=True)
     if not {*FEATURE_COLUMNS} <= {*table.columns}:
         return tracks
     rows = pd.util.hash_pandas_object(table[[*FEATURE_COLUMNS]], index=False)
     contents = rows.groupby(list(ids), sort=False).agg(tuple)
     pairs = [(same[0], copy) for same in contents.groupby(contents).groups.values() for copy in same[1:]]
     return with_near_duplicates(tracks, pd.DataFrame(pairs, columns=["first", "second"]))
+
+
+def warn_of_unknown_tracks(path: Path, table: pd.DataFrame, remedy: str) -> None:
+    """Log that a table of an own collection says nothing of artists and copies."""
+    if not set(_track_ids(table)).issubset(facts().index):
+        logger.warning(
+            "%s: a table does not say whose the tracks are, and which are copies; %s", path, remedy
+        )
 
 
 def row_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:

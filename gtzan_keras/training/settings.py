@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,18 +136,19 @@ class TrainingSettings:
             A name is not a field, or as the constructor.
         """
         given = dict(values)
-        names = [field.name for field in dataclasses.fields(cls)]
-        if unknown := [name for name in given if name not in names]:
-            raise GtzanKerasError(
-                f"settings have no field {', '.join(unknown)}; expected some of {', '.join(names)}"
-            )
-        if isinstance(given.get("augmentation"), Mapping):
-            kind = FeatureAugmentation if "of_features" in given["augmentation"] else Augmentation
-            try:
-                given["augmentation"] = kind(**given["augmentation"])
-            except TypeError as error:
-                raise GtzanKerasError(f"augmentation={given['augmentation']!r}: {error}") from error
+        _check_names("settings", given, cls)
+        if isinstance(inner := given.get("augmentation"), Mapping):
+            kind = FeatureAugmentation if "of_features" in inner else Augmentation
+            _check_names("augmentation", inner, kind)
+            given["augmentation"] = kind(**inner)
         return cls(**given)
+
+
+def _check_names(what: str, values: Iterable[str], kind: Any) -> None:
+    """Refuse names that are no field of a dataclass."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    if unknown := [name for name in values if name not in names]:
+        raise GtzanKerasError(f"{what}: no field {', '.join(unknown)}; expected some of {', '.join(names)}")
 
 
 def _is_int(settings: TrainingSettings, name: str, lowest: int) -> bool:

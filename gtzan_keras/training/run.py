@@ -191,8 +191,8 @@ def load_run(folder: str | os.PathLike[str], store: Store | None = None) -> Run:
     if store is None:
         if not Path(record["store"]).is_file():
             raise GtzanKerasError(
-                f"{folder}: its store {record['store']} is missing; pass the store where it is now: "
-                'load_run(folder, open_store("..."))'
+                f"{folder}: its store {record['store']} is missing; move it back, or pass the store where it "
+                'is now: load_run(folder, open_store("..."))'
             )
         store = open_store(record["store"])
     if set(genres) < set(store.genres):

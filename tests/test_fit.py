@@ -215,7 +215,9 @@ def test_a_run_whose_store_has_moved_says_how_to_name_it(run, tmp_path):
     shutil.copytree(run.folder, copy)
     record = json.loads((copy / "run.json").read_text("utf-8"))
     (copy / "run.json").write_text(json.dumps({**record, "store": "elsewhere/store.h5"}), "utf-8")
-    with pytest.raises(GtzanKerasError, match=r"elsewhere/store\.h5 is missing; pass .* open_store"):
+    with pytest.raises(
+        GtzanKerasError, match=r"elsewhere/store\.h5 is missing; move it back, or pass .* open_store"
+    ):
         load_run(copy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_a_committed_result_says_what_its_tracks_give_and_is_in_its_recipes_fold
         assert tracks[result["data"]["genres"]].sum(axis=1).between(0.999, 1.001).all(), folder
         assert scores["by_artist"]["count"] > 1, folder
         assert scores["segments"] is None or scores["segments"]["count"] > len(tracks), folder
+
+
+def test_the_command_beside_a_figure_gives_all_of_its_seeds(committed: list[Group]) -> None:
+    for group in committed:
+        asked = re.search(r"--seeds (\d+)", group.command)
+        if group.recipe and "members" not in group.first:
+            assert f"run {group.recipe} " in group.command + " "
+            assert (int(asked[1]) if asked else 1) >= len(group.results), group.command
 
 
 def test_only_data_is_kept_and_not_too_much() -> None:

@@ -79,6 +79,11 @@ class Group:
         return self.results[0]
 
     @property
+    def command(self) -> str:
+        """The command that gives all seeds again: that of the last, which used or trained those before."""
+        return str(self.results[-1].get("command", ""))
+
+    @property
     def leaky(self) -> bool:
         """Whether the split leaks."""
         return any(result["split"]["leaky"] for result in self.results)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gtzan_keras.audio.spectrogram import SpectrogramSpec
 from gtzan_keras.errors import GtzanKerasError
@@ -124,6 +125,22 @@ def test_what_tensorflow_keeps_of_a_data_set_does_not_hold_the_samples(store, ep
     del batches, data
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [
+        lambda make: make(),
+        lambda make: make().repeat(1).map(lambda images, labels: (images, labels)),
+        lambda make: tf.data.Dataset.range(1).interleave(lambda _: make()),
+    ],
+    ids=["itself", "derived", "made in a graph"],
+)
+def test_an_iterator_gives_all_batches_of_a_data_set_that_nobody_else_holds(store, derived):
+    batches = store.batches(IDS, 8)
+    iterator = iter(derived(lambda: tensorflow_dataset(batches)))
+    gc.collect()
+    assert sum(len(images) for images, _ in iterator) == COUNT
 
 
 def test_predictions_of_several_workers_come_in_order(store):

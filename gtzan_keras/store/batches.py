@@ -252,9 +252,11 @@ def untuned(generator: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dat
     def batches() -> Iterator[Any]:
         yield from source[0]()
 
-    # TensorFlow keeps this function as long as the process lives; what it reads may be large.
     data = tf.data.Dataset.from_generator(batches, output_signature=signature).with_options(options)
-    weakref.finalize(data, source.clear)
+    # TensorFlow keeps `batches` as long as the process lives; what it reads may be large. Iterators keep
+    # `data` as long as they need it, but for one that was made in a function of a graph.
+    if tf.executing_eagerly():
+        weakref.finalize(data, source.clear)
     return data
 
 
